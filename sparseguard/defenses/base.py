@@ -1,0 +1,108 @@
+"""What every defense is: a few strengths, a way to build the target and a way to train it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from ..data import Split
+from ..scales import Scale
+from ..targets import Normalize, Standardize, Target
+
+Front = Literal["linear", "conv", "frozen_conv"]
+KERNEL = 5
+"""Kernel size of sparse and convolutional layers (Table 5)."""
+
+
+def features_of(scale: Scale, layers: int) -> list[int]:
+    """Feature counts of a stack: the scale's, the last one repeated."""
+    return [scale.features[min(i, len(scale.features) - 1)] for i in range(layers)]
+
+
+def conv_pair(channels: int, features: int, frozen: bool = False) -> list[nn.Module]:
+    """Standardise, 5x5 convolution, ReLU, batch norm: what stands in for a sparse layer and its dense layer.
+
+    Frozen filters are random with unit norm, as the features of a fresh dictionary are.
+    """
+    conv = nn.Conv2d(channels, features, KERNEL, padding=KERNEL // 2, bias=False)
+    if frozen:
+        with torch.no_grad():
+            nn.init.trunc_normal_(conv.weight, std=1.0, a=-2.0, b=2.0)
+            conv.weight.div_(conv.weight.flatten(1).norm(dim=1)[:, None, None, None])
+        conv.weight.requires_grad_(False)
+    return [Standardize(), conv, nn.ReLU(), nn.BatchNorm2d(features)]
+
+
+@dataclass(frozen=True)
+class Defense:
+    """Base of all defenses: no defense. The fields of a subclass are its options.
+
+    Args:
+        front: what stands before the dense layers where no sparse layer does: ``"linear"`` (nothing but the fixed
+            normalisation of the training set), ``"conv"`` (two learned convolutions with the standardisation and
+            batch norm of sparse-guard) or ``"frozen_conv"`` (the same, random and never trained).
+    """
+
+    front: Front = "linear"
+
+    def __post_init__(self) -> None:
+        if self.front not in ("linear", "conv", "frozen_conv"):
+            raise ValueError(f"front must be one of linear, conv, frozen_conv, not {self.front!r}.")
+
+    def layers(self, split: Split, scale: Scale) -> list[nn.Module]:
+        """The modules before the first dense layer."""
+        if self.front == "linear":
+            return [Normalize(float(split.train_images.mean()), max(float(split.train_images.std()), 1e-6))]
+        counts = [split.image_shape[0], *features_of(scale, 2)]
+        pairs = [conv_pair(a, b, frozen=self.front == "frozen_conv") for a, b in zip(counts, counts[1:])]
+        return [module for pair in pairs for module in pair]
+
+    def build(self, split: Split, setting: str, scale: Scale) -> Target:
+        """An untrained target."""
+        return Target(self.layers(split, scale), setting, split.image_shape, len(split.classes), scale.width)
+
+    def train(self, target: Target, split: Split, scale: Scale) -> None:
+        """Train the target in place on the private images; it is on its device already."""
+        fit(target, split.train_images, split.train_labels, scale)
+
+
+def fit(
+    model: nn.Module, inputs: Tensor, labels: Tensor, scale: Scale, after_step: Callable[[], None] = lambda: None
+) -> None:
+    """Cross-entropy and SGD with momentum 0.9, for the scale's epochs; draws its batches from torch's global generator.
+
+    Args:
+        model: ``(B, ...)`` inputs to ``(B, classes)`` logits, on its device.
+        inputs: ``(N, ...)``: images, or precomputed codes.
+        labels: ``(N,)`` int64.
+        after_step: called after each update.
+
+    Raises:
+        ArithmeticError: the loss is not finite.
+    """
+    device = next(model.parameters()).device
+    inputs, labels = inputs.to(device), labels.to(device)
+    trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    optimizer = torch.optim.SGD(trained, lr=scale.learning_rate, momentum=0.9)
+    model.train()
+    for _ in range(scale.epochs):
+        for index in batches(len(inputs), scale.batch_size):
+            loss = F.cross_entropy(model(inputs[index.to(device)]), labels[index.to(device)])
+            if not torch.isfinite(loss):
+                raise ArithmeticError(f"training diverged: the loss is {float(loss)} at learning rate "
+                                      f"{scale.learning_rate}.")  # fmt: skip
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+            after_step()
+    model.eval()
+
+
+def batches(count: int, size: int) -> Iterable[Tensor]:
+    """Indices of one shuffled epoch; a last batch of one image is dropped, for batch norm's sake."""
+    return [part for part in torch.randperm(count).split(size) if len(part) > 1 or count == 1]

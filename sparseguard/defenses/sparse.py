@@ -1,0 +1,103 @@
+"""What the two sparse defenses share: their parameters, and training as the paper describes it (section 3)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from ..data import Split
+from ..scales import Scale
+from ..sparse import SOLVERS, SparseCoding2d, positive
+from ..sparse.layer import Solver
+from ..targets import Target
+from .base import KERNEL, Defense, fit
+
+
+@dataclass(frozen=True)
+class SparseDefense(Defense):
+    """A target with sparse coding layers.
+
+    After each backpropagation step, which trains all other layers, every sparse layer but the first takes one
+    dictionary update (:meth:`SparseCoding2d.learn`) on what it just coded. The first one is trained by backpropagation
+    ("we do this in our experiments", footnote 1), or kept fixed.
+
+    Args:
+        lam: sparsity of each sparse layer; one number for all, or one a layer.
+        train_first: train the first dictionary by backpropagation. If not, it stays as it was drawn, its codes are
+            computed once, and training never touches an image again.
+        downstream: channels of 5x5 convolutions (with ReLU) between the last sparse pair and the dense layers.
+        tau, iterations, solver: of every sparse layer; Table 5's values by default.
+    """
+
+    lam: float | tuple[float, ...] = 0.5
+    train_first: bool = True
+    downstream: tuple[int, ...] = ()
+    tau: float = 1000.0
+    iterations: int = 500
+    solver: Solver = "lca"
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        for value in self.lams(1):
+            positive("lam", value)
+        positive("tau", self.tau)
+        if self.solver not in SOLVERS:
+            raise ValueError(f"solver must be one of {', '.join(SOLVERS)}, not {self.solver!r}.")
+        if self.front != "linear":
+            raise ValueError(f"a sparse defense has sparse layers in front, not {self.front!r}.")
+
+    def lams(self, layers: int) -> tuple[float, ...]:
+        """Sparsity of each layer; a single number is repeated ``layers`` times."""
+        return tuple(self.lam) if isinstance(self.lam, tuple | list) else (self.lam,) * layers
+
+    def sparse_layer(self, channels: int, features: int, lam: float, scale: Scale) -> SparseCoding2d:
+        """One sparse coding layer with this defense's parameters."""
+        return SparseCoding2d(
+            channels, features, KERNEL,
+            lam=lam, tau=self.tau, iterations=self.iterations, solver=self.solver, tol=scale.tol,
+        )  # fmt: skip
+
+    def downstream_layers(self, channels: int) -> list[nn.Module]:
+        """The optional convolutions."""
+        counts = [channels, *self.downstream]
+        convs = [nn.Conv2d(a, b, KERNEL, padding=KERNEL // 2) for a, b in zip(counts, counts[1:])]
+        return [module for conv in convs for module in (conv, nn.ReLU())]
+
+    def train(self, target: Target, split: Split, scale: Scale) -> None:
+        first, *others = [module for module in target.front if isinstance(module, SparseCoding2d)]
+        first.dictionary.requires_grad_(self.train_first)
+        coded: dict[SparseCoding2d, tuple[Tensor, Tensor]] = {}
+
+        def remember(layer: nn.Module, inputs: tuple[Tensor, ...], code: Tensor) -> None:
+            assert isinstance(layer, SparseCoding2d)
+            coded[layer] = (inputs[0].detach(), code.detach())
+
+        def update_dictionaries() -> None:
+            if self.train_first:
+                first.normalize_()
+            for layer, (x, code) in coded.items():
+                layer.learn(x, code)
+
+        for layer in others:
+            layer.dictionary.requires_grad_(False)
+        hooks = [layer.register_forward_hook(remember) for layer in others]
+        try:
+            if self.train_first:
+                fit(target, split.train_images, split.train_labels, scale, update_dictionaries)
+            else:
+                codes = encode(first, split.train_images)
+                rest = nn.Sequential(target.front[1:], target.body, target.noise, target.head)
+                fit(rest, codes, split.train_labels, scale, update_dictionaries)
+        finally:
+            for hook in hooks:
+                hook.remove()
+        target.eval()
+
+
+@torch.no_grad()
+def encode(layer: SparseCoding2d, images: Tensor, batch_size: int = 250) -> Tensor:
+    """Codes of many images, on the images' device: ``(N, F, h, w)``."""
+    device = layer.dictionary.device
+    return torch.cat([layer(part.to(device)).to(images.device) for part in images.split(batch_size)])

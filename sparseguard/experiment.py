@@ -1,0 +1,265 @@
+"""An experiment: the only place that knows data, defenses, black box, attacks, metrics and the store."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+import platform
+import time
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, replace
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+from tqdm.auto import tqdm
+
+from . import metrics as measure
+from .attacks import make_attack
+from .data import Split, check_dataset, load_data
+from .defenses import Defense, defense_options, make_defense
+from .scales import check_scale
+from .sparse import positive
+from .store import Store, digest
+from .targets import BlackBox, check_setting
+
+RESULT_VERSION = 1
+"""Raised whenever the same experiment would give another result; older cells are then not read any more."""
+
+METRICS = (
+    "psnr", "ssim", "fid", "fd_judge", "row_frechet", "judge_accuracy", "accuracy",
+    "psnr_mean_image", "ssim_mean_image", "judge_accuracy_originals",
+    "seconds_target", "seconds_attack", "seconds_evaluation",
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """One cell of a table.
+
+    Args:
+        dataset: ``"mnist"``, ``"fashion_mnist"`` or the path of an ``.npz`` file.
+        setting: ``"end_to_end"`` (the last hidden layer leaks) or ``"split"`` (the first dense layer does).
+        defense: one of :func:`sparseguard.list_defenses`.
+        lam: sparsity of the sparse defenses, one number or one a layer; ``None`` is the defense's default. Defenses
+            without a sparse layer have none: it is set to ``None``.
+        attack: one of :func:`sparseguard.list_attacks`.
+        scale: ``"smoke"``, ``"quick"`` or ``"paper"``.
+        seed: of the split, of all weights, batches and noise; a whole number from 0 on.
+        options: further options of the defense, for example ``{"b": 1.0}``.
+        fid: measure FID where the Inception weights can be had (slow without a GPU).
+
+    Raises:
+        ValueError: anything that is not allowed; the message names the value and what is allowed.
+
+    Example:
+        >>> result = Experiment(dataset="mnist", setting="split", defense="none", scale="smoke").run(store=None)
+        >>> sorted(result.metrics)[:2], tuple(result.originals.shape)
+        (['accuracy', 'fd_judge'], (4, 1, 28, 28))
+    """
+
+    dataset: str = "mnist"
+    setting: str = "end_to_end"
+    defense: str = "none"
+    lam: float | tuple[float, ...] | None = None
+    attack: str = "inversion"
+    scale: str = "quick"
+    seed: int = 0
+    options: Mapping[str, Any] = field(default_factory=dict, hash=False)
+    fid: bool = True
+
+    def __post_init__(self) -> None:
+        check_dataset(self.dataset)
+        check_setting(self.setting)
+        check_scale(self.scale)
+        make_attack(self.attack)
+        if isinstance(self.seed, bool) or not isinstance(self.seed, int) or not 0 <= self.seed < 2**31:
+            raise ValueError(f"seed must be a whole number from 0 to 2147483647, not {self.seed!r}.")
+        if isinstance(self.lam, list):
+            object.__setattr__(self, "lam", tuple(self.lam))
+        for value in self.lam if isinstance(self.lam, tuple) else (self.lam,):
+            if value is not None:
+                positive("lam", value)
+        if "lam" not in defense_options(self.defense):
+            object.__setattr__(self, "lam", None)
+        options = {key: tuple(value) if isinstance(value, list) else value for key, value in self.options.items()}
+        object.__setattr__(self, "options", options)
+        built = self.make_defense()
+        if self.lam is None and "lam" in defense_options(self.defense):
+            object.__setattr__(self, "lam", getattr(built, "lam"))
+
+    def make_defense(self) -> Defense:
+        """The defense with its options."""
+        lam = {} if self.lam is None else {"lam": self.lam}
+        return make_defense(self.defense, **lam, **self.options)
+
+    @property
+    def label(self) -> str:
+        """Short name of the defense and its strengths: ``sparse_guard lam=0.5``, ``laplace b=1.0``."""
+        shown = ({} if self.lam is None else {"lam": self.lam}) | dict(self.options)
+        return " ".join([self.defense, *(f"{key}={value}" for key, value in shown.items())])
+
+    def key(self) -> str:
+        """Name of the cell in the store."""
+        content = asdict(self) | {"options": dict(self.options), "version": RESULT_VERSION}
+        if Path(self.dataset).is_file():
+            content["dataset"] = hashlib.sha256(Path(self.dataset).read_bytes()).hexdigest()
+        return digest(content)
+
+    def run(self, store: Store | None | str = "default", progress: bool = True, device: str | None = None) -> Result:
+        """Run the experiment, or read its result where the store has it.
+
+        Args:
+            store: where finished cells lie; ``"default"`` is :func:`sparseguard.store.home`, ``None`` keeps nothing.
+            progress: show what is being done.
+            device: ``"cpu"``, ``"cuda"``, ...; by default a GPU where there is one.
+
+        Raises:
+            ValueError, OSError: bad data, or a store that cannot be written; nothing was lost.
+            ArithmeticError: training diverged.
+        """
+        place = Store() if store == "default" else store if isinstance(store, Store) or store is None else Store(store)
+        if place is not None:
+            found = place.load(self.key())
+            if found is not None:
+                result = Result.restore(self, *found)
+                if not result.fid_can_be_had_now():
+                    return result
+            place.prepare()
+        device = device or ("cuda" if torch.cuda.is_available() else "cpu")
+        result = _run(self, device, progress)
+        if place is not None:
+            place.save(self.key(), *result.dump())
+        return result
+
+
+@dataclass(frozen=True)
+class Result:
+    """What one experiment measured.
+
+    Attributes:
+        metrics: the numbers of :data:`METRICS`; one that was not measured is ``None``, and ``details["notes"]`` says
+            why. PSNR in dB, SSIM in [-1, 1], accuracies in [0, 1], distances without a unit (``row_frechet`` in 10^3).
+        per_image: ``psnr`` and ``ssim`` of every training image, ``(N,)``.
+        originals, reconstructions: the first K training images and what the attack made of them, ``(K, C, H, W)`` in
+            [0, 1], aligned. No other image is kept.
+        details: the winning attacker, the validation error of each, updates, device, versions, notes.
+    """
+
+    experiment: Experiment
+    metrics: dict[str, float | None]
+    per_image: dict[str, Tensor]
+    originals: Tensor
+    reconstructions: Tensor
+    details: dict[str, Any]
+
+    def dump(self) -> tuple[dict[str, Any], dict[str, Tensor]]:
+        """JSON-able record and tensors, as the store keeps them."""
+        arrays = {"originals": self.originals, "reconstructions": self.reconstructions}
+        record = {
+            "experiment": asdict(self.experiment) | {"options": dict(self.experiment.options)},
+            "metrics": self.metrics,
+            "details": self.details,
+        }
+        return record, arrays | {f"per_image.{name}": values for name, values in self.per_image.items()}
+
+    @classmethod
+    def restore(cls, experiment: Experiment, record: dict[str, Any], arrays: dict[str, Tensor]) -> Result:
+        """Inverse of :meth:`dump`."""
+        prefix = "per_image."
+        per_image = {name.removeprefix(prefix): v for name, v in arrays.items() if name.startswith(prefix)}
+        return cls(
+            experiment, record["metrics"], per_image, arrays["originals"], arrays["reconstructions"], record["details"]
+        )
+
+    def fid_can_be_had_now(self) -> bool:
+        """FID was wanted and not to be had when this was measured, and is to be had now."""
+        if not self.experiment.fid or self.metrics["fid"] is not None:
+            return False
+        return measure.fid_obstacle(len(self.per_image["psnr"]), download=False) is None
+
+
+@lru_cache(maxsize=2)
+def _judged_split(dataset: str, scale: str, seed: int, device: str) -> tuple[Split, measure.Judge]:
+    """The split and its judge, shared by all defenses of a notebook."""
+    split = load_data(dataset, scale, seed)
+    return split, measure.train_judge(split, check_scale(scale), seed, device)
+
+
+def _run(experiment: Experiment, device: str, progress: bool) -> Result:
+    scale = check_scale(experiment.scale)
+    split, judge = _judged_split(experiment.dataset, experiment.scale, experiment.seed, device)
+    deterministic = torch.backends.cudnn.flags(deterministic=True, benchmark=False)
+    with torch.random.fork_rng(), deterministic, tqdm(total=3, leave=False, disable=not progress) as bar:
+        torch.manual_seed(experiment.seed)
+        bar.set_description(f"{experiment.label}: training the target")
+        start = time.perf_counter()
+        defense = experiment.make_defense()
+        target = defense.build(split, experiment.setting, scale).to(device)
+        defense.train(target, split, scale)
+        box = BlackBox(target)
+        held = box.classify(split.held_images).argmax(1)
+        seconds_target = time.perf_counter() - start
+
+        bar.update()
+        bar.set_description(f"{experiment.label}: training the attackers")
+        start = time.perf_counter()
+        torch.manual_seed(experiment.seed)  # the same batches for every defense, however much chance its training used
+        attack = make_attack(experiment.attack).fit(box, split.attack_images, split.held_images, scale, device)
+        seconds_attack = time.perf_counter() - start
+
+        bar.update()
+        bar.set_description(f"{experiment.label}: measuring")
+        start = time.perf_counter()
+        originals = split.train_images
+        reconstructions = torch.cat([attack.reconstruct(box.query(part)) for part in originals.split(250)])
+        if not bool(torch.isfinite(reconstructions).all()):
+            raise ArithmeticError(f"{experiment.label}: the attack's reconstructions are not finite.")
+        per_image = {"psnr": measure.psnr(originals, reconstructions), "ssim": measure.ssim(originals, reconstructions)}
+        guess = split.attack_images.mean(0, keepdim=True).expand_as(originals)
+        not_asked = None, "FID was not asked for (fid=False)."
+        fid, fid_note = (
+            measure.fid(originals, reconstructions, scale.downloads, device) if experiment.fid else not_asked
+        )
+        numbers: dict[str, float | None] = {
+            "psnr": float(per_image["psnr"].mean()),
+            "ssim": float(per_image["ssim"].mean()),
+            "fid": fid,
+            "fd_judge": measure.fd_judge(judge, originals, reconstructions),
+            "row_frechet": measure.row_frechet(originals, reconstructions),
+            "judge_accuracy": measure.judge_accuracy(judge, reconstructions, split.train_labels),
+            "judge_accuracy_originals": measure.judge_accuracy(judge, originals, split.train_labels),
+            "accuracy": float((held == split.held_labels).float().mean()),
+            "psnr_mean_image": float(measure.psnr(originals, guess).mean()),
+            "ssim_mean_image": float(measure.ssim(originals, guess).mean()),
+            "seconds_target": seconds_target,
+            "seconds_attack": seconds_attack,
+            "seconds_evaluation": time.perf_counter() - start,
+        }
+    assert set(numbers) == set(METRICS) and all(v is None or not math.isnan(v) for v in numbers.values())
+    details = {
+        "attacker": attack.best,
+        "validation_errors": attack.errors,
+        "updates": attack.updates,
+        "train_images": len(originals),
+        "attack_images": len(split.attack_images),
+        "device": torch.cuda.get_device_name(device) if device.startswith("cuda") else platform.machine() + " CPU",
+        "torch": torch.__version__,
+        "notes": {"fid": fid_note} if fid_note else {},
+    }
+    kept = slice(0, scale.shown)
+    return Result(
+        experiment,
+        numbers,
+        {name: values.float() for name, values in per_image.items()},
+        originals[kept].clone(),
+        reconstructions[kept].clone(),
+        details,
+    )
+
+
+def with_seeds(experiment: Experiment, seeds: list[int]) -> list[Experiment]:
+    """The same cell at several seeds."""
+    return [replace(experiment, seed=seed) for seed in seeds]

@@ -1,0 +1,64 @@
+"""The judge: a classifier that no defense and no attack ever sees, asked whether a reconstruction shows its class."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from ..data import Split
+from ..scales import Scale
+from .frechet import frechet_distance
+
+
+class Judge(nn.Module):
+    """A small convolutional classifier of images in [0, 1]; 64 penultimate features."""
+
+    def __init__(self, channels: int, classes: int) -> None:
+        super().__init__()
+        self.features = nn.Sequential(
+            nn.Conv2d(channels, 32, 3, stride=2, padding=1), nn.BatchNorm2d(32), nn.ReLU(),
+            nn.Conv2d(32, 64, 3, stride=2, padding=1), nn.BatchNorm2d(64), nn.ReLU(),
+            nn.AdaptiveAvgPool2d(4), nn.Flatten(), nn.Linear(64 * 16, 64), nn.ReLU(),
+        )  # fmt: skip
+        self.classifier = nn.Linear(64, classes)
+
+    def forward(self, x: Tensor) -> Tensor:
+        logits: Tensor = self.classifier(self.features(x))
+        return logits
+
+
+def train_judge(split: Split, scale: Scale, seed: int, device: str = "cpu") -> Judge:
+    """Train a judge on the private training images (it is the evaluator's, not the attacker's)."""
+    with torch.random.fork_rng():
+        torch.manual_seed(1_000_003 + seed)  # not the seed of the target: the judge is independent of it
+        images, labels = split.train_images.to(device), split.train_labels.to(device)
+        judge = Judge(split.image_shape[0], len(split.classes)).to(device)
+        optimizer = torch.optim.Adam(judge.parameters(), lr=2e-3)
+        for _ in range(scale.judge_epochs):
+            for index in torch.randperm(len(images)).split(64):
+                optimizer.zero_grad()
+                F.cross_entropy(judge(images[index.to(device)]), labels[index.to(device)]).backward()
+                optimizer.step()
+    return judge.eval().requires_grad_(False)
+
+
+@torch.no_grad()
+def judge_features(judge: Judge, images: Tensor, batch_size: int = 500) -> Tensor:
+    """Penultimate features ``(N, 64)``, on the images' device."""
+    device = judge.classifier.weight.device
+    return torch.cat([judge.features(part.to(device)).to(images.device) for part in images.split(batch_size)])
+
+
+@torch.no_grad()
+def judge_accuracy(judge: Judge, images: Tensor, labels: Tensor) -> float:
+    """Share of images in which the judge sees their label."""
+    features = judge_features(judge, images)
+    logits = judge.classifier(features.to(judge.classifier.weight.device)).to(labels.device)
+    return float((logits.argmax(1) == labels).float().mean())
+
+
+def fd_judge(judge: Judge, originals: Tensor, reconstructions: Tensor) -> float:
+    """Frechet distance in the judge's features; comparable only between cells of one judge."""
+    a, b = (judge_features(judge, images).double().cpu().numpy() for images in (originals, reconstructions))
+    return frechet_distance(a, b)

@@ -1,0 +1,59 @@
+"""What ``smoke``, ``quick`` and ``paper`` mean: every size and duration that depends on the scale, in one place."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Scale:
+    """Sizes of one scale.
+
+    The paper prints none of the network's training parameters; ``paper`` takes the values of the released code (SGD
+    1e-3 with momentum 0.9, batch 64, 25 epochs, width 500, 50 attack epochs).
+    """
+
+    images: int | None
+    """Pooled images used, balanced, from the bundled set; ``None``: the whole full set."""
+    width: int
+    """Units of the target's dense layers."""
+    features: tuple[int, ...]
+    """Features of the sparse (or control) layers, in order; a longer stack repeats the last."""
+    epochs: int
+    """Target training."""
+    batch_size: int
+    learning_rate: float
+    attack_epochs: int
+    attack_batch_size: int
+    attack_hidden: int
+    """Hidden units of the dense attackers."""
+    judge_epochs: int
+    tol: float
+    """Relative error of a sparse code against the exact trajectory."""
+    shown: int
+    """Reconstructions that a result keeps: the ones its notebook shows."""
+    downloads: bool
+    """Full data sets and Inception weights may be downloaded."""
+
+
+SCALES: dict[str, Scale] = {
+    "smoke": Scale(
+        images=300, width=8, features=(4, 6), epochs=2, batch_size=32, learning_rate=0.02,
+        attack_epochs=4, attack_batch_size=15, attack_hidden=16, judge_epochs=4, tol=1e-2, shown=4, downloads=False,
+    ),
+    "quick": Scale(
+        images=3000, width=32, features=(8, 16), epochs=3, batch_size=32, learning_rate=0.02,
+        attack_epochs=30, attack_batch_size=30, attack_hidden=64, judge_epochs=8, tol=1e-2, shown=10, downloads=False,
+    ),
+    "paper": Scale(
+        images=None, width=500, features=(16, 28), epochs=25, batch_size=64, learning_rate=1e-3,
+        attack_epochs=50, attack_batch_size=64, attack_hidden=800, judge_epochs=10, tol=1e-3, shown=10, downloads=True,
+    ),
+}  # fmt: skip
+
+
+def check_scale(name: str) -> Scale:
+    """The :class:`Scale` of that name, or a ``ValueError`` with the list of what is allowed."""
+    if name not in SCALES:
+        raise ValueError(f"scale must be one of {', '.join(SCALES)}, not {name!r}.")
+    return SCALES[name]

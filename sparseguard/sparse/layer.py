@@ -1,0 +1,190 @@
+"""The sparse coding layer."""
+
+from __future__ import annotations
+
+import math
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+
+from . import operators, solvers
+
+Solver = Literal["lca", "euler", "fista"]
+SOLVERS: tuple[Solver, ...] = ("lca", "euler", "fista")
+
+
+def standardize(x: Tensor) -> Tensor:
+    """Zero mean and unit (unbiased) standard deviation per image over (C, H, W); a constant image becomes 0.
+
+    Variation below 1e-6 of the image's largest value is rounding error, and is not blown up to unit variance.
+    """
+    centred = x - x.mean(dim=(1, 2, 3), keepdim=True)
+    centred = centred - centred.mean(dim=(1, 2, 3), keepdim=True)  # what rounding left of a large mean
+    count = max(x[0].numel() - 1, 1) if len(x) else 1
+    variance = centred.square().sum(dim=(1, 2, 3), keepdim=True) / count
+    floor = (1e-6 * x.detach().abs().amax(dim=(1, 2, 3), keepdim=True)).square() + 1e-30
+    return centred / torch.maximum(variance, floor).sqrt()
+
+
+def _pair(name: str, value: int | tuple[int, int]) -> tuple[int, int]:
+    pair = (value, value) if isinstance(value, int) else tuple(value)
+    if len(pair) != 2 or any(isinstance(v, bool) or not isinstance(v, int) or v < 1 for v in pair):
+        raise ValueError(f"{name} must be a positive whole number or a pair of them, not {value!r}.")
+    return pair[0], pair[1]
+
+
+def positive(name: str, value: float) -> float:
+    """``value`` as a float, or a ``ValueError`` that says that it must be finite and greater than 0."""
+    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value) or value <= 0:
+        raise ValueError(f"{name} must be a finite number greater than 0, not {value!r}.")
+    return float(value)
+
+
+class SparseCoding2d(nn.Module):
+    """Convolutional sparse coding (paper, eqs. 1 and 2, Fig. 1, A.1; values of Table 5 by default).
+
+    The code of an image is the state that the Locally Competitive Algorithm reaches after ``iterations / tau`` time
+    constants (``solver="lca"`` or ``"euler"``), or the minimiser of eq. 1 (``"fista"``).
+
+    Args:
+        in_channels: channels C of the input.
+        features: number F of dictionary features.
+        kernel_size: odd height and width of a feature.
+        stride: step between code positions, in pixels.
+        lam: sparsity, the weight of the l1 term and the threshold of the activation; > 0.
+        tau: time constant, in iterations; > 0. Not used by ``"fista"``.
+        iterations: textbook iterations (``lca`` reaches the same time with fewer), or the most that ``"fista"`` takes.
+        solver: ``"lca"``, ``"euler"`` or ``"fista"``; see :mod:`sparseguard.sparse.solvers`.
+        standardize: code the input after per-image standardisation (a constant image becomes 0).
+        nonneg: codes are >= 0.
+        tol: relative error of the code (``lca``) or relative duality gap (``fista``).
+        eta: step of the dictionary update :meth:`learn`.
+
+    Shape:
+        input ``(N, C, H, W)``; code ``(N, F, ceil(H / stride), ceil(W / stride))``.
+
+    Raises:
+        ValueError: a parameter or an input is out of range; the message names it.
+
+    Example:
+        >>> layer = SparseCoding2d(1, 16, lam=0.5)
+        >>> code = layer(torch.rand(2, 1, 28, 28))
+        >>> code.shape, bool((code >= 0).all()), layer.reconstruct(code).shape
+        (torch.Size([2, 16, 28, 28]), True, torch.Size([2, 1, 32, 32]))
+    """
+
+    def __init__(
+        self,
+        in_channels: int,
+        features: int,
+        kernel_size: int | tuple[int, int] = 5,
+        stride: int | tuple[int, int] = 1,
+        lam: float = 0.5,
+        tau: float = 1000.0,
+        iterations: int = 500,
+        solver: Solver = "lca",
+        standardize: bool = True,
+        nonneg: bool = True,
+        tol: float = 1e-3,
+        eta: float = 0.01,
+    ) -> None:
+        super().__init__()
+        self.kernel_size = _pair("kernel_size", kernel_size)
+        if any(k % 2 == 0 for k in self.kernel_size):
+            raise ValueError(f"kernel_size must be odd, not {kernel_size!r}.")
+        self.stride = _pair("stride", stride)
+        self.in_channels = _pair("in_channels", in_channels)[0]
+        self.features = _pair("features", features)[0]
+        self.iterations = _pair("iterations", iterations)[0]
+        self.lam, self.tau = positive("lam", lam), positive("tau", tau)
+        self.tol, self.eta = positive("tol", tol), positive("eta", eta)
+        if solver not in SOLVERS:
+            raise ValueError(f"solver must be one of {', '.join(SOLVERS)}, not {solver!r}.")
+        self.solver: Solver = solver
+        self.standardize, self.nonneg = standardize, nonneg
+        dictionary = torch.empty(self.features, self.in_channels, *self.kernel_size)
+        nn.init.trunc_normal_(dictionary, std=1.0, a=-2.0, b=2.0)
+        self.dictionary = nn.Parameter(dictionary)
+        self.normalize_()
+
+    def extra_repr(self) -> str:
+        return (
+            f"{self.in_channels}, {self.features}, kernel_size={self.kernel_size}, stride={self.stride}, "
+            f"lam={self.lam}, tau={self.tau}, iterations={self.iterations}, solver={self.solver!r}"
+        )
+
+    @torch.no_grad()
+    def normalize_(self) -> None:
+        """Scale every feature to unit L2 norm; a feature that vanished or is not finite is drawn anew."""
+        flat = self.dictionary.flatten(1)
+        norms = flat.norm(dim=1, keepdim=True)
+        lost = ~(torch.isfinite(norms) & (norms > 1e-12)).squeeze(1)
+        if bool(lost.any()):
+            flat[lost] = torch.randn_like(flat[lost])
+            norms = flat.norm(dim=1, keepdim=True)
+        self.dictionary.copy_((flat / norms).view_as(self.dictionary))
+
+    def canvas(self, x: Tensor) -> Tensor:
+        """What is coded: ``x``, standardised if the layer does so, zero-padded to ``(N, C, H + kh - 1, W + kw - 1)``."""
+        if x.ndim != 4 or x.shape[1] != self.in_channels:
+            raise ValueError(f"the layer codes (N, {self.in_channels}, H, W), not {tuple(x.shape)}.")
+        if self.stride[0] > x.shape[2] or self.stride[1] > x.shape[3]:
+            raise ValueError(f"stride {self.stride} is larger than the image, {tuple(x.shape[2:])}.")
+        return operators.pad_to_canvas(standardize(x) if self.standardize else x, self.kernel_size)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Code of ``x``: ``(N, C, H, W) -> (N, F, ceil(H / stride), ceil(W / stride))``, differentiable in both."""
+        canvas = self.canvas(x)
+        if not bool(torch.isfinite(x.detach()).all()):
+            raise ValueError("the input holds NaN or infinite values; a sparse code needs finite ones.")
+        if len(x) == 0:
+            return canvas.new_zeros(0, self.features, *(-(-n // s) for n, s in zip(x.shape[2:], self.stride)))
+        canvas = canvas.contiguous(memory_format=torch.channels_last)
+        dictionary = self.dictionary.contiguous(memory_format=torch.channels_last)
+        if self.solver == "fista":
+            code = solvers.fista(
+                canvas, dictionary, self.lam,
+                stride=self.stride, iterations=self.iterations, tol=self.tol, nonneg=self.nonneg,
+            )  # fmt: skip
+        else:
+            options = {"stride": self.stride, "tau": self.tau, "iterations": self.iterations, "nonneg": self.nonneg}
+            if self.solver == "lca":
+                code = solvers.lca(canvas, dictionary, self.lam, tol=self.tol, **options)
+            else:
+                code = solvers.euler(canvas, dictionary, self.lam, **options)
+        return code.contiguous()
+
+    def reconstruct(self, code: Tensor, size: tuple[int, int] | None = None) -> Tensor:
+        """Image of a code, on the canvas: ``(N, F, h, w) -> (N, C, H + kh - 1, W + kw - 1)``.
+
+        ``size`` is the image's ``(H, W)``; by default ``(h * stride, w * stride)``, which only differs where the stride
+        does not divide the image.
+        """
+        height, width = size or (code.shape[-2] * self.stride[0], code.shape[-1] * self.stride[1])
+        canvas_size = (height + self.kernel_size[0] - 1, width + self.kernel_size[1] - 1)
+        return operators.synthesis(code, self.dictionary, self.stride, canvas_size)
+
+    def energy(self, x: Tensor, code: Tensor) -> Tensor:
+        """Equation 1 on the canvas, one value an image: ``(N,)``."""
+        return operators.energy(self.canvas(x), code, self.dictionary, self.lam, self.stride)
+
+    def gap(self, x: Tensor, code: Tensor) -> Tensor:
+        """Relative duality gap of ``code`` in eq. 1, one value an image: ``(N,)``; 0 at the minimum."""
+        return operators.relative_gap(self.canvas(x), code, self.dictionary, self.lam, self.stride, self.nonneg)
+
+    @torch.no_grad()
+    def learn(self, x: Tensor, code: Tensor) -> None:
+        """One dictionary update: a step down the energy of eq. 1, then unit norm.
+
+        Each feature moves by ``eta`` times the residual patches at its active positions, weighted by its activity and
+        divided by one plus the number of those positions.
+        """
+        canvas = self.canvas(x)
+        size = (canvas.shape[-2], canvas.shape[-1])
+        residual = canvas - operators.synthesis(code, self.dictionary, self.stride, size)
+        shape = list(self.dictionary.shape)
+        step = torch.nn.grad.conv2d_weight(residual, shape, code, stride=list(self.stride))
+        active = (code != 0).sum(dim=(0, 2, 3)).to(step.dtype)
+        self.dictionary.add_(self.eta * step / (1 + active)[:, None, None, None])
+        self.normalize_()

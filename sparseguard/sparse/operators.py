@@ -1,0 +1,79 @@
+"""Analysis and synthesis convolutions on the zero-padded canvas, and what is computed from them.
+
+The canvas of an ``(N, C, H, W)`` input is the input padded with ``kernel_size // 2`` zeros on every side. The
+reconstruction of a code is its transposed convolution with the dictionary, not cropped: it has the canvas's size. With
+this convention the two operators are adjoint, and the lateral competition of eq. 2, written with the feature
+similarity kernel and zero padding, equals ``analysis(synthesis(code))``.
+"""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+Size = tuple[int, int]
+
+
+def pad_to_canvas(x: Tensor, kernel: Size) -> Tensor:
+    """Zero-pad ``(N, C, H, W)`` to ``(N, C, H + kh - 1, W + kw - 1)``; kernel sizes are odd."""
+    kh, kw = kernel
+    return F.pad(x, (kw // 2, kw // 2, kh // 2, kh // 2))
+
+
+def analysis(canvas: Tensor, dictionary: Tensor, stride: Size) -> Tensor:
+    """Correlate a canvas with each feature: ``(N, C, Hc, Wc) -> (N, F, ceil(H/stride), ceil(W/stride))``."""
+    return F.conv2d(canvas, dictionary, stride=stride)
+
+
+def synthesis(code: Tensor, dictionary: Tensor, stride: Size, canvas_size: Size) -> Tensor:
+    """Adjoint of :func:`analysis`: ``(N, F, h, w) -> (N, C, *canvas_size)``."""
+    h, w = code.shape[-2:]
+    kh, kw = dictionary.shape[-2:]
+    rest = (canvas_size[0] - (h - 1) * stride[0] - kh, canvas_size[1] - (w - 1) * stride[1] - kw)
+    return F.conv_transpose2d(code, dictionary, stride=stride, output_padding=rest)
+
+
+def energy(canvas: Tensor, code: Tensor, dictionary: Tensor, lam: float, stride: Size) -> Tensor:
+    """Equation 1, one value an image: ``0.5 ||canvas - synthesis(code)||^2 + lam ||code||_1``, shape ``(N,)``."""
+    residual = canvas - synthesis(code, dictionary, stride, (canvas.shape[-2], canvas.shape[-1]))
+    return 0.5 * residual.flatten(1).square().sum(1) + lam * code.flatten(1).abs().sum(1)
+
+
+def relative_gap(
+    canvas: Tensor, code: Tensor, dictionary: Tensor, lam: float, stride: Size, nonneg: bool = True
+) -> Tensor:
+    """Duality gap of eq. 1 divided by ``0.5 ||canvas||^2`` (the energy of the zero code), shape ``(N,)``.
+
+    The residual, scaled until no feature correlates with it by more than ``lam``, is dual feasible; the gap bounds how
+    far the energy lies above the minimum. A zero canvas has gap 0 at the zero code.
+    """
+    residual = canvas - synthesis(code, dictionary, stride, (canvas.shape[-2], canvas.shape[-1]))
+    drive = analysis(residual, dictionary, stride).flatten(1)
+    peak = (drive if nonneg else drive.abs()).amax(1)
+    scale = (lam / peak.clamp_min(1e-30)).clamp(0, 1)
+    flat, rest = canvas.flatten(1), residual.flatten(1)
+    primal = 0.5 * rest.square().sum(1) + lam * code.flatten(1).abs().sum(1)
+    dual = scale * (flat * rest).sum(1) - 0.5 * scale.square() * rest.square().sum(1)
+    return (primal - dual).clamp_min(0) / (0.5 * flat.square().sum(1)).clamp_min(1e-30)
+
+
+@torch.no_grad()
+def largest_eigenvalue(dictionary: Tensor, canvas_size: Size) -> float:
+    """Upper bound, tight to about 2 %, on the largest eigenvalue of ``synthesis`` after ``analysis``.
+
+    On a grid as large as the canvas the operators are a restriction of a circular convolution, which the Fourier
+    transform turns into one small matrix a frequency; ``trace(A^p)^(1/p)`` bounds the eigenvalue of each from above.
+    A stride only removes code positions, so the bound holds for every stride.
+    """
+    features, channels = dictionary.shape[:2]
+    spectrum = torch.fft.rfft2(dictionary.detach().double(), s=canvas_size).flatten(2).permute(2, 0, 1)  # (K, F, C)
+    gram = spectrum.mH @ spectrum if channels <= features else spectrum @ spectrum.mH
+    trace = gram.diagonal(dim1=-2, dim2=-1).real.sum(-1)
+    top = float(trace.max())
+    if top == 0.0:
+        return 0.0
+    gram, power = gram / top, 1
+    while power < 128 and gram.shape[-1] > 1:
+        gram, power = gram @ gram, 2 * power
+    return top * float(gram.diagonal(dim1=-2, dim2=-1).real.sum(-1).max().clamp_min(1e-300)) ** (1.0 / power)

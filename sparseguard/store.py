@@ -1,0 +1,129 @@
+"""Finished cells on disk, under a hash of what made them.
+
+A cell is a folder ``<store>/<hash>/`` with ``result.json`` and ``arrays.safetensors``. It is written under another
+name and renamed when complete, so that a run killed at any moment leaves nothing under a cell's name. ``result.json``
+holds the checksum of the arrays and of itself; what does not match is reported and treated as absent.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+import tempfile
+import time
+import warnings
+from pathlib import Path
+from typing import Any
+
+from safetensors import SafetensorError
+from safetensors.torch import load, save
+from torch import Tensor
+
+_PARTIAL = ".partial-"
+_STALE_SECONDS = 86_400
+"""Age after which what a killed run left half-written is removed."""
+
+
+def home() -> Path:
+    """Folder of results: ``SPARSEGUARD_HOME``; by default ``runs/`` beside the ``notebooks`` folder, or here."""
+    if os.environ.get("SPARSEGUARD_HOME"):
+        return Path(os.environ["SPARSEGUARD_HOME"]).expanduser()
+    checkout = Path(__file__).resolve().parent.parent
+    return (checkout if (checkout / "notebooks").is_dir() else Path.cwd()) / "runs"
+
+
+def digest(key: dict[str, Any]) -> str:
+    """Hash of a JSON-able key, independent of the order of its entries."""
+    return hashlib.sha256(_canonical(key)).hexdigest()[:20]
+
+
+def _canonical(value: Any) -> bytes:
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=True).encode()
+
+
+class Store:
+    """Results in one folder.
+
+    Args:
+        folder: created when the first result is saved; by default :func:`home`.
+
+    Example:
+        >>> store = Store("runs")                                           # doctest: +SKIP
+        >>> store.save("0a1b", {"psnr": 20.1}, {"originals": images})       # doctest: +SKIP
+        >>> record, arrays = store.load("0a1b")                             # doctest: +SKIP
+    """
+
+    def __init__(self, folder: str | Path | None = None) -> None:
+        self.folder = Path(folder) if folder is not None else home()
+
+    def prepare(self) -> None:
+        """Make sure that results can be saved, before hours are spent on one; remove what killed runs left long ago.
+
+        Raises:
+            OSError: the folder cannot be created or written to; the message names it.
+        """
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            with tempfile.NamedTemporaryFile(dir=self.folder, prefix=_PARTIAL):
+                pass
+        except OSError as error:
+            raise OSError(
+                f"results cannot be written to {self.folder} ({error.strerror}); set SPARSEGUARD_HOME to a folder "
+                "that can be written to."
+            ) from error
+        for partial in self.folder.glob(f"{_PARTIAL}*"):
+            if time.time() - partial.stat().st_mtime > _STALE_SECONDS:
+                shutil.rmtree(partial, ignore_errors=True)
+
+    def save(self, name: str, record: dict[str, Any], arrays: dict[str, Tensor]) -> None:
+        """Write a finished cell atomically; one that exists is replaced.
+
+        Raises:
+            OSError: the cell could not be written (no space left, say); what was there before is still there.
+        """
+        self.prepare()
+        payload = save({key: value.detach().cpu().contiguous() for key, value in arrays.items()})
+        body = {"record": record, "arrays_sha256": hashlib.sha256(payload).hexdigest()}
+        body["sha256"] = hashlib.sha256(_canonical(body)).hexdigest()
+        partial = Path(tempfile.mkdtemp(dir=self.folder, prefix=f"{_PARTIAL}{name}-"))
+        try:
+            _write(partial / "arrays.safetensors", payload)
+            _write(partial / "result.json", json.dumps(body, indent=1, sort_keys=True).encode())
+            partial.chmod(0o755)
+            target = self.folder / name
+            if target.exists():
+                retired = partial.with_name(partial.name + "-old")
+                target.rename(retired)
+                shutil.rmtree(retired, ignore_errors=True)
+            partial.rename(target)
+        except OSError as error:
+            raise OSError(f"the result could not be written to {self.folder} ({error.strerror}).") from error
+        finally:
+            shutil.rmtree(partial, ignore_errors=True)
+
+    def load(self, name: str) -> tuple[dict[str, Any], dict[str, Tensor]] | None:
+        """The cell of that name, or ``None``; a damaged one is reported as a warning and is ``None`` too."""
+        folder = self.folder / name
+        if not folder.is_dir():
+            return None
+        try:
+            body = json.loads((folder / "result.json").read_bytes())
+            payload = (folder / "arrays.safetensors").read_bytes()
+            claimed = body.pop("sha256")
+            if claimed != hashlib.sha256(_canonical(body)).hexdigest():
+                raise ValueError("result.json does not match its checksum")
+            if body["arrays_sha256"] != hashlib.sha256(payload).hexdigest():
+                raise ValueError("arrays.safetensors does not match its checksum")
+            return body["record"], load(payload)
+        except (OSError, ValueError, KeyError, TypeError, AttributeError, SafetensorError) as error:
+            warnings.warn(f"the stored result {folder} is damaged ({error}); it is computed again.", stacklevel=2)
+            return None
+
+
+def _write(path: Path, data: bytes) -> None:
+    with path.open("wb") as file:
+        file.write(data)
+        file.flush()
+        os.fsync(file.fileno())

@@ -1,0 +1,129 @@
+"""The victim networks, and the black box through which anybody else sees them.
+
+A target is ``front -> body -> noise -> head``. What leaves ``noise`` is the *leak*. Linear layers act along the last
+axis, the image's width, as in the networks of the released code (the paper prints no shapes); the layers of ``body``
+and ``head`` are the paper's fully connected layers: five end to end, where the last hidden one leaks, three in the
+split setting, where the first one leaks (section 4, A.3).
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Sequence
+import torch
+from torch import Tensor, nn
+
+from .sparse import standardize
+
+SETTINGS = ("end_to_end", "split")
+
+
+def check_setting(name: str) -> str:
+    """``name`` if it is a setting, or a ``ValueError`` with the list of what is allowed."""
+    if name not in SETTINGS:
+        raise ValueError(f"setting must be one of {', '.join(SETTINGS)}, not {name!r}.")
+    return name
+
+
+class Standardize(nn.Module):
+    """Per-image standardisation, as in front of a sparse layer: the control layers need the same one."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return standardize(x)
+
+
+class Normalize(nn.Module):
+    """Subtract a fixed mean and divide by a fixed standard deviation, both of the training set."""
+
+    mean: Tensor
+    std: Tensor
+
+    def __init__(self, mean: float, std: float) -> None:
+        super().__init__()
+        self.register_buffer("mean", torch.tensor(mean))
+        self.register_buffer("std", torch.tensor(std))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return (x - self.mean) / self.std
+
+
+class Target(nn.Module):
+    """A classifier whose hidden activations leak.
+
+    Args:
+        front: from images ``(N, C, H, W)`` to features ``(N, F, H', W')``.
+        setting: ``"end_to_end"`` or ``"split"``: how many dense layers, and which of them leaks.
+        image_shape: ``(C, H, W)``.
+        classes: number of classes.
+        width: units of the dense layers (500 in the released code; the paper prints none).
+    """
+
+    def __init__(
+        self, front: Sequence[nn.Module], setting: str, image_shape: tuple[int, int, int], classes: int, width: int
+    ) -> None:
+        super().__init__()
+        self.front = nn.Sequential(*front)
+        with torch.no_grad():
+            channels, rows, columns = copy.deepcopy(self.front).eval()(torch.zeros(1, *image_shape)).shape[1:]
+        flat = channels * rows * width
+        if check_setting(setting) == "split":
+            self.body = nn.Sequential(nn.Linear(columns, width), nn.ReLU())
+            self.head = nn.Sequential(nn.Flatten(), nn.Linear(flat, width), nn.ReLU(), nn.Linear(width, classes))
+        else:
+            self.body = nn.Sequential(
+                nn.Linear(columns, width), nn.ReLU(),
+                nn.Linear(width, width), nn.ReLU(),
+                nn.Linear(width, columns), nn.ReLU(),
+                nn.Linear(columns, width),
+            )  # fmt: skip
+            self.head = nn.Sequential(nn.Flatten(), nn.Linear(flat, classes))
+        self.noise: nn.Module = nn.Identity()
+
+    def leak(self, x: Tensor) -> Tensor:
+        """What the attacker sees: ``(N, C, H, W) -> (N, F, H', width)``."""
+        leak: Tensor = self.noise(self.body(self.front(x)))
+        return leak
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Class logits, ``(N, classes)``."""
+        logits: Tensor = self.head(self.leak(x))
+        return logits
+
+
+class BlackBox:
+    """A deployed target: images in, leaks out, nothing else within reach.
+
+    The box holds a private copy of the target in inference mode, closed over by the functions below, so that whoever
+    holds the box has no module, parameter or gradient to use, and later training of the original changes nothing here.
+    Noise layers stay on: they do not depend on the mode.
+
+    Args:
+        target: the trained target.
+        batch_size: images a forward pass, where a longer batch is cut.
+
+    Example:
+        >>> box = BlackBox(target)                        # doctest: +SKIP
+        >>> leak = box.query(images)                      # doctest: +SKIP
+    """
+
+    __slots__ = ("query", "classify")
+
+    query: Callable[[Tensor], Tensor]
+    """Leak of images ``(N, C, H, W)`` in [0, 1]: ``(N, ...)``, detached, on the images' device."""
+    classify: Callable[[Tensor], Tensor]
+    """Class logits ``(N, classes)`` of images, noise included."""
+
+    def __init__(self, target: Target, batch_size: int = 250) -> None:
+        deployed = copy.deepcopy(target).eval().requires_grad_(False)
+        device = next(deployed.parameters()).device
+
+        def batched(function: Callable[[Tensor], Tensor]) -> Callable[[Tensor], Tensor]:
+            @torch.no_grad()
+            def call(images: Tensor) -> Tensor:
+                parts = [function(part.to(device)).to(images.device) for part in images.split(batch_size)]
+                return torch.cat(parts)
+
+            return call
+
+        self.query = batched(deployed.leak)
+        self.classify = batched(deployed)
