@@ -7,7 +7,7 @@ import math
 import platform
 import time
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -88,7 +88,7 @@ class Experiment:
         object.__setattr__(self, "options", options)
         built = self.make_defense()
         if self.lam is None and "lam" in defense_options(self.defense):
-            object.__setattr__(self, "lam", getattr(built, "lam"))
+            object.__setattr__(self, "lam", built.lam)
 
     def make_defense(self) -> Defense:
         """The defense with its options."""
@@ -101,6 +101,11 @@ class Experiment:
         shown = ({} if self.lam is None else {"lam": self.lam}) | dict(self.options)
         return " ".join([self.defense, *(f"{key}={value}" for key, value in shown.items())])
 
+    @property
+    def dataset_name(self) -> str:
+        """The data set, or the file's name without folder and ending."""
+        return Path(self.dataset).stem
+
     def key(self) -> str:
         """Name of the cell in the store."""
         content = asdict(self) | {"options": dict(self.options), "version": RESULT_VERSION}
@@ -108,7 +113,7 @@ class Experiment:
             content["dataset"] = hashlib.sha256(Path(self.dataset).read_bytes()).hexdigest()
         return digest(content)
 
-    def run(self, store: Store | None | str = "default", progress: bool = True, device: str | None = None) -> Result:
+    def run(self, store: Store | str | None = "default", progress: bool = True, device: str | None = None) -> Result:
         """Run the experiment, or read its result where the store has it.
 
         Args:
@@ -238,7 +243,10 @@ def _run(experiment: Experiment, device: str, progress: bool) -> Result:
             "seconds_attack": seconds_attack,
             "seconds_evaluation": time.perf_counter() - start,
         }
-    assert set(numbers) == set(METRICS) and all(v is None or not math.isnan(v) for v in numbers.values())
+    assert set(numbers) == set(METRICS)
+    for name, number in numbers.items():
+        if number is not None and math.isnan(number):
+            raise ArithmeticError(f"{experiment.label}: {name} is not a number.")
     details = {
         "attacker": attack.best,
         "validation_errors": attack.errors,
@@ -258,8 +266,3 @@ def _run(experiment: Experiment, device: str, progress: bool) -> Result:
         reconstructions[kept].clone(),
         details,
     )
-
-
-def with_seeds(experiment: Experiment, seeds: list[int]) -> list[Experiment]:
-    """The same cell at several seeds."""
-    return [replace(experiment, seed=seed) for seed in seeds]

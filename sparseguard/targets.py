@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Sequence
+
 import torch
 from torch import Tensor, nn
 
@@ -106,14 +107,14 @@ class BlackBox:
         >>> leak = box.query(images)                      # doctest: +SKIP
     """
 
-    __slots__ = ("query", "classify")
+    __slots__ = ("classify", "query")
 
     query: Callable[[Tensor], Tensor]
     """Leak of images ``(N, C, H, W)`` in [0, 1]: ``(N, ...)``, detached, on the images' device."""
     classify: Callable[[Tensor], Tensor]
     """Class logits ``(N, classes)`` of images, noise included."""
 
-    def __init__(self, target: Target, batch_size: int = 250) -> None:
+    def __init__(self, target: Target, batch_size: int = 64) -> None:
         deployed = copy.deepcopy(target).eval().requires_grad_(False)
         device = next(deployed.parameters()).device
 

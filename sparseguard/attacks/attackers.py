@@ -22,11 +22,12 @@ class Dense(nn.Module):
         self.rows = nn.Sequential(nn.Linear(columns, hidden), nn.ReLU(), nn.Linear(hidden, image[2]))
         self.mix: nn.Module = nn.Identity()
         if channels != image[0]:
+            wide = min(max(hidden // 8, 4), 16)
             self.mix = nn.Sequential(
                 nn.ReLU(),
-                nn.ConvTranspose2d(channels, 16, 5, padding=2, bias=False), nn.BatchNorm2d(16), nn.ReLU(),
-                nn.ConvTranspose2d(16, 16, 5, padding=2, bias=False), nn.BatchNorm2d(16), nn.ReLU(),
-                nn.ConvTranspose2d(16, image[0], 5, padding=2, bias=False),
+                nn.ConvTranspose2d(channels, wide, 5, padding=2, bias=False), nn.BatchNorm2d(wide), nn.ReLU(),
+                nn.ConvTranspose2d(wide, wide, 5, padding=2, bias=False), nn.BatchNorm2d(wide), nn.ReLU(),
+                nn.ConvTranspose2d(wide, image[0], 5, padding=2, bias=False),
             )  # fmt: skip
 
     def forward(self, leak: Tensor) -> Tensor:
@@ -40,7 +41,7 @@ class Conv(nn.Module):
     def __init__(self, leak: Shape, image: Shape, hidden: int) -> None:
         super().__init__()
         channels, _, columns = leak
-        wide = max(hidden // 4, 8)
+        wide = min(max(hidden // 4, 8), 64)
         self.columns = nn.Linear(columns, image[2])
         self.mix = nn.Sequential(
             nn.Conv2d(channels, wide, 3, padding=1, bias=False), nn.BatchNorm2d(wide), nn.ReLU(),

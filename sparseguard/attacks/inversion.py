@@ -20,6 +20,8 @@ from .attackers import ATTACKERS, Attacker
 
 LEAKS_IN_MEMORY = 8 * 2**30
 """Bytes of leaks that are kept; beyond it every batch is queried again (the same answer, more computing)."""
+LEARNING_RATE = 5e-3
+"""Peak of each attacker's one-cycle schedule, for Adam."""
 CHECKS = 6
 """Validations during the training of an attacker; the best state is kept."""
 
@@ -91,13 +93,15 @@ class Inversion:
         mean, std = float(sample.mean()), max(float(sample.std()), 1e-12)
         shape, image_shape = tuple(sample.shape[1:]), tuple(images.shape[1:])
         attackers = {
-            name: Attacker(network, shape, image_shape, scale.attack_hidden, mean, std).to(device)
-            for name, network in ATTACKERS.items()
+            name: Attacker(ATTACKERS[name], shape, image_shape, scale.attack_hidden, mean, std).to(device)
+            for name in scale.attackers
         }
         per_epoch = len(range(0, len(images), scale.attack_batch_size))
         updates = per_epoch * scale.attack_epochs
-        optimizers = {name: torch.optim.Adam(net.parameters(), lr=2e-3) for name, net in attackers.items()}
-        schedules = [torch.optim.lr_scheduler.OneCycleLR(o, 2e-3, total_steps=updates) for o in optimizers.values()]
+        optimizers = {name: torch.optim.Adam(net.parameters(), lr=LEARNING_RATE) for name, net in attackers.items()}
+        schedules = [
+            torch.optim.lr_scheduler.OneCycleLR(o, LEARNING_RATE, total_steps=updates) for o in optimizers.values()
+        ]
         best = {name: (float("inf"), copy.deepcopy(net.state_dict())) for name, net in attackers.items()}
         check_at = {round(updates * (i + 1) / CHECKS) for i in range(CHECKS)}
 

@@ -50,7 +50,7 @@ def data_home() -> Path:
 
 
 def check_dataset(name: str) -> str:
-    """``name`` if it is a known data set or an ``.npz`` file, else a ``ValueError`` with the list of what is allowed."""
+    """``name`` if it is a known data set or an ``.npz`` file, or a ``ValueError`` with what is allowed."""
     if name in DATASETS or (name.endswith(".npz") and Path(name).is_file()):
         return name
     allowed = ", ".join(DATASETS)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Literal
 
 import torch
@@ -59,7 +60,7 @@ class Defense:
         if self.front == "linear":
             return [Normalize(float(split.train_images.mean()), max(float(split.train_images.std()), 1e-6))]
         counts = [split.image_shape[0], *features_of(scale, 2)]
-        pairs = [conv_pair(a, b, frozen=self.front == "frozen_conv") for a, b in zip(counts, counts[1:])]
+        pairs = [conv_pair(a, b, frozen=self.front == "frozen_conv") for a, b in pairwise(counts)]
         return [module for pair in pairs for module in pair]
 
     def build(self, split: Split, setting: str, scale: Scale) -> Target:

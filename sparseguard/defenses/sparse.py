@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import pairwise
 
 import torch
 from torch import Tensor, nn
@@ -62,7 +63,7 @@ class SparseDefense(Defense):
     def downstream_layers(self, channels: int) -> list[nn.Module]:
         """The optional convolutions."""
         counts = [channels, *self.downstream]
-        convs = [nn.Conv2d(a, b, KERNEL, padding=KERNEL // 2) for a, b in zip(counts, counts[1:])]
+        convs = [nn.Conv2d(a, b, KERNEL, padding=KERNEL // 2) for a, b in pairwise(counts)]
         return [module for conv in convs for module in (conv, nn.ReLU())]
 
     def train(self, target: Target, split: Split, scale: Scale) -> None:

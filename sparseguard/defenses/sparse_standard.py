@@ -1,7 +1,9 @@
 """SPARSE-STANDARD: one off-the-shelf sparse layer after the image (Teti et al. 2022; paper, section 4).
 
-The paper does not say what follows the layer. As in the released code a convolution does, so that the leak has the
-shape of sparse-guard's; lambda is 0.25 there and in Table 3's matching row, although Table 5 prints 0.5.
+The paper does not say what follows the layer. Here it is what ``none_conv`` has in the second sparse layer's place, so
+that ``none_conv``, ``sparse_standard`` and ``sparse_guard`` differ by one sparse layer each; the released code has a
+bare convolution there. Lambda is 0.25, as in the released code and in the row of Table 3 that equals Table 1's,
+although Table 5 prints 0.5.
 """
 
 from __future__ import annotations
@@ -12,13 +14,13 @@ from torch import nn
 
 from ..data import Split
 from ..scales import Scale
-from .base import KERNEL, features_of
+from .base import conv_pair, features_of
 from .sparse import SparseDefense
 
 
 @dataclass(frozen=True)
 class SparseStandard(SparseDefense):
-    """Sparse layer, 5x5 convolution without activation, dense layers."""
+    """Sparse layer, batch norm, 5x5 convolution with ReLU and batch norm, then the dense layers."""
 
     lam: float | tuple[float, ...] = 0.25
 
@@ -30,5 +32,4 @@ class SparseStandard(SparseDefense):
     def layers(self, split: Split, scale: Scale) -> list[nn.Module]:
         first, second = features_of(scale, 2)
         sparse = self.sparse_layer(split.image_shape[0], first, self.lams(1)[0], scale)
-        conv = nn.Conv2d(first, second, KERNEL, padding=KERNEL // 2)
-        return [sparse, conv, *self.downstream_layers(second)]
+        return [sparse, nn.BatchNorm2d(first), *conv_pair(first, second), *self.downstream_layers(second)]

@@ -12,6 +12,8 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 INCEPTION_FEATURES = 2048
+INCEPTION_MINIMUM = INCEPTION_FEATURES
+"""Fewest images for FID: with fewer than features, the covariances are singular and the number is biased."""
 
 
 def frechet_distance(a: NDArray[np.floating], b: NDArray[np.floating]) -> float:
@@ -56,8 +58,8 @@ def inception_weights() -> Path:
 
 def fid_obstacle(count: int, download: bool) -> str | None:
     """Why FID cannot be measured on ``count`` images, in one sentence; ``None`` where it can."""
-    if count < INCEPTION_FEATURES:
-        return f"FID needs at least {INCEPTION_FEATURES} images, as many as Inception has features, not {count}."
+    if count < INCEPTION_MINIMUM:
+        return f"FID needs at least {INCEPTION_MINIMUM} images, as many as Inception has features, not {count}."
     if not inception_weights().is_file() and not download:
         return (
             f"FID needs pytorch-fid's Inception weights in {inception_weights()}: run `python -m sparseguard data fid` "

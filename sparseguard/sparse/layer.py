@@ -126,7 +126,7 @@ class SparseCoding2d(nn.Module):
         self.dictionary.copy_((flat / norms).view_as(self.dictionary))
 
     def canvas(self, x: Tensor) -> Tensor:
-        """What is coded: ``x``, standardised if the layer does so, zero-padded to ``(N, C, H + kh - 1, W + kw - 1)``."""
+        """What is coded: ``x``, standardised (if so set) and zero-padded to ``(N, C, H + kh - 1, W + kw - 1)``."""
         if x.ndim != 4 or x.shape[1] != self.in_channels:
             raise ValueError(f"the layer codes (N, {self.in_channels}, H, W), not {tuple(x.shape)}.")
         if self.stride[0] > x.shape[2] or self.stride[1] > x.shape[3]:

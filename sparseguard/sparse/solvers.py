@@ -70,10 +70,8 @@ def lca(
     eigenvalue = largest_eigenvalue(dictionary, (canvas.shape[-2], canvas.shape[-1]))
     steps = lca_steps(time, eigenvalue, tol)
     h = time / steps
-    p = torch.zeros_like(analysis(canvas, dictionary, stride))
-    before = _velocity(p, canvas, dictionary, lam, stride, nonneg)
-    ahead = _velocity(p + h * before, canvas, dictionary, lam, stride, nonneg)
-    p = p + (h / 2) * (before + ahead)
+    before = analysis(canvas, dictionary, stride)  # at P = 0, where no neuron is active, the velocity is the drive
+    p = (h / 2) * (before + _velocity(h * before, canvas, dictionary, lam, stride, nonneg))
     for _ in range(steps - 1):
         now = _velocity(p, canvas, dictionary, lam, stride, nonneg)
         p = p + h * (1.5 * now - 0.5 * before)
@@ -99,7 +97,8 @@ def fista(
     """
     size = (canvas.shape[-2], canvas.shape[-1])
     step = 1.0 / max(largest_eigenvalue(dictionary, size), 1e-12)
-    code = torch.zeros_like(analysis(canvas, dictionary, stride)) if start is None else start
+    # zero, but of the inputs: a code that needs no step still has its (zero) gradients
+    code = 0.0 * analysis(canvas, dictionary, stride) if start is None else start
     ahead, momentum = code, torch.ones(len(canvas), 1, 1, 1, dtype=canvas.dtype, device=canvas.device)
     for i in range(iterations):
         if i % 5 == 0:

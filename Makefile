@@ -1,0 +1,37 @@
+# make report  builds the environment, runs the notebooks (quick, bundled data) and leaves build/report/index.html
+# make test    builds the environment, checks style and types, runs the tests
+# make lab     opens JupyterLab with the right kernel
+PYTHON ?= python3
+BIN := .venv/bin
+
+.PHONY: report test lint lab clean
+
+report: .venv/.installed
+	$(BIN)/python -m sparseguard report --out build/report
+
+test: .venv/.installed-dev lint
+	$(BIN)/python -m pytest
+
+lint: .venv/.installed-dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/nbqa mypy notebooks
+
+lab: .venv/.installed
+	$(BIN)/jupyter lab notebooks
+
+.venv/bin/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "sparseguard needs Python 3.11 or later; name it with make PYTHON=/path/to/python3.11"; exit 2; }
+	$(PYTHON) -m venv .venv
+
+.venv/.installed: pyproject.toml | .venv/bin/python
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e .
+	@touch $@
+
+.venv/.installed-dev: pyproject.toml .venv/.installed
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[dev]'
+	@touch $@
+
+clean:
+	rm -rf .venv build

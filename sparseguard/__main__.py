@@ -1,0 +1,96 @@
+"""Command line: ``python -m sparseguard run|grid|data|report``."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from .data import load_images
+from .experiment import Experiment
+from .grid import cells, run_grid
+from .metrics.frechet import load_inception
+from .report import results_table, site
+
+app = typer.Typer(add_completion=False, no_args_is_help=True, help=__doc__, pretty_exceptions_enable=False)
+
+Dataset = Annotated[str, typer.Option(help="mnist, fashion_mnist, or the path of an .npz file")]
+SettingName = Annotated[str, typer.Option(help="end_to_end or split")]
+ScaleName = Annotated[str, typer.Option(help="smoke, quick or paper")]
+Options = Annotated[str, typer.Option(help='further options of the defense, as JSON: {"b": 1.0}')]
+
+
+@app.command()
+def run(
+    dataset: Dataset = "mnist",
+    setting: SettingName = "end_to_end",
+    defense: str = "none",
+    lam: Annotated[float | None, typer.Option(help="sparsity of a sparse defense")] = None,
+    attack: str = "inversion",
+    scale: ScaleName = "quick",
+    seed: int = 0,
+    options: Options = "{}",
+    fid: Annotated[bool, typer.Option(help="measure FID where Inception's weights can be had")] = False,
+) -> None:
+    """Run one cell, or read it from the store, and print its metrics as JSON."""
+    try:
+        extra = json.loads(options)
+    except json.JSONDecodeError as error:
+        raise ValueError(f"--options must be a JSON object, not {options!r} ({error}).") from error
+    result = Experiment(dataset, setting, defense, lam, attack, scale, seed, extra, fid).run()
+    typer.echo(json.dumps({"cell": result.experiment.label, "metrics": result.metrics, **result.details}, indent=1))
+
+
+@app.command()
+def grid(
+    dataset: Dataset = "mnist",
+    setting: SettingName = "end_to_end",
+    defense: Annotated[list[str] | None, typer.Option(help="repeat for several")] = None,
+    lam: Annotated[list[float] | None, typer.Option(help="repeat for several")] = None,
+    scale: ScaleName = "quick",
+    seed: Annotated[list[int] | None, typer.Option(help="repeat for several")] = None,
+    fid: bool = False,
+) -> None:
+    """Run several cells and print their table."""
+    rows = cells(dataset, setting, defense or ["none", "sparse_guard"], lam or [0.5], scale, seed or [0], fid=fid)
+    typer.echo(results_table(run_grid(rows)).to_markdown())
+
+
+@app.command()
+def data(name: Annotated[str, typer.Argument(help="mnist, fashion_mnist, or fid for Inception's weights")]) -> None:
+    """Put a full data set, or the weights that FID needs, where experiments find them."""
+    if name == "fid":
+        load_inception()
+        typer.echo("pytorch-fid's Inception weights are in place.")
+        return
+    images = load_images(name, bundled=False)
+    typer.echo(f"{name}: {len(images.images)} images of {len(images.classes)} classes are in place.")
+
+
+@app.command()
+def report(
+    out: Annotated[Path, typer.Option(help="folder of the HTML site")] = Path("build/report"),
+    notebooks: Annotated[Path, typer.Option(help="folder of the notebooks")] = Path("notebooks"),
+    jobs: Annotated[int, typer.Option(help="notebooks at a time; 0: one a core")] = 0,
+    parameters: Annotated[str, typer.Option(help="JSON object of parameters for every notebook")] = "{}",
+) -> None:
+    """Execute the notebooks and leave each as .ipynb and HTML, with an index."""
+    values: dict[str, Any] = json.loads(parameters)
+    typer.echo(f"The report is in {site.build(notebooks, out, values, jobs)}.")
+
+
+def main() -> int:
+    """Run the command line; a bad input or a missing file ends with one sentence and status 2."""
+    try:
+        app(standalone_mode=True)
+    except (ValueError, OSError, ArithmeticError) as error:
+        print(f"sparseguard: {error}", file=sys.stderr)
+        return 2
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,71 @@
+"""Many experiments: which cells a table has, and running them, each from the store if it is there."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from tqdm.auto import tqdm
+
+from .defenses import defense_options
+from .experiment import Experiment, Result
+from .store import Store
+
+Entry = str | Mapping[str, Any]
+
+
+def _as_list(name: str, value: Any) -> list[Any]:
+    items = list(value) if isinstance(value, Sequence) and not isinstance(value, str) else [value]
+    if not items:
+        raise ValueError(f"{name} must name at least one value; it is empty.")
+    return items
+
+
+def cells(
+    dataset: str,
+    setting: str,
+    defenses: Entry | Sequence[Entry],
+    lams: float | Sequence[float],
+    scale: str,
+    seeds: int | Sequence[int],
+    attack: str = "inversion",
+    fid: bool = False,
+) -> list[Experiment]:
+    """All cells of one table, in its order; every one is checked before any is run.
+
+    Args:
+        defenses: names, or mappings with options: ``{"defense": "laplace", "b": 1.0}``.
+        lams: swept by each sparse defense whose entry does not state a ``lam`` of its own.
+        seeds: one cell each.
+
+    Raises:
+        ValueError: anything that is not allowed.
+
+    Example:
+        >>> [e.label for e in cells("mnist", "split", ["none", "sparse_guard"], [0.1, 0.5], "smoke", 0)]
+        ['none', 'sparse_guard lam=0.1', 'sparse_guard lam=0.5']
+    """
+    rows: list[Experiment] = []
+    for entry in _as_list("defenses", defenses):
+        options = dict(entry) if isinstance(entry, Mapping) else {"defense": entry}
+        if not isinstance(options.get("defense"), str):
+            raise ValueError(f"an entry of defenses is a name or a mapping with the key 'defense', not {entry!r}.")
+        name, own = options.pop("defense"), options.pop("lam", None)
+        swept = own is None and "lam" in defense_options(name)
+        for lam in _as_list("lams", lams) if swept else [own]:
+            rows += [
+                Experiment(dataset, setting, name, lam, attack, scale, seed, options, fid)
+                for seed in _as_list("seeds", seeds)
+            ]
+    if len({row.key() for row in rows}) < len(rows):
+        raise ValueError("the same cell stands in defenses, lams or seeds twice.")
+    return rows
+
+
+def run_grid(
+    experiments: Sequence[Experiment], store: Store | str | None = "default", progress: bool = True
+) -> list[Result]:
+    """Run cells one after the other; finished ones are read from the store, so a killed grid goes on where it was."""
+    by_seed = sorted(experiments, key=lambda e: e.seed)  # cells of one seed share their split and judge
+    found = {e.key(): e.run(store, progress) for e in tqdm(by_seed, desc="cells", disable=not progress)}
+    return [found[e.key()] for e in experiments]

@@ -1,0 +1,97 @@
+"""The numbers that the paper printed, and the remarks that they need. Data, never repaired."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import lru_cache
+from importlib.resources import files
+from typing import Any
+
+import pandas as pd
+import yaml
+
+_SETTINGS = {"end_to_end": "end-to-end", "split": "split"}
+_DATASETS = {"mnist": "MNIST", "fashion_mnist": "Fashion MNIST"}
+_LAPLACE = "LAPLACE-NOISE Titcombe et al. (2021) b="
+
+
+@dataclass(frozen=True)
+class Printed:
+    """One printed row: ``numbers`` by column (psnr, ssim, fid, accuracy), its table, and its remarks by column."""
+
+    table: int
+    numbers: dict[str, float]
+    remarks: dict[str, list[str]]
+
+
+@lru_cache(maxsize=1)
+def printed_tables() -> pd.DataFrame:
+    """All rows of Tables 1, 2, 3 and 6 to 15; ``fid`` in the printed unit of 10^3, ``lambda`` NaN where unprinted."""
+    with (files(__name__) / "tables.csv").open(encoding="utf-8") as file:
+        return pd.read_csv(file)
+
+
+@lru_cache(maxsize=1)
+def _footnotes() -> list[dict[str, Any]]:
+    notes: list[dict[str, Any]] = yaml.safe_load((files(__name__) / "footnotes.yaml").read_text(encoding="utf-8"))
+    return notes
+
+
+def printed_label(defense: str, lam: Any, options: dict[str, Any]) -> tuple[str, float | None] | None:
+    """The paper's name of a defense and the lambda it prints, or ``None`` where the paper has no such row.
+
+    >>> printed_label("laplace", None, {"b": 1.0})
+    ('LAPLACE-NOISE Titcombe et al. (2021) b=1.0', None)
+    """
+    plain = {
+        ("none", ()): "NO-DEFENSE",
+        ("gaussian", ()): "GAUSSIAN-NOISE",
+        ("gaussian", (("sigma", 0.5),)): "GAUSSIAN-NOISE",
+        ("laplace", ()): f"{_LAPLACE}0.5",
+        ("laplace", (("b", 0.5),)): f"{_LAPLACE}0.5",
+        ("laplace", (("b", 1.0),)): f"{_LAPLACE}1.0",
+    }
+    key = (defense, tuple(sorted(options.items())))
+    if key in plain:
+        return plain[key], None
+    names = {"sparse_standard": "SPARSE-STANDARD", "sparse_guard": "SPARSE-GUARD"}
+    if defense in names and not set(options) - {"tau", "iterations", "solver", "train_first"}:
+        values = set(lam) if isinstance(lam, tuple) else {lam}
+        return (names[defense], float(values.pop())) if len(values) == 1 else None
+    return None
+
+
+def printed(
+    setting: str, dataset: str, defense: str, lam: Any = None, options: dict[str, Any] | None = None
+) -> Printed | None:
+    """The printed row that belongs to a cell, or ``None``.
+
+    An unlabelled SPARSE-STANDARD row is taken as lambda = 0.25 (see its remark).
+    """
+    label = printed_label(defense, lam, dict(options or {}))
+    if label is None or dataset not in _DATASETS:
+        return None
+    name, value = label
+    table = printed_tables()
+    rows = table[
+        (table.setting == _SETTINGS[setting])
+        & (table.attack == "inverse-network")
+        & (table.dataset == _DATASETS[dataset])
+        & (table.defense == name)
+    ]
+    lams = rows["lambda"].fillna(0.25) if name == "SPARSE-STANDARD" else rows["lambda"]
+    rows = rows[lams == value] if value is not None else rows
+    if rows.empty:
+        return None
+    row = rows.sort_values("table").iloc[0]
+    remarks: dict[str, list[str]] = {}
+    for note in _footnotes():
+        wanted = dict(note["rows"])
+        columns = wanted.pop("column", ["defense"])
+        if all(row[key] in allowed for key, allowed in wanted.items()):
+            for column in columns:
+                remarks.setdefault(column, []).append(" ".join(note["text"].split()))
+    return Printed(int(row.table), {c: float(row[c]) for c in ("psnr", "ssim", "fid", "accuracy")}, remarks)
+
+
+__all__ = ["Printed", "printed", "printed_label", "printed_tables"]

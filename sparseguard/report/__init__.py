@@ -1,0 +1,17 @@
+"""Everything that draws: tables, figures, readings. Nothing here trains."""
+
+from .figures import image_distributions, privacy_utility, reconstruction_grid, save
+from .parameters import check_parameters
+from .reading import reading
+from .tables import Table, results_table
+
+__all__ = [
+    "Table",
+    "check_parameters",
+    "image_distributions",
+    "privacy_utility",
+    "reading",
+    "reconstruction_grid",
+    "results_table",
+    "save",
+]

@@ -1,0 +1,117 @@
+"""Figures, in one style: colour-blind palette, labels in words, what was measured in the title."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+import seaborn as sns
+from matplotlib.figure import Figure
+from torch import Tensor
+
+from ..experiment import Result
+from .tables import by_cell
+
+sns.set_theme(style="whitegrid", palette="colorblind", rc={"figure.dpi": 110, "savefig.bbox": "tight"})
+
+
+def save(figure: Figure, folder: str | Path, name: str) -> None:
+    """Write ``name.png`` and ``name.svg``; an empty folder name saves nothing."""
+    if not str(folder):
+        return
+    Path(folder).mkdir(parents=True, exist_ok=True)
+    for suffix in ("png", "svg"):
+        metadata = {"Date": None} if suffix == "svg" else None
+        figure.savefig(Path(folder) / f"{name}.{suffix}", metadata=metadata)
+
+
+def _title(results: Sequence[Result]) -> str:
+    e = results[0].experiment
+    return f"{e.dataset}, {e.setting.replace('_', '-')}, scale {e.scale}"
+
+
+def _one_seed(results: Sequence[Result]) -> dict[str, Result]:
+    first = min(r.experiment.seed for r in results)
+    return {label: next(r for r in group if r.experiment.seed == first) for label, group in by_cell(results).items()}
+
+
+def _image(x: Tensor) -> np.ndarray:
+    return x.permute(1, 2, 0).squeeze(-1).numpy()
+
+
+def reconstruction_grid(results: Sequence[Result]) -> Figure:
+    """Originals in the first row, then what the attack rebuilt from each defense (paper, Figs. 3 and 6); first seed.
+
+    Shows every image that a result keeps.
+    """
+    shown = _one_seed(results)
+    columns = min(len(r.originals) for r in shown.values())
+    height = len(shown) + 1
+    figure, axes = plt.subplots(height, columns, figsize=(0.75 * columns + 2.2, 0.78 * height + 0.4), squeeze=False)
+    first = next(iter(shown.values()))
+    labels = ["original", *(f"{n}\n{float(r.metrics['psnr'] or 0):.1f} dB, SSIM {float(r.metrics['ssim'] or 0):.2f}"
+                            for n, r in shown.items())]  # fmt: skip
+    for axis_row, label, images in zip(axes, labels, [first.originals, *(r.reconstructions for r in shown.values())]):
+        for axis, image in zip(axis_row, images):
+            axis.imshow(_image(image), cmap="gray", vmin=0, vmax=1)
+            axis.set_xticks([])
+            axis.set_yticks([])
+            axis.grid(False)
+        axis_row[0].set_ylabel(label, rotation=0, ha="right", va="center", fontsize=8)
+    figure.suptitle(f"Originals and reconstructions: {_title(results)}, seed {first.experiment.seed}", fontsize=10)
+    plt.close(figure)
+    return figure
+
+
+def image_distributions(results: Sequence[Result]) -> Figure:
+    """PSNR and SSIM of every private image, all seeds: boxes from the 5th to the 95th percentile."""
+    frame = pd.DataFrame(
+        [
+            {"defense": label, "PSNR (dB)": psnr, "SSIM": ssim}
+            for label, group in by_cell(results).items()
+            for r in group
+            for psnr, ssim in zip(r.per_image["psnr"].tolist(), r.per_image["ssim"].tolist())
+        ]
+    )
+    labels = list(by_cell(results))
+    figure, axes = plt.subplots(1, 2, figsize=(10, 0.38 * len(labels) + 1.3), sharey=True)
+    for axis, metric in zip(axes, ("PSNR (dB)", "SSIM")):
+        sns.boxplot(frame, x=metric, y="defense", order=labels, whis=(5, 95), showfliers=False, color="C0", ax=axis)
+        axis.set_ylabel("")
+    figure.suptitle(f"How well single images were rebuilt: {_title(results)} (left: better defense)", fontsize=10)
+    figure.tight_layout()
+    plt.close(figure)
+    return figure
+
+
+def privacy_utility(results: Sequence[Result]) -> Figure:
+    """Accuracy against the attack's SSIM: one mark a defense and strength, bars one standard deviation over seeds.
+
+    Strengths of one defense are joined by a line; up and to the left is better.
+    """
+    figure, axis = plt.subplots(figsize=(7.5, 4.8))
+    lines: dict[str, list[tuple[float, float, float, float, str]]] = {}
+    for label, group in by_cell(results).items():
+        x = np.array([r.metrics["ssim"] for r in group], dtype=float)
+        y = np.array([r.metrics["accuracy"] for r in group], dtype=float)
+        sx, sy = (float(v.std(ddof=1)) if len(v) > 1 else 0.0 for v in (x, y))
+        name = group[0].experiment.defense
+        strength = label.removeprefix(name).strip()
+        lines.setdefault(name, []).append((float(x.mean()), float(y.mean()), sx, sy, strength))
+    markers = "oXsDPv^<>*hp"
+    for i, (name, points) in enumerate(lines.items()):
+        x, y, sx, sy = (np.array([p[k] for p in points]) for k in range(4))
+        style = {"marker": markers[i % len(markers)], "ms": 7, "capsize": 2, "lw": 1, "label": name}
+        axis.errorbar(x, y, xerr=sx, yerr=sy, color=f"C{i % 10}", ls="-" if len(points) > 1 else "none", **style)
+        for a, b, _, _, strength in points:
+            if strength and len(points) > 1:
+                axis.annotate(strength, (a, b), textcoords="offset points", xytext=(5, 5), fontsize=7)
+    axis.set_xlabel("SSIM of the attack's reconstructions (left: more private)")
+    axis.set_ylabel("accuracy on the hold-out (up: more useful)")
+    axis.set_title(f"Privacy and utility: {_title(results)}", fontsize=10)
+    axis.legend(fontsize=8, loc="best")
+    plt.close(figure)
+    return figure

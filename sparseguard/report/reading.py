@@ -1,0 +1,79 @@
+"""A paragraph that says what a table's numbers say, by a rule that is printed with it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from math import sqrt
+from statistics import mean, stdev
+
+from ..experiment import Result
+from .tables import by_cell, spread
+
+RULE = (
+    "Rule: two rows differ if their mean PSNR differs by more than two standard errors of the difference over seeds "
+    "and by more than 0.5 dB; with one seed nothing is called a difference."
+)
+
+
+class Reading(str):
+    """Markdown that a notebook renders."""
+
+    def _repr_markdown_(self) -> str:
+        return str(self)
+
+
+def _difference(a: Sequence[Result], b: Sequence[Result]) -> tuple[float, bool]:
+    """PSNR of ``a`` minus PSNR of ``b``, and whether the rule calls it a difference."""
+    x, y = ([float(r.metrics["psnr"] or 0.0) for r in group] for group in (a, b))
+    gap = mean(x) - mean(y)
+    if min(len(x), len(y)) < 2:
+        return gap, False
+    error = sqrt(stdev(x) ** 2 / len(x) + stdev(y) ** 2 / len(y))
+    return gap, abs(gap) > max(2 * error, 0.5)
+
+
+def _compare(name: str, a: Sequence[Result], other: str, b: Sequence[Result]) -> str:
+    gap, differs = _difference(a, b)
+    if not differs:
+        return f"`{name}` and `{other}` cannot be told apart ({gap:+.1f} dB)"
+    return f"`{name}` gives the attacker {abs(gap):.1f} dB {'more' if gap > 0 else 'less'} than `{other}`"
+
+
+def reading(results: Sequence[Result]) -> Reading:
+    """What the numbers say: each sparse row against the controls and the noise, the floor, the judge."""
+    groups = by_cell(results)
+    first = results[0]
+    sentences = []
+    ordered = sorted(groups, key=lambda label: mean(float(r.metrics["psnr"] or 0.0) for r in groups[label]))
+    text = ", ".join(f"`{n}` {spread([r.metrics['psnr'] for r in groups[n]], 1)} dB" for n in ordered)
+    sentences.append(f"From the hardest to the easiest to invert: {text}.")
+    sparse = [label for label in groups if "lam" in label]
+    for control, share in (("none", "all that the sparse front end changes"), ("none_conv", "sparsity's own share")):
+        if control in groups and sparse:
+            compared = "; ".join(_compare(label, groups[label], control, groups[control]) for label in sparse)
+            sentences.append(f"Against `{control}` ({share}): {compared}.")
+    noise = [label for label in groups if label.startswith(("gaussian", "laplace"))]
+    if noise and sparse:
+        best = min(noise, key=lambda label: mean(float(r.metrics["psnr"] or 0.0) for r in groups[label]))
+        compared = "; ".join(_compare(label, groups[label], best, groups[best]) for label in sparse)
+        accuracy = spread([r.metrics["accuracy"] for r in groups[best]], 2)
+        sentences.append(f"Against the strongest noise, `{best}` (accuracy {accuracy}): {compared}.")
+    floor = float(first.metrics["psnr_mean_image"] or 0.0)
+    near = [n for n in ordered if mean(float(r.metrics["psnr"] or 0.0) for r in groups[n]) < floor + 1]
+    sentences.append(
+        f"Guessing the mean image, without any leak, reaches {floor:.1f} dB; "
+        + (f"within 1 dB of that, and so nearly private, are {', '.join(f'`{n}`' for n in near)}." if near
+           else "no row comes within 1 dB of that, so every leak here gives images away.")
+    )  # fmt: skip
+    recognised = {n: mean(float(r.metrics["judge_accuracy"] or 0.0) for r in groups[n]) for n in groups}
+    top, low = max(recognised, key=lambda n: recognised[n]), min(recognised, key=lambda n: recognised[n])
+    sentences.append(
+        f"The judge recognises the class in {recognised[low]:.0%} (`{low}`) to {recognised[top]:.0%} (`{top}`) of the "
+        f"reconstructions, and in {float(first.metrics['judge_accuracy_originals'] or 0):.0%} of the originals."
+    )
+    sentences.append(
+        f"This is scale `{first.experiment.scale}`: {first.details['train_images']} private images, attackers trained "
+        f"on {first.details['attack_images']} images for {first.details['updates']} updates. A longer attack can only "
+        "do better, so each PSNR is a lower bound on what leaks, not a guarantee."
+    )
+    return Reading("\n\n".join([" ".join(sentences), f"*{RULE}*"]))

@@ -1,0 +1,149 @@
+"""Tables: printed numbers beside measured ones, with what has to be said about both."""
+
+from __future__ import annotations
+
+import html
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import mean, stdev
+
+import pandas as pd
+
+from ..experiment import Result
+from ..paper import printed
+
+DASH = "—"
+# column of the table: (metric measured, digits, column printed by the paper)
+COLUMNS: dict[str, tuple[str, int, str | None]] = {
+    "PSNR ↓": ("psnr", 2, "psnr"),
+    "SSIM ↓": ("ssim", 3, "ssim"),
+    "row-Fréchet (10³) ↑": ("row_frechet", 1, "fid"),
+    "FID ↑": ("fid", 1, None),
+    "FD judge ↑": ("fd_judge", 1, None),
+    "judge accuracy ↓": ("judge_accuracy", 3, None),
+    "accuracy ↑": ("accuracy", 3, "accuracy"),
+}
+
+
+def spread(values: Sequence[float | None], digits: int) -> str:
+    """Mean and sample standard deviation over seeds; an em dash where a value was not measured.
+
+    >>> spread([1.0, 2.0, 3.0], 1), spread([1.0], 1), spread([1.0, None], 1)
+    ('2.0 ± 1.0', '1.0', '—')
+    """
+    measured = [value for value in values if value is not None]
+    if not measured or len(measured) < len(values):
+        return DASH
+    middle = f"{mean(measured):.{digits}f}"
+    return f"{middle} ± {stdev(measured):.{digits}f}" if len(measured) > 1 else middle
+
+
+def by_cell(results: Sequence[Result]) -> dict[str, list[Result]]:
+    """Results grouped by defense and strength, in their order; each group holds the seeds."""
+    groups: dict[str, list[Result]] = {}
+    for result in results:
+        groups.setdefault(result.experiment.label, []).append(result)
+    return groups
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table as strings, with its caption and footnotes; a notebook shows it as HTML."""
+
+    frame: pd.DataFrame
+    caption: str
+    footnotes: list[str]
+
+    def _repr_html_(self) -> str:
+        notes = "".join(f"<li>{html.escape(note)}</li>" for note in self.footnotes)
+        return (
+            f"<p><b>{html.escape(self.caption)}</b></p>"
+            f'<div style="overflow-x:auto">{self.frame.to_html(index=False, border=0)}</div><ol>{notes}</ol>'
+        )
+
+    def to_markdown(self) -> str:
+        """GitHub's table syntax, the caption above and the footnotes below."""
+        head = ["| " + " | ".join(self.frame.columns) + " |", "|" + "---|" * len(self.frame.columns)]
+        rows = ["| " + " | ".join(map(str, row)) + " |" for row in self.frame.itertuples(index=False)]
+        notes = [f"{i}. {note}" for i, note in enumerate(self.footnotes, start=1)]
+        return "\n".join([self.caption, "", *head, *rows, "", *notes])
+
+    def save(self, folder: str | Path, name: str) -> None:
+        """Write ``name.csv`` (the cells) and ``name.md`` (with caption and footnotes)."""
+        Path(folder).mkdir(parents=True, exist_ok=True)
+        self.frame.to_csv(Path(folder) / f"{name}.csv", index=False)
+        (Path(folder) / f"{name}.md").write_text(self.to_markdown() + "\n", encoding="utf-8")
+
+
+def caption(results: Sequence[Result]) -> str:
+    """Data set, setting, scale, seeds, sizes and device of a set of results."""
+    first = results[0]
+    seeds = sorted({r.experiment.seed for r in results})
+    dispersion = "mean ± standard deviation over seeds" if len(seeds) > 1 else "one seed, so no spread"
+    devices = ", ".join(sorted({str(r.details["device"]) for r in results}))
+    return (
+        f"{first.experiment.dataset}, {first.experiment.setting.replace('_', '-')} leak, attack "
+        f"{first.experiment.attack}, scale {first.experiment.scale} ({first.details['train_images']} private images "
+        f"reconstructed, {first.details['attack_images']} attacked with), seeds {', '.join(map(str, seeds))}; "
+        f"{dispersion}; {devices}."
+    )
+
+
+def results_table(results: Sequence[Result]) -> Table:
+    """The paper's table with our numbers beside it: one row a defense and strength.
+
+    Arrows point to the better defense. ``—``: not printed, or not measured (a footnote says why).
+    """
+    notes: list[str] = []
+
+    def mark(texts: Sequence[str]) -> str:
+        for text in texts:
+            if text not in notes:
+                notes.append(text)
+        numbers = sorted(notes.index(text) + 1 for text in texts)
+        return f" [{', '.join(map(str, numbers))}]" if numbers else ""
+
+    rows = []
+    for label, group in by_cell(results).items():
+        e = group[0].experiment
+        paper = printed(e.setting, e.dataset, e.defense, e.lam, dict(e.options))
+        own = mark(_warnings(group) + (paper.remarks.get("defense", []) if paper else []))
+        row = {"defense": label + own}
+        for column, (metric, digits, printed_column) in COLUMNS.items():
+            if printed_column:
+                remarks = paper.remarks.get(printed_column, []) if paper else []
+                row[f"{column} printed"] = (
+                    _as_printed(printed_column, paper.numbers[printed_column]) + mark(remarks) if paper else DASH
+                )
+            measured = spread([r.metrics[metric] for r in group], digits)
+            reasons = sorted({r.details["notes"][metric] for r in group if metric in r.details["notes"]})
+            row[f"{column} measured" if printed_column else column] = measured + mark(reasons)
+        row["best attacker"] = ", ".join(sorted({str(r.details["attacker"]) for r in group}))
+        rows.append(row)
+    floor = spread([results[0].metrics["psnr_mean_image"]], 2)
+    notes.append(
+        f"Guessing the mean hold-out image for every victim, without any leak, scores {floor} dB (seed "
+        f"{results[0].experiment.seed}). The judge recognises "
+        f"{spread([results[0].metrics['judge_accuracy_originals']], 3)} of the originals."
+    )
+    notes.append(
+        "none_conv and none_frozen_conv have the per-image standardisation and batch norm of the sparse defenses, and "
+        "their convolutions in place of sparse layers; none has neither, so the difference from none is not sparsity's "
+        "alone: standardisation by itself hides brightness and contrast."
+    )
+    return Table(pd.DataFrame(rows), caption(results), notes)
+
+
+def _as_printed(column: str, number: float) -> str:
+    """With the digits of the paper."""
+    digits = {"psnr": 2, "fid": 2 if number < 100 else 1}.get(column, 3)
+    return f"{number:.{digits}f}"
+
+
+def _warnings(group: Sequence[Result]) -> list[str]:
+    """A target that hardly classifies leaks little for a trivial reason; the table has to say so."""
+    worst = min(float(r.metrics["accuracy"] or 0.0) for r in group)
+    if worst >= 0.3:
+        return []
+    return ["The target of this row did not learn in every seed (accuracy below 0.3): its leak proves nothing."]

@@ -1,0 +1,29 @@
+"""Shared fixtures; results of tests never land in the user's store."""
+
+from pathlib import Path
+
+import pytest
+import torch
+from hypothesis import settings
+
+from sparseguard.data import Split, load_data
+
+settings.register_profile("sparseguard", deadline=None, max_examples=15, derandomize=True)
+settings.load_profile("sparseguard")
+torch.set_num_threads(2)
+
+
+@pytest.fixture(autouse=True)
+def own_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SPARSEGUARD_HOME", str(tmp_path / "home"))
+
+
+@pytest.fixture(scope="session")
+def split() -> Split:
+    return load_data("mnist", "smoke", 0)
+
+
+@pytest.fixture(scope="session")
+def fashion() -> torch.Tensor:
+    """Real images, ``(16, 1, 28, 28)``."""
+    return load_data("fashion_mnist", "smoke", 0).train_images[:16]

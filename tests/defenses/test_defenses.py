@@ -1,0 +1,166 @@
+import math
+from dataclasses import replace
+
+import pytest
+import torch
+from torch import nn
+
+from sparseguard import BlackBox, SparseCoding2d, list_defenses
+from sparseguard.data import Split
+from sparseguard.defenses import make_defense
+from sparseguard.scales import SCALES
+from sparseguard.targets import Target
+
+SMOKE = SCALES["smoke"]
+NOISE = {"gaussian": 0.5, "laplace": 0.5 * math.sqrt(2)}  # standard deviation of the default strength
+
+
+def trained(name: str, split: Split, setting: str = "split", epochs: int = 1, **options: object) -> Target:
+    torch.manual_seed(0)
+    scale = replace(SMOKE, epochs=epochs)
+    defense = make_defense(name, **options)
+    target = defense.build(split, setting, scale)
+    defense.train(target, split, scale)
+    return target
+
+
+def test_the_registry_knows_what_the_report_compares() -> None:
+    expected = ["none", "none_conv", "none_frozen_conv", "gaussian", "laplace", "sparse_standard", "sparse_guard"]
+    assert list_defenses() == expected
+
+
+@pytest.mark.parametrize("name", list_defenses())
+@pytest.mark.parametrize("setting", ["split", "end_to_end"])
+def test_every_defense_builds_a_target_that_leaks_rows(name: str, setting: str, split: Split) -> None:
+    target = make_defense(name).build(split, setting, SMOKE)
+    channels = 1 if name in ("none", *NOISE) else SMOKE.features[-1]
+    assert target.leak(split.train_images[:2]).shape == (2, channels, 28, SMOKE.width)
+    assert target(split.train_images[:2]).shape == (2, 10)
+
+
+@pytest.mark.parametrize(
+    "name", ["none", "none_conv", "none_frozen_conv", "laplace", "sparse_standard", "sparse_guard"]
+)
+def test_every_defense_learns(name: str, split: Split) -> None:
+    target = trained(name, split, epochs=12)
+    accuracy = float((target(split.train_images).argmax(1) == split.train_labels).float().mean())
+    assert accuracy > 0.4, accuracy
+    assert not target.training
+
+
+@pytest.mark.parametrize("name", NOISE)
+@pytest.mark.parametrize("mode", [True, False])
+def test_noise_is_random_and_on_in_both_modes(name: str, mode: bool, split: Split) -> None:
+    """Invariant 2: in the trained target, whatever its mode, and in the deployed one."""
+    target = trained(name, split).train(mode)
+    x = split.train_images[:50]
+    clean = target.body(target.front(x))
+    with torch.no_grad():
+        for leak in (target.leak(x), BlackBox(target).query(x)):
+            noise = leak - clean
+            assert float(noise.std()) == pytest.approx(NOISE[name], rel=0.05)
+            assert abs(float(noise.mean())) < 0.02
+        assert not torch.equal(target.leak(x), target.leak(x))
+
+
+def test_laplace_trains_with_its_noise_and_gaussian_without(split: Split) -> None:
+    assert isinstance(make_defense("gaussian").build(split, "split", SMOKE).noise, nn.Identity)
+    assert not isinstance(make_defense("laplace").build(split, "split", SMOKE).noise, nn.Identity)
+    weights = trained("none", split).state_dict()
+    for key, value in trained("gaussian", split).state_dict().items():
+        torch.testing.assert_close(value, weights[key])
+
+
+def test_laplace_strength_scales_the_noise(split: Split) -> None:
+    target = trained("laplace", split, b=1.0)
+    x = split.train_images[:50]
+    noise = (target.leak(x) - target.body(target.front(x))).detach()
+    assert float(noise.abs().mean()) == pytest.approx(1.0, rel=0.05)  # E|Laplace(b)| = b
+
+
+def test_the_conv_control_learns_its_filters_and_the_frozen_one_keeps_them(split: Split) -> None:
+    for name, frozen in (("none_conv", False), ("none_frozen_conv", True)):
+        torch.manual_seed(0)
+        defense = make_defense(name)
+        target = defense.build(split, "split", SMOKE)
+        convs = [m for m in target.front if isinstance(m, nn.Conv2d)]
+        before = [m.weight.detach().clone() for m in convs]
+        defense.train(target, split, SMOKE)
+        assert len(convs) == 2
+        assert all(torch.equal(m.weight, b) == frozen for m, b in zip(convs, before))
+        assert all(m.weight.requires_grad != frozen for m in convs)
+
+
+def dictionaries(target: Target) -> list[torch.Tensor]:
+    return [m.dictionary.detach().clone() for m in target.front if isinstance(m, SparseCoding2d)]
+
+
+@pytest.mark.parametrize("train_first", [True, False])
+def test_sparse_guard_trains_as_the_paper_says(
+    train_first: bool, split: Split, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The second dictionary by `learn` after each step; the first by backpropagation, or not at all (footnote 1)."""
+    torch.manual_seed(0)
+    defense = make_defense("sparse_guard", train_first=train_first)
+    target = defense.build(split, "split", SMOKE)
+    first, second = (m for m in target.front if isinstance(m, SparseCoding2d))
+    before = dictionaries(target)
+    coded, learned = [], []
+    forward, learn = SparseCoding2d.forward, SparseCoding2d.learn
+    monkeypatch.setattr(SparseCoding2d, "forward", lambda s, x: (coded.append((s, len(x))), forward(s, x))[1])
+    monkeypatch.setattr(SparseCoding2d, "learn", lambda s, x, r: (learned.append(s), learn(s, x, r))[1])
+    defense.train(target, split, SMOKE)
+    after = dictionaries(target)
+    steps = SMOKE.epochs * math.ceil(len(split.train_images) / SMOKE.batch_size)
+    assert learned == [second] * steps
+    assert torch.equal(after[0], before[0]) != train_first
+    assert not torch.equal(after[1], before[1])
+    assert second.dictionary.grad is None
+    for dictionary in after:
+        torch.testing.assert_close(dictionary.flatten(1).norm(dim=1), torch.ones(len(dictionary)))
+    images_coded = sum(n for layer, n in coded if layer is first)
+    assert images_coded == len(split.train_images) * (SMOKE.epochs if train_first else 1)
+
+
+def test_structure_of_the_sparse_targets(split: Split) -> None:
+    target = make_defense("sparse_guard", lam=(0.1, 0.2, 0.3), pairs=3, downstream=(5,)).build(split, "split", SMOKE)
+    names = [type(m).__name__ for m in target.front]
+    assert names == ["SparseCoding2d", "BatchNorm2d"] * 3 + ["Conv2d", "ReLU"]
+    assert [m.lam for m in target.front if isinstance(m, SparseCoding2d)] == [0.1, 0.2, 0.3]
+    assert target.leak(split.train_images[:1]).shape[1] == 5
+    standard = make_defense("sparse_standard").build(split, "split", SMOKE)
+    assert [m.lam for m in standard.front if isinstance(m, SparseCoding2d)] == [0.25]
+
+
+def test_table_5_is_the_default(split: Split) -> None:
+    layer = make_defense("sparse_guard").build(split, "split", SMOKE).front[0]
+    assert isinstance(layer, SparseCoding2d)
+    assert (layer.lam, layer.tau, layer.iterations, layer.eta) == (0.5, 1000.0, 500, 0.01)
+    assert (layer.kernel_size, layer.stride) == ((5, 5), (1, 1))
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "message"),
+    [
+        ("blur", {}, "defense must be one of none, none_conv"),
+        ("none", {"b": 1.0}, "defense 'none' has no option 'b'; its options are front"),
+        ("laplace", {"b": 0.0}, "b must be a finite number greater than 0, not 0.0"),
+        ("gaussian", {"sigma": float("nan")}, "sigma must be"),
+        ("sparse_guard", {"lam": -0.5}, "lam must be a finite number greater than 0, not -0.5"),
+        ("sparse_guard", {"lam": (0.1, 0.2, 0.3)}, "one for each of the 2 pairs"),
+        ("sparse_standard", {"lam": (0.1, 0.2)}, "lam must be one number"),
+        ("sparse_guard", {"solver": "adam"}, "solver must be one of"),
+        ("sparse_guard", {"pairs": 0}, "pairs must be a whole number"),
+        ("none", {"front": "resnet"}, "front must be one of linear, conv, frozen_conv"),
+    ],
+)
+def test_wrong_options_are_named(name: str, options: dict[str, object], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        make_defense(name, **options)
+
+
+def test_divergence_ends_with_a_sentence(split: Split) -> None:
+    defense = make_defense("none")
+    scale = replace(SMOKE, learning_rate=1e12)
+    with pytest.raises(ArithmeticError, match="training diverged"):
+        defense.train(defense.build(split, "split", scale), split, scale)
