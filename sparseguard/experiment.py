@@ -86,9 +86,7 @@ class Experiment:
             object.__setattr__(self, "lam", None)
         options = {key: tuple(value) if isinstance(value, list) else value for key, value in self.options.items()}
         object.__setattr__(self, "options", options)
-        built = self.make_defense()
-        if self.lam is None and "lam" in defense_options(self.defense):
-            object.__setattr__(self, "lam", built.lam)
+        object.__setattr__(self, "lam", vars(self.make_defense()).get("lam"))
 
     def make_defense(self) -> Defense:
         """The defense with its options."""

@@ -24,7 +24,7 @@ def _as_list(name: str, value: Any) -> list[Any]:
 def cells(
     dataset: str,
     setting: str,
-    defenses: Entry | Sequence[Entry],
+    defenses: Entry | Sequence[Any],
     lams: float | Sequence[float],
     scale: str,
     seeds: int | Sequence[int],

@@ -128,7 +128,8 @@ class Inversion:
 
         @torch.no_grad()
         def reconstruct(leak: Tensor) -> Tensor:
-            return network(leak.to(device)).clamp(0, 1).to(leak.device)
+            images: Tensor = network(leak.to(device)).clamp(0, 1)
+            return images.to(leak.device)
 
         return Inverter(reconstruct, winner, errors, updates)
 

@@ -63,12 +63,15 @@ def load_data(dataset: str, scale: str = "quick", seed: int = 0) -> Split:
         pool = Images(pool.images[chosen], pool.labels[chosen], pool.classes)
     order = torch.randperm(len(pool.labels), generator=torch.Generator().manual_seed(seed))
     cut, half = round(0.7 * len(order)), round(0.85 * len(order))
-    parts = []
-    for index in (order[:cut], order[cut:half], order[half:]):
-        images = pool.images[index]
-        parts += [images.float() / 255 if images.dtype == torch.uint8 else images, pool.labels[index]]
-    counts = torch.bincount(parts[1], minlength=len(pool.classes))
+    pixels = pool.images.float() / 255 if pool.images.dtype == torch.uint8 else pool.images
+    train, attack, held = order[:cut], order[cut:half], order[half:]
+    counts = torch.bincount(pool.labels[train], minlength=len(pool.classes))
     if bool((counts == 0).any()):
         name = pool.classes[int((counts == 0).nonzero()[0])]
         raise ValueError(f"{dataset}: class {name!r} has no training image in the split of seed {seed}.")
-    return Split(*parts, classes=pool.classes)
+    return Split(
+        pixels[train], pool.labels[train],
+        pixels[attack], pool.labels[attack],
+        pixels[held], pool.labels[held],
+        pool.classes,
+    )  # fmt: skip

@@ -95,12 +95,13 @@ def fit(
         for index in batches(len(inputs), scale.batch_size):
             loss = F.cross_entropy(model(inputs[index.to(device)]), labels[index.to(device)])
             if not torch.isfinite(loss):
-                raise ArithmeticError(f"training diverged: the loss is {float(loss)} at learning rate "
+                raise ArithmeticError(f"training diverged: the loss is {loss.item()} at learning rate "
                                       f"{scale.learning_rate}.")  # fmt: skip
             optimizer.zero_grad()
             loss.backward()
             optimizer.step()
             after_step()
+    optimizer.zero_grad()  # no gradient of private images stays with the target
     model.eval()
 
 

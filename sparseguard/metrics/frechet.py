@@ -79,7 +79,8 @@ def load_inception() -> nn.Module:
     try:
         # pytorch-fid would unpickle the file as it is; this checks the download, and that it holds tensors only
         torch.hub.load_state_dict_from_url(FID_WEIGHTS_URL, map_location="cpu", check_hash=True, weights_only=True)
-        return InceptionV3([InceptionV3.BLOCK_INDEX_BY_DIM[INCEPTION_FEATURES]]).eval()
+        network: nn.Module = InceptionV3([InceptionV3.BLOCK_INDEX_BY_DIM[INCEPTION_FEATURES]])
+        return network.eval()
     except Exception as error:
         message = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise OSError(f"Inception weights could not be loaded into {inception_weights()} ({message}).") from error

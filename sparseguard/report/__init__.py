@@ -1,5 +1,6 @@
 """Everything that draws: tables, figures, readings. Nothing here trains."""
 
+from . import site
 from .figures import image_distributions, privacy_utility, reconstruction_grid, save
 from .parameters import check_parameters
 from .reading import reading
@@ -14,4 +15,5 @@ __all__ = [
     "reconstruction_grid",
     "results_table",
     "save",
+    "site",
 ]

@@ -15,6 +15,9 @@ from torch import Tensor
 from ..experiment import Result
 from .tables import by_cell
 
+MARKERS = "oXsDPv^<>*hp"
+# seaborn's colour-blind palette without its palest colours; marks differ in shape as well
+COLOURS = ("C0", "C1", "C2", "C3", "C4", "C5", "black", "C9", "C7", "C8", "C6")
 sns.set_theme(style="whitegrid", palette="colorblind", rc={"figure.dpi": 110, "savefig.bbox": "tight"})
 
 
@@ -61,13 +64,14 @@ def reconstruction_grid(results: Sequence[Result]) -> Figure:
             axis.set_yticks([])
             axis.grid(False)
         axis_row[0].set_ylabel(label, rotation=0, ha="right", va="center", fontsize=8)
-    figure.suptitle(f"Originals and reconstructions: {_title(results)}, seed {first.experiment.seed}", fontsize=10)
+    title = f"Originals and reconstructions: {_title(results)}, seed {first.experiment.seed}"
+    figure.suptitle(title, fontsize=10, y=0.92)
     plt.close(figure)
     return figure
 
 
 def image_distributions(results: Sequence[Result]) -> Figure:
-    """PSNR and SSIM of every private image, all seeds: boxes from the 5th to the 95th percentile."""
+    """PSNR and SSIM of every private image, all seeds: densities with their quartiles."""
     frame = pd.DataFrame(
         [
             {"defense": label, "PSNR (dB)": psnr, "SSIM": ssim}
@@ -79,7 +83,7 @@ def image_distributions(results: Sequence[Result]) -> Figure:
     labels = list(by_cell(results))
     figure, axes = plt.subplots(1, 2, figsize=(10, 0.38 * len(labels) + 1.3), sharey=True)
     for axis, metric in zip(axes, ("PSNR (dB)", "SSIM")):
-        sns.boxplot(frame, x=metric, y="defense", order=labels, whis=(5, 95), showfliers=False, color="C0", ax=axis)
+        sns.violinplot(frame, x=metric, y="defense", order=labels, cut=0, inner="quart", color="C9", ax=axis)
         axis.set_ylabel("")
     figure.suptitle(f"How well single images were rebuilt: {_title(results)} (left: better defense)", fontsize=10)
     figure.tight_layout()
@@ -95,17 +99,16 @@ def privacy_utility(results: Sequence[Result]) -> Figure:
     figure, axis = plt.subplots(figsize=(7.5, 4.8))
     lines: dict[str, list[tuple[float, float, float, float, str]]] = {}
     for label, group in by_cell(results).items():
-        x = np.array([r.metrics["ssim"] for r in group], dtype=float)
-        y = np.array([r.metrics["accuracy"] for r in group], dtype=float)
-        sx, sy = (float(v.std(ddof=1)) if len(v) > 1 else 0.0 for v in (x, y))
+        both = np.array([[r.metrics["ssim"], r.metrics["accuracy"]] for r in group], dtype=float)
+        middle, deviation = both.mean(0), both.std(0, ddof=1) if len(both) > 1 else np.zeros(2)
         name = group[0].experiment.defense
-        strength = label.removeprefix(name).strip()
-        lines.setdefault(name, []).append((float(x.mean()), float(y.mean()), sx, sy, strength))
-    markers = "oXsDPv^<>*hp"
+        lines.setdefault(name, []).append((*middle, *deviation, label.removeprefix(name).strip()))
     for i, (name, points) in enumerate(lines.items()):
-        x, y, sx, sy = (np.array([p[k] for p in points]) for k in range(4))
-        style = {"marker": markers[i % len(markers)], "ms": 7, "capsize": 2, "lw": 1, "label": name}
-        axis.errorbar(x, y, xerr=sx, yerr=sy, color=f"C{i % 10}", ls="-" if len(points) > 1 else "none", **style)
+        x, y, sx, sy = (np.array([p[k] for p in points], dtype=float) for k in range(4))
+        axis.errorbar(
+            x, y, xerr=sx, yerr=sy, label=name, color=COLOURS[i % len(COLOURS)], marker=MARKERS[i % len(MARKERS)],
+            ls="-" if len(points) > 1 else "none", ms=7, capsize=2, lw=1,
+        )  # fmt: skip
         for a, b, _, _, strength in points:
             if strength and len(points) > 1:
                 axis.annotate(strength, (a, b), textcoords="offset points", xytext=(5, 5), fontsize=7)

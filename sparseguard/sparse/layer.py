@@ -7,6 +7,7 @@ from typing import Literal
 
 import torch
 from torch import Tensor, nn
+from torch.nn.grad import conv2d_weight
 
 from . import operators, solvers
 
@@ -142,17 +143,20 @@ class SparseCoding2d(nn.Module):
             return canvas.new_zeros(0, self.features, *(-(-n // s) for n, s in zip(x.shape[2:], self.stride)))
         canvas = canvas.contiguous(memory_format=torch.channels_last)
         dictionary = self.dictionary.contiguous(memory_format=torch.channels_last)
+        stride, nonneg = self.stride, self.nonneg
         if self.solver == "fista":
             code = solvers.fista(
+                canvas, dictionary, self.lam, stride=stride, iterations=self.iterations, tol=self.tol, nonneg=nonneg
+            )
+        elif self.solver == "lca":
+            code = solvers.lca(
                 canvas, dictionary, self.lam,
-                stride=self.stride, iterations=self.iterations, tol=self.tol, nonneg=self.nonneg,
+                stride=stride, tau=self.tau, iterations=self.iterations, tol=self.tol, nonneg=nonneg,
             )  # fmt: skip
         else:
-            options = {"stride": self.stride, "tau": self.tau, "iterations": self.iterations, "nonneg": self.nonneg}
-            if self.solver == "lca":
-                code = solvers.lca(canvas, dictionary, self.lam, tol=self.tol, **options)
-            else:
-                code = solvers.euler(canvas, dictionary, self.lam, **options)
+            code = solvers.euler(
+                canvas, dictionary, self.lam, stride=stride, tau=self.tau, iterations=self.iterations, nonneg=nonneg
+            )
         return code.contiguous()
 
     def reconstruct(self, code: Tensor, size: tuple[int, int] | None = None) -> Tensor:
@@ -184,7 +188,7 @@ class SparseCoding2d(nn.Module):
         size = (canvas.shape[-2], canvas.shape[-1])
         residual = canvas - operators.synthesis(code, self.dictionary, self.stride, size)
         shape = list(self.dictionary.shape)
-        step = torch.nn.grad.conv2d_weight(residual, shape, code, stride=list(self.stride))
+        step = conv2d_weight(residual, shape, code, stride=list(self.stride))
         active = (code != 0).sum(dim=(0, 2, 3)).to(step.dtype)
         self.dictionary.add_(self.eta * step / (1 + active)[:, None, None, None])
         self.normalize_()

@@ -8,6 +8,8 @@ similarity kernel and zero padding, equals ``analysis(synthesis(code))``.
 
 from __future__ import annotations
 
+import math
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -76,4 +78,5 @@ def largest_eigenvalue(dictionary: Tensor, canvas_size: Size) -> float:
     gram, power = gram / top, 1
     while power < 128 and gram.shape[-1] > 1:
         gram, power = gram @ gram, 2 * power
-    return top * float(gram.diagonal(dim1=-2, dim2=-1).real.sum(-1).max().clamp_min(1e-300)) ** (1.0 / power)
+    largest = float(gram.diagonal(dim1=-2, dim2=-1).real.sum(-1).max())
+    return top * math.pow(max(largest, 1e-300), 1.0 / power)

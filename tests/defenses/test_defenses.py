@@ -105,10 +105,20 @@ def test_sparse_guard_trains_as_the_paper_says(
     target = defense.build(split, "split", SMOKE)
     first, second = (m for m in target.front if isinstance(m, SparseCoding2d))
     before = dictionaries(target)
-    coded, learned = [], []
+    coded: list[tuple[SparseCoding2d, int]] = []
+    learned: list[SparseCoding2d] = []
     forward, learn = SparseCoding2d.forward, SparseCoding2d.learn
-    monkeypatch.setattr(SparseCoding2d, "forward", lambda s, x: (coded.append((s, len(x))), forward(s, x))[1])
-    monkeypatch.setattr(SparseCoding2d, "learn", lambda s, x, r: (learned.append(s), learn(s, x, r))[1])
+
+    def counted_forward(layer: SparseCoding2d, x: torch.Tensor) -> torch.Tensor:
+        coded.append((layer, len(x)))
+        return forward(layer, x)
+
+    def counted_learn(layer: SparseCoding2d, x: torch.Tensor, code: torch.Tensor) -> None:
+        learned.append(layer)
+        learn(layer, x, code)
+
+    monkeypatch.setattr(SparseCoding2d, "forward", counted_forward)
+    monkeypatch.setattr(SparseCoding2d, "learn", counted_learn)
     defense.train(target, split, SMOKE)
     after = dictionaries(target)
     steps = SMOKE.epochs * math.ceil(len(split.train_images) / SMOKE.batch_size)
@@ -161,6 +171,6 @@ def test_wrong_options_are_named(name: str, options: dict[str, object], message:
 
 def test_divergence_ends_with_a_sentence(split: Split) -> None:
     defense = make_defense("none")
-    scale = replace(SMOKE, learning_rate=1e12)
+    scale = replace(SMOKE, learning_rate=1e30)
     with pytest.raises(ArithmeticError, match="training diverged"):
         defense.train(defense.build(split, "split", scale), split, scale)

@@ -1,3 +1,4 @@
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -20,6 +21,7 @@ def test_closed_form_of_axis_aligned_gaussians() -> None:
     assert frechet_distance(a, a) == pytest.approx(0.0, abs=1e-9)
 
 
+@pytest.mark.filterwarnings("ignore:The .disp. argument:DeprecationWarning")
 @given(st.integers(2, 12), st.integers(0, 99))
 def test_agrees_with_pytorch_fid(dimensions: int, seed: int) -> None:
     rng = np.random.default_rng(seed)
@@ -60,7 +62,7 @@ def test_row_frechet_of_identical_and_constant_images() -> None:
 
 
 @pytest.fixture
-def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """An empty torch hub cache, and no network."""
 
     def refuse(*_: object, **__: object) -> None:

@@ -89,7 +89,7 @@ def test_wrong_parameters_are_named(wrong: dict[str, float], message: str) -> No
 
 def test_wrong_inputs_are_named() -> None:
     layer = SparseCoding2d(1, 4, stride=3)
-    with pytest.raises(ValueError, match="stride .* is larger than the image"):
+    with pytest.raises(ValueError, match=r"stride .* is larger than the image"):
         layer(torch.rand(1, 1, 2, 2))
     with pytest.raises(ValueError, match=r"codes \(N, 1, H, W\), not \(1, 2, 8, 8\)"):
         layer(torch.rand(1, 2, 8, 8))

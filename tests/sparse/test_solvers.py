@@ -125,7 +125,7 @@ def test_lca_does_not_diverge_on_an_ill_conditioned_dictionary() -> None:
 
 @pytest.mark.parametrize("solver", ["lca", "euler", "fista"])
 def test_gradients_with_respect_to_input_and_dictionary(solver: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    canvas, dictionary, code = draw((2, 3, 3, 3, 2, 5, 5))
+    canvas, dictionary, _ = draw((2, 3, 3, 3, 2, 5, 5))
     call = {
         "lca": lambda x, d: solvers.lca(x, d, 0.2, stride=(2, 2), tau=100.0, iterations=100, tol=0.1),
         "euler": lambda x, d: solvers.euler(x, d, 0.2, stride=(2, 2), tau=10.0, iterations=12),

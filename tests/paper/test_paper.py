@@ -1,0 +1,73 @@
+from pathlib import Path
+
+import pandas as pd
+import pytest
+import yaml
+
+from sparseguard.paper import printed, printed_label, printed_tables
+
+FOLDER = Path(printed_tables.__wrapped__.__code__.co_filename).parent
+
+
+def test_every_printed_row_is_there() -> None:
+    table = printed_tables()
+    counts = {1: 20, 2: 20, 3: 8, 6: 8, 7: 8, 8: 20, 9: 20, 10: 24, 11: 24, 12: 40, 13: 24, 14: 6, 15: 6}
+    assert table.groupby("table").size().to_dict() == counts
+    assert table[["psnr", "ssim", "fid", "accuracy"]].notna().all(axis=None)
+
+
+@pytest.mark.parametrize(
+    ("cell", "table", "numbers"),
+    [
+        (("end_to_end", "mnist", "none"), 1, (40.87, 0.982, 16.31, 0.971)),
+        (("end_to_end", "fashion_mnist", "sparse_guard", 0.5), 1, (14.51, 0.069, 423.2, 0.876)),
+        (("split", "mnist", "sparse_guard", 0.1), 2, (16.17, 0.109, 227.4, 0.988)),
+        (("split", "mnist", "sparse_standard", 0.25), 2, (18.71, 0.288, 188.4, 0.981)),
+        (("split", "fashion_mnist", "laplace", None, {"b": 1.0}), 7, (18.36, 0.408, 80.80, 0.878)),
+        (("end_to_end", "mnist", "laplace"), 1, (31.18, 0.863, 47.32, 0.980)),
+        (("end_to_end", "mnist", "sparse_standard", 0.75), 3, (22.39, 0.593, 142.0, 0.981)),
+    ],
+)
+def test_printed_numbers(cell: tuple[object, ...], table: int, numbers: tuple[float, ...]) -> None:
+    row = printed(*cell)  # type: ignore[arg-type]
+    assert row is not None
+    assert row.table == table
+    assert tuple(row.numbers.values()) == numbers
+
+
+@pytest.mark.parametrize(
+    "cell",
+    [
+        ("split", "mnist", "none_conv"),
+        ("split", "mnist", "laplace", None, {"b": 2.0}),
+        ("split", "mnist", "sparse_guard", (0.1, 0.5)),
+        ("split", "mnist", "sparse_guard", 0.3),
+        ("split", "mnist", "sparse_guard", 0.5, {"pairs": 3}),
+        ("split", "mine.npz", "none"),
+    ],
+)
+def test_what_the_paper_did_not_print_is_none(cell: tuple[object, ...]) -> None:
+    assert printed(*cell) is None  # type: ignore[arg-type]
+
+
+def test_a_lambda_for_each_layer_that_is_the_same_is_that_lambda() -> None:
+    assert printed_label("sparse_guard", (0.5, 0.5), {}) == ("SPARSE-GUARD", 0.5)
+
+
+def test_every_remark_applies_to_rows_that_exist() -> None:
+    table = printed_tables()
+    for note in yaml.safe_load((FOLDER / "footnotes.yaml").read_text(encoding="utf-8")):
+        rows = {key: values for key, values in note["rows"].items() if key != "column"}
+        mask = pd.Series(True, index=table.index)
+        for key, values in rows.items():
+            assert set(values) <= set(table[key]), (key, values)
+            mask &= table[key].isin(values)
+        assert mask.any(), note
+        assert set(note["rows"].get("column", [])) <= {"psnr", "ssim", "fid", "accuracy"}
+
+
+def test_remarks_come_with_their_numbers() -> None:
+    row = printed("split", "mnist", "sparse_standard", 0.25)
+    assert row is not None
+    assert any("Fréchet" in text for text in row.remarks["fid"])
+    assert any("prints no λ" in text for text in row.remarks["defense"])

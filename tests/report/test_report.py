@@ -1,0 +1,122 @@
+from pathlib import Path
+from xml.etree import ElementTree
+
+import matplotlib.image
+import numpy as np
+import pytest
+import torch
+
+from sparseguard.experiment import METRICS, Experiment, Result
+from sparseguard.report import (
+    image_distributions,
+    privacy_utility,
+    reading,
+    reconstruction_grid,
+    results_table,
+    save,
+    site,
+)
+from sparseguard.report.figures import save as save_figure
+from sparseguard.report.tables import spread
+
+
+def fake(defense: str, seed: int, psnr: float, lam: float | None = None, accuracy: float = 0.9) -> Result:
+    numbers: dict[str, float | None] = dict.fromkeys(METRICS, 0.5)
+    numbers |= {"psnr": psnr, "fid": None, "accuracy": accuracy, "psnr_mean_image": 10.0, "row_frechet": 100.0}
+    images = torch.rand(3, 1, 28, 28, generator=torch.Generator().manual_seed(seed))
+    details = {
+        "attacker": "rows", "updates": 7, "train_images": 5, "attack_images": 2, "device": "a CPU",
+        "notes": {"fid": "No weights."},
+    }  # fmt: skip
+    per_image = {"psnr": torch.full((5,), psnr), "ssim": torch.linspace(0.4, 0.6, 5)}
+    experiment = Experiment("mnist", "split", defense, lam, scale="smoke", seed=seed)
+    return Result(experiment, numbers, per_image, images, images, details)
+
+
+@pytest.fixture
+def results() -> list[Result]:
+    rows: list[tuple[str, float | None, float]] = [("none", None, 30.0), ("none_conv", None, 22.0)]
+    rows += [("laplace", None, 18.0)]
+    rows += [("sparse_guard", 0.1, 22.1), ("sparse_guard", 0.5, 15.0)]
+    return [fake(name, seed, value + 0.1 * seed, lam) for name, lam, value in rows for seed in (0, 1, 2)]
+
+
+def test_spread_is_mean_and_sample_deviation_or_a_dash() -> None:
+    assert spread([20.0, 22.0, 24.0], 2) == "22.00 ± 2.00"
+    assert spread([20.0], 2) == "20.00"
+    assert spread([None, None], 2) == spread([20.0, None], 2) == spread([], 2) == "—"
+
+
+def test_the_table_prints_both_numbers_their_scale_seeds_and_spread(results: list[Result]) -> None:
+    """Invariant 5."""
+    table = results_table(results)
+    rows = table.frame.set_index(table.frame.columns[0])
+    assert list(rows.index.str.split(r" \[").str[0]) == [
+        "none", "none_conv", "laplace", "sparse_guard lam=0.1", "sparse_guard lam=0.5",
+    ]  # fmt: skip
+    guard = rows.iloc[-1]
+    assert guard["PSNR ↓ printed"].startswith("14.98 [")
+    assert guard["PSNR ↓ measured"] == "15.10 ± 0.10"
+    assert guard["accuracy ↑ printed"] == "0.975"
+    assert rows.iloc[1]["PSNR ↓ printed"] == "—"
+    for word in ("scale smoke", "seeds 0, 1, 2", "standard deviation", "mnist", "split", "a CPU", "5 private images"):
+        assert word in table.caption
+    number = int(guard["FID ↑"].removeprefix("— [").removesuffix("]"))
+    assert table.footnotes[number - 1] == "No weights."
+    used = {
+        int(n) for cell in table.frame.to_numpy().ravel() if "[" in cell for n in cell.split("[")[1][:-1].split(",")
+    }
+    assert used <= set(range(1, len(table.footnotes) + 1))
+
+
+def test_one_seed_has_no_spread_and_says_so(results: list[Result]) -> None:
+    table = results_table([r for r in results if r.experiment.seed == 0])
+    assert "one seed, so no spread" in table.caption
+    assert "±" not in table.to_markdown().split("\n\n1. ")[0].replace("mean ±", "")
+
+
+def test_a_target_that_did_not_learn_is_marked() -> None:
+    table = results_table([fake("none", 0, 12.0, accuracy=0.1), fake("none_conv", 0, 20.0)])
+    first, second = table.frame.iloc[:, 0]
+    mark = next(i for i, note in enumerate(table.footnotes, 1) if "did not learn" in note)
+    assert str(mark) in first
+    assert str(mark) not in second
+
+
+def test_the_reading_follows_the_numbers(results: list[Result]) -> None:
+    text = reading(results)
+    assert "`sparse_guard lam=0.1` and `none_conv` cannot be told apart (+0.1 dB)" in text
+    assert "`sparse_guard lam=0.5` gives the attacker 7.0 dB less than `none_conv`" in text
+    assert "`sparse_guard lam=0.1` gives the attacker 4.1 dB more than `laplace`" in text
+    assert "no row comes within 1 dB" in text
+    one = reading([r for r in results if r.experiment.seed == 0])
+    assert "gives the attacker" not in one
+
+
+def test_figures_show_what_they_should(results: list[Result], tmp_path: Path) -> None:
+    grid = reconstruction_grid(results)
+    assert len(grid.axes) == 6 * 3  # originals and five rows, every kept image
+    shown = torch.stack([torch.as_tensor(np.asarray(a.images[0].get_array())) for a in grid.axes[:3]])
+    torch.testing.assert_close(shown, results[0].originals[:, 0])
+    utility = privacy_utility(results)
+    labels = utility.axes[0].get_legend_handles_labels()[1]
+    assert labels == ["none", "none_conv", "laplace", "sparse_guard"]
+    boxes = image_distributions(results)
+    assert [label.get_text() for label in boxes.axes[0].get_yticklabels()][-1] == "sparse_guard lam=0.5"
+    for name, figure in (("grid", grid), ("utility", utility), ("boxes", boxes)):
+        save_figure(figure, tmp_path, name)
+        assert matplotlib.image.imread(tmp_path / f"{name}.png").std() > 0
+        ElementTree.parse(tmp_path / f"{name}.svg")
+    save(grid, "", "nothing")
+    assert len(list(tmp_path.iterdir())) == 6
+
+
+def test_a_table_is_saved_as_csv_and_markdown(results: list[Result], tmp_path: Path) -> None:
+    results_table(results).save(tmp_path, "t")
+    assert "15.10 ± 0.10" in (tmp_path / "t.csv").read_text()
+    assert "seeds 0, 1, 2" in (tmp_path / "t.md").read_text()
+
+
+def test_a_site_of_no_notebooks_and_of_a_failing_one_is_a_sentence(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="there is no notebook in"):
+        site.build(tmp_path, tmp_path / "out", {})

@@ -1,0 +1,222 @@
+import re
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+import sparseguard.experiment as module
+from sparseguard import Experiment, Result, load_data
+from sparseguard.data import Split
+from sparseguard.experiment import METRICS
+from sparseguard.metrics import psnr, ssim
+from sparseguard.store import Store
+
+
+def smoke(**changes: object) -> Experiment:
+    return Experiment(**({"scale": "smoke", "setting": "split", "fid": False} | changes))  # type: ignore[arg-type]
+
+
+@pytest.fixture(scope="module")
+def result() -> Result:
+    return smoke(defense="laplace").run(store=None, progress=False)
+
+
+def test_a_result_holds_every_metric_and_says_why_one_misses(result: Result) -> None:
+    assert tuple(sorted(result.metrics)) == tuple(sorted(METRICS))
+    assert [name for name, value in result.metrics.items() if value is None] == ["fid"]
+    assert result.details["notes"] == {"fid": "FID was not asked for (fid=False)."}
+    m = result.metrics
+    assert 5 < (m["psnr"] or 0) < 40
+    assert -1 <= (m["ssim"] or 0) <= 1
+    assert all(0 <= (m[name] or 0) <= 1 for name in ("accuracy", "judge_accuracy", "judge_accuracy_originals"))
+    assert all((m[name] or 0) > 0 for name in ("seconds_target", "seconds_attack", "seconds_evaluation"))
+
+
+def test_the_whole_training_set_is_rebuilt_and_scored_one_by_one(result: Result, split: Split) -> None:
+    """Invariant 4."""
+    n = len(split.train_images)
+    assert {name: values.shape for name, values in result.per_image.items()} == {"psnr": (n,), "ssim": (n,)}
+    for name, metric in (("psnr", psnr), ("ssim", ssim)):
+        assert result.metrics[name] == pytest.approx(float(result.per_image[name].double().mean()), rel=1e-5)
+        again = metric(result.originals, result.reconstructions)
+        torch.testing.assert_close(result.per_image[name][: len(again)], again.float())
+    for images in (result.originals, result.reconstructions):
+        assert 0 <= float(images.min()) <= float(images.max()) <= 1
+    torch.testing.assert_close(result.originals, split.train_images[: len(result.originals)])
+
+
+def test_private_images_leave_only_through_what_a_notebook_shows(tmp_path: Path, split: Split) -> None:
+    """Invariant 7: of all files a run writes, only the K shown originals are in any of them, in any common encoding."""
+    done = smoke(defense="none").run(store=Store(tmp_path), progress=False)
+    content = b"".join(path.read_bytes() for path in tmp_path.rglob("*") if path.is_file())
+    shown = len(done.originals)
+    assert shown == 4
+
+    def found(image: torch.Tensor) -> bool:
+        row = image[0, 14]
+        encodings = (
+            row.numpy().tobytes(),
+            row.double().numpy().tobytes(),
+            (row * 255).round().byte().numpy().tobytes(),
+        )
+        return any(e in content for e in encodings)
+
+    assert all(found(image) for image in split.train_images[:shown])
+    assert not any(found(image) for image in split.train_images[shown:60])
+
+
+def test_same_seed_same_result_and_another_seed_another() -> None:
+    """Invariant 6."""
+    for defense in ("laplace", "sparse_guard"):
+        a, b = (smoke(defense=defense).run(store=None, progress=False) for _ in range(2))
+        timeless = [name for name in METRICS if not name.startswith("seconds")]
+        assert [a.metrics[name] for name in timeless] == [b.metrics[name] for name in timeless]
+        assert torch.equal(a.reconstructions, b.reconstructions)
+    c = smoke(defense="laplace", seed=1).run(store=None, progress=False)
+    assert c.metrics["psnr"] != a.metrics["psnr"]
+
+
+def test_a_run_does_not_disturb_the_callers_generator() -> None:
+    torch.manual_seed(3)
+    expected = torch.rand(1)
+    torch.manual_seed(3)
+    smoke().run(store=None, progress=False)
+    assert torch.equal(torch.rand(1), expected)
+
+
+def test_a_finished_cell_is_read_and_a_damaged_one_computed_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    runs: list[Experiment] = []
+    original = module._run
+
+    def counted(experiment: Experiment, device: str, progress: bool) -> Result:
+        runs.append(experiment)
+        return original(experiment, device, progress)
+
+    monkeypatch.setattr(module, "_run", counted)
+    store, cell = Store(tmp_path), smoke()
+    first = cell.run(store, progress=False)
+    second = cell.run(store, progress=False)
+    assert len(runs) == 1
+    assert second.metrics == first.metrics
+    assert second.details == first.details
+    assert torch.equal(second.reconstructions, first.reconstructions)
+    assert torch.equal(second.per_image["ssim"], first.per_image["ssim"])
+    path = tmp_path / cell.key() / "arrays.safetensors"
+    path.write_bytes(path.read_bytes()[:-7])
+    with pytest.warns(UserWarning, match="damaged"):
+        third = cell.run(store, progress=False)
+    assert len(runs) == 2
+    assert third.metrics["psnr"] == first.metrics["psnr"]
+    assert cell.run(store, progress=False).metrics == third.metrics
+    assert len(runs) == 2
+
+
+def test_every_field_and_the_result_version_are_in_the_key(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    cells = [
+        smoke(), smoke(dataset="fashion_mnist"), smoke(setting="end_to_end"), smoke(defense="none_conv"),
+        smoke(defense="sparse_guard"), smoke(defense="sparse_guard", lam=0.1), smoke(scale="quick"), smoke(seed=1),
+        smoke(defense="laplace"), smoke(defense="laplace", options={"b": 1.0}), smoke(fid=True),
+    ]  # fmt: skip
+    keys = [cell.key() for cell in cells]
+    monkeypatch.setattr(module, "RESULT_VERSION", module.RESULT_VERSION + 1)
+    keys += [cell.key() for cell in cells]
+    own = tmp_path / "own.npz"
+    for value in (0.1, 0.2):  # a file's content counts, not its name
+        np.savez(own, images=np.full((40, 12, 12), value), labels=np.arange(40) % 2)
+        keys.append(smoke(dataset=str(own)).key())
+    assert len(set(keys)) == len(keys)
+
+
+def test_lambda_belongs_to_the_sparse_defenses() -> None:
+    assert smoke(defense="none", lam=0.5) == smoke(defense="none")
+    assert smoke(defense="sparse_guard").lam == 0.5
+    assert smoke(defense="sparse_standard").key() == smoke(defense="sparse_standard", lam=0.25).key()
+    assert smoke(defense="sparse_guard", lam=[0.1, 0.5]).make_defense().lam == (0.1, 0.5)  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        ({"dataset": "imagenet"}, "dataset must be one of mnist, fashion_mnist, or the path"),
+        ({"setting": "federated"}, "setting must be one of end_to_end, split, not 'federated'"),
+        ({"defense": "blur"}, "defense must be one of none, none_conv, .*, not 'blur'"),
+        ({"attack": "guess"}, "attack must be one of inversion, not 'guess'"),
+        ({"scale": "huge"}, "scale must be one of smoke, quick, paper, not 'huge'"),
+        ({"seed": -1}, "seed must be a whole number from 0"),
+        ({"seed": 1.5}, "seed must be a whole number"),
+        ({"defense": "sparse_guard", "lam": 0.0}, "lam must be a finite number greater than 0, not 0.0"),
+        ({"defense": "sparse_guard", "lam": float("nan")}, "lam must be a finite number greater than 0, not nan"),
+        ({"defense": "none", "lam": float("inf")}, "lam must be a finite number greater than 0, not inf"),
+        ({"defense": "laplace", "options": {"sigma": 1.0}}, "has no option 'sigma'; its options are front, b"),
+    ],
+)
+def test_wrong_values_end_before_anything_runs(wrong: dict[str, object], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        smoke(**wrong)
+
+
+def test_an_unwritable_store_ends_before_training(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "file").touch()
+    monkeypatch.setattr(module, "_run", lambda *_: pytest.fail("trained although nothing could be kept"))
+    with pytest.raises(OSError, match="results cannot be written"):
+        smoke().run(str(tmp_path / "file" / "store"))
+
+
+def test_a_run_killed_halfway_leaves_nothing_and_is_run_again(tmp_path: Path) -> None:
+    """Invariant 6, with a real process: it is killed while it trains, then run to its end."""
+    cell = ["run", "--setting", "split", "--defense", "sparse_guard", "--scale", "smoke"]
+    command = [sys.executable, "-m", "sparseguard", *cell]
+    environment = {"SPARSEGUARD_HOME": str(tmp_path), "PATH": "", "HOME": str(tmp_path)}
+    process = subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True)
+    assert process.stderr is not None
+    seen = ""
+    while "training the target" not in seen:
+        seen += process.stderr.read(1)
+    time.sleep(0.3)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    process.stderr.close()
+    assert not [path for path in tmp_path.glob("[0-9a-f]*") if path.is_dir()]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
+    assert re.search(r'"psnr": \d+\.\d+', done.stdout)
+    stored = [path for path in tmp_path.iterdir() if path.is_dir() and re.fullmatch("[0-9a-f]{20}", path.name)]
+    assert len(stored) == 1
+
+
+def test_fid_that_can_be_had_now_is_measured_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    cell, store = smoke(fid=True), Store(tmp_path)
+    first = cell.run(store, progress=False)
+    assert first.metrics["fid"] is None
+    assert "FID needs at least 2048 images" in first.details["notes"]["fid"]
+    monkeypatch.setattr("sparseguard.metrics.fid_obstacle", lambda *_, **__: None)
+    monkeypatch.setattr("sparseguard.metrics.fid", lambda *_, **__: (12.5, None))
+    again = cell.run(store, progress=False)
+    assert again.metrics["fid"] == 12.5
+    assert again.details["notes"] == {}
+
+
+def test_grey_and_colour_images_of_other_sizes_run(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    path = tmp_path / "own.npz"
+    np.savez(path, images=rng.random((60, 14, 12, 3)), labels=np.arange(60) % 3)
+    for defense in ("none", "sparse_guard"):
+        done = smoke(dataset=str(path), defense=defense).run(store=None, progress=False)
+        assert done.reconstructions.shape == (4, 3, 14, 12)
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+@pytest.mark.parametrize("defense", ["none", "laplace", "sparse_guard"])
+def test_the_line_runs_on_a_gpu_and_agrees_with_the_cpu(defense: str) -> None:
+    gpu = smoke(defense=defense).run(store=None, progress=False, device="cuda")
+    cpu = smoke(defense=defense).run(store=None, progress=False, device="cpu")
+    assert torch.cuda.get_device_name() == gpu.details["device"]
+    assert gpu.metrics["psnr"] == pytest.approx(cpu.metrics["psnr"], abs=1.0)
+    assert torch.equal(gpu.originals, load_data("mnist", "smoke", 0).train_images[:4])

@@ -1,0 +1,105 @@
+"""What holds the project together beside its code."""
+
+import re
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+import pytest
+import yaml
+
+import sparseguard
+
+ROOT = Path(__file__).resolve().parents[1]
+CONDA_NAMES = {"torch": "pytorch"}
+
+
+def requirement(text: str) -> tuple[str, str]:
+    match = re.fullmatch(r"([A-Za-z0-9_.-]+)\s*(.*)", text)
+    assert match
+    return match[1].lower(), match[2]
+
+
+def test_environment_yml_and_pyproject_name_the_same_packages() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    wanted = dict(requirement(text) for text in project["dependencies"])
+    wanted = {CONDA_NAMES.get(name, name): version for name, version in wanted.items()}
+    listed = yaml.safe_load((ROOT / "environment.yml").read_text())["dependencies"]
+    flat = [item for entry in listed for item in (entry["pip"] if isinstance(entry, dict) else [entry])]
+    found = dict(requirement(text) for text in flat)
+    assert found.pop("python") == project["requires-python"]
+    found.pop("pip")
+    assert found == wanted
+
+
+def test_version_is_stated_once_over() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    assert sparseguard.__version__ == project["version"]
+
+
+def test_public_names() -> None:
+    expected = ["BlackBox", "Experiment", "Result", "SparseCoding2d", "list_attacks", "list_defenses", "load_data"]
+    assert sorted(sparseguard.__all__) == expected
+    assert all(hasattr(sparseguard, name) for name in expected)
+
+
+ROOMS = {
+    "sparse": {"sparse"},
+    "scales": set(),
+    "targets": {"sparse"},
+    "data": {"scales"},
+    "defenses": {"data", "scales", "sparse", "targets"},
+    "attacks": {"scales", "targets"},
+    "metrics": {"data", "scales"},
+    "store": set(),
+    "paper": set(),
+}
+
+
+@pytest.mark.parametrize("room", ROOMS)
+def test_imports_run_downwards_only(room: str) -> None:
+    path = ROOT / "sparseguard" / room
+    files = sorted(path.glob("*.py")) if path.is_dir() else [path.with_suffix(".py")]
+    for file in files:
+        dots = r"\.\." if path.is_dir() else r"\."
+        found = re.findall(rf"^\s*from {dots}(\w+)", file.read_text(), flags=re.M)
+        assert set(found) <= ROOMS[room], (file, found)
+        assert "import sparseguard" not in file.read_text()
+
+
+def test_modules_stay_small() -> None:
+    for file in (ROOT / "sparseguard").rglob("*.py"):
+        assert len(file.read_text().splitlines()) <= 330, file
+
+
+def cli(*arguments: str, home: Path) -> subprocess.CompletedProcess[str]:
+    environment = {"SPARSEGUARD_HOME": str(home / "runs"), "SPARSEGUARD_DATA": str(home / "data"), "HOME": str(home)}
+    command = [sys.executable, "-m", "sparseguard", *arguments]
+    return subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("run", "--dataset", "imagenet"), "dataset must be one of mnist, fashion_mnist"),
+        (("run", "--defense", "sparse_guard", "--lam", "nan"), "lam must be a finite number greater than 0, not nan"),
+        (("run", "--defense", "laplace", "--options", "b=1"), "--options must be a JSON object"),
+        (("grid", "--setting", "federated"), "setting must be one of end_to_end, split"),
+        (("data", "imagenet"), "dataset must be one of"),
+    ],
+)
+def test_bad_input_is_one_sentence_and_status_2(arguments: tuple[str, ...], message: str, tmp_path: Path) -> None:
+    done = cli(*arguments, home=tmp_path)
+    assert done.returncode == 2
+    assert done.stderr.startswith("sparseguard: ")
+    assert message in done.stderr
+    assert len(done.stderr.strip().splitlines()) == 1
+    assert not (tmp_path / "runs").exists()
+    assert not (tmp_path / "data").exists()
+
+
+def test_the_grid_command_prints_the_table(tmp_path: Path) -> None:
+    done = cli("grid", "--scale", "smoke", "--defense", "none", "--defense", "laplace", home=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert re.search(r"\| none .*\| 40\.87 \[\d\] \| 1\d\.\d\d \|", done.stdout)
