@@ -6,7 +6,7 @@ import hashlib
 import math
 import platform
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
 from functools import lru_cache
 from pathlib import Path
@@ -28,6 +28,7 @@ from .targets import BlackBox, check_setting
 RESULT_VERSION = 1
 """Raised whenever the same experiment would give another result; older cells are then not read any more."""
 
+STAGES = ("training the target", "training the attackers", "measuring")
 METRICS = (
     "psnr", "ssim", "fid", "fd_judge", "row_frechet", "judge_accuracy", "accuracy",
     "psnr_mean_image", "ssim_mean_image", "judge_accuracy_originals",
@@ -111,12 +112,17 @@ class Experiment:
             content["dataset"] = hashlib.sha256(Path(self.dataset).read_bytes()).hexdigest()
         return digest(content)
 
-    def run(self, store: Store | str | None = "default", progress: bool = True, device: str | None = None) -> Result:
+    def run(
+        self,
+        store: Store | str | None = "default",
+        progress: bool | Callable[[str], None] = True,
+        device: str | None = None,
+    ) -> Result:
         """Run the experiment, or read its result where the store has it.
 
         Args:
             store: where finished cells lie; ``"default"`` is :func:`sparseguard.store.home`, ``None`` keeps nothing.
-            progress: show what is being done.
+            progress: show what is being done; a function is called with the name of each stage instead.
             device: ``"cpu"``, ``"cuda"``, ...; by default a GPU where there is one.
 
         Raises:
@@ -132,7 +138,16 @@ class Experiment:
                     return result
             place.prepare()
         device = device or ("cuda" if torch.cuda.is_available() else "cpu")
-        result = _run(self, device, progress)
+        if callable(progress):
+            result = _run(self, device, progress)
+        else:
+            with tqdm(total=len(STAGES), leave=False, disable=not progress) as bar:
+
+                def show(stage: str) -> None:
+                    bar.set_description(f"{self.label}: {stage}")
+                    bar.update(STAGES.index(stage) - bar.n)
+
+                result = _run(self, device, show)
         if place is not None:
             place.save(self.key(), *result.dump())
         return result
@@ -188,16 +203,19 @@ class Result:
 def _judged_split(dataset: str, scale: str, seed: int, device: str) -> tuple[Split, measure.Judge]:
     """The split and its judge, shared by all defenses of a notebook."""
     split = load_data(dataset, scale, seed)
+    if min(split.image_shape[1:]) < measure.SSIM_WINDOW:
+        height, width = split.image_shape[1:]
+        raise ValueError(f"{dataset}: SSIM needs images of at least 11 x 11 pixels, not {height} x {width}.")
     return split, measure.train_judge(split, check_scale(scale), seed, device)
 
 
-def _run(experiment: Experiment, device: str, progress: bool) -> Result:
+def _run(experiment: Experiment, device: str, show: Callable[[str], None]) -> Result:
     scale = check_scale(experiment.scale)
     split, judge = _judged_split(experiment.dataset, experiment.scale, experiment.seed, device)
     deterministic = torch.backends.cudnn.flags(deterministic=True, benchmark=False)
-    with torch.random.fork_rng(), deterministic, tqdm(total=3, leave=False, disable=not progress) as bar:
+    with torch.random.fork_rng(), deterministic:
         torch.manual_seed(experiment.seed)
-        bar.set_description(f"{experiment.label}: training the target")
+        show(STAGES[0])
         start = time.perf_counter()
         defense = experiment.make_defense()
         target = defense.build(split, experiment.setting, scale).to(device)
@@ -206,15 +224,13 @@ def _run(experiment: Experiment, device: str, progress: bool) -> Result:
         held = box.classify(split.held_images).argmax(1)
         seconds_target = time.perf_counter() - start
 
-        bar.update()
-        bar.set_description(f"{experiment.label}: training the attackers")
+        show(STAGES[1])
         start = time.perf_counter()
         torch.manual_seed(experiment.seed)  # the same batches for every defense, however much chance its training used
         attack = make_attack(experiment.attack).fit(box, split.attack_images, split.held_images, scale, device)
         seconds_attack = time.perf_counter() - start
 
-        bar.update()
-        bar.set_description(f"{experiment.label}: measuring")
+        show(STAGES[2])
         start = time.perf_counter()
         originals = split.train_images
         reconstructions = torch.cat([attack.reconstruct(box.query(part)) for part in originals.split(250)])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Any
 
 from tqdm.auto import tqdm
@@ -67,5 +68,14 @@ def run_grid(
 ) -> list[Result]:
     """Run cells one after the other; finished ones are read from the store, so a killed grid goes on where it was."""
     by_seed = sorted(experiments, key=lambda e: e.seed)  # cells of one seed share their split and judge
-    found = {e.key(): e.run(store, progress) for e in tqdm(by_seed, desc="cells", disable=not progress)}
+    found: dict[str, Result] = {}
+    with tqdm(total=len(by_seed), unit="cell", disable=not progress, leave=False) as bar:
+        for e in by_seed:
+            name = f"{e.label}, seed {e.seed}"
+            found[e.key()] = e.run(store, partial(_describe, bar, name))
+            bar.update()
     return [found[e.key()] for e in experiments]
+
+
+def _describe(bar: tqdm[Any], name: str, stage: str) -> None:
+    bar.set_description(f"{name}: {stage}")

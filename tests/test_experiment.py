@@ -3,6 +3,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -95,9 +96,9 @@ def test_a_finished_cell_is_read_and_a_damaged_one_computed_again(
     runs: list[Experiment] = []
     original = module._run
 
-    def counted(experiment: Experiment, device: str, progress: bool) -> Result:
+    def counted(experiment: Experiment, device: str, show: Callable[[str], None]) -> Result:
         runs.append(experiment)
-        return original(experiment, device, progress)
+        return original(experiment, device, show)
 
     monkeypatch.setattr(module, "_run", counted)
     store, cell = Store(tmp_path), smoke()
@@ -209,6 +210,13 @@ def test_grey_and_colour_images_of_other_sizes_run(tmp_path: Path) -> None:
     for defense in ("none", "sparse_guard"):
         done = smoke(dataset=str(path), defense=defense).run(store=None, progress=False)
         assert done.reconstructions.shape == (4, 3, 14, 12)
+
+
+def test_images_too_small_for_ssim_end_before_training(tmp_path: Path) -> None:
+    path = tmp_path / "own.npz"
+    np.savez(path, images=np.random.default_rng(0).random((60, 10, 30)), labels=np.arange(60) % 3)
+    with pytest.raises(ValueError, match="SSIM needs images of at least 11 x 11 pixels, not 10 x 30"):
+        smoke(dataset=str(path)).run(store=None, progress=False)
 
 
 @pytest.mark.gpu

@@ -6,6 +6,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+SSIM_WINDOW = 11
+
 
 def _check(a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
     if a.shape != b.shape or a.ndim != 4:
@@ -37,7 +39,7 @@ def ssim(originals: Tensor, reconstructions: Tensor, gaussian_weights: bool = Tr
         ValueError: shapes differ, values are not finite, or the images are smaller than the window.
     """
     a, b = _check(originals, reconstructions)
-    size = 11 if gaussian_weights else 7
+    size = SSIM_WINDOW if gaussian_weights else 7
     if min(a.shape[-2:]) < size:
         raise ValueError(f"SSIM needs images of at least {size} x {size} pixels, not {tuple(a.shape[-2:])}.")
     offsets = torch.arange(size, dtype=a.dtype, device=a.device) - size // 2

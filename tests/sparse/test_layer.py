@@ -1,5 +1,6 @@
 import math
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given
@@ -85,6 +86,11 @@ def test_nonneg_false_codes_both_signs(fashion: torch.Tensor) -> None:
 def test_wrong_parameters_are_named(wrong: dict[str, float], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         SparseCoding2d(**({"in_channels": 1, "features": 4} | wrong))  # type: ignore[arg-type]
+
+
+def test_numpy_numbers_are_numbers() -> None:
+    layer = SparseCoding2d(1, np.int64(4), lam=np.float32(0.25))  # type: ignore[arg-type]
+    assert (layer.features, layer.lam) == (4, 0.25)
 
 
 def test_wrong_inputs_are_named() -> None:

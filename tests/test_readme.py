@@ -1,0 +1,40 @@
+"""The README's own example works: its defense, copied from the page, runs."""
+
+import re
+import sys
+import types
+from pathlib import Path
+
+import torch
+
+import sparseguard.defenses
+from sparseguard.data import Split
+from sparseguard.scales import SCALES
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+def test_the_defense_of_the_readme_works(split: Split) -> None:
+    blocks = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(encoding="utf-8"), flags=re.S)
+    source = next(block for block in blocks if block.startswith("# sparseguard/defenses/rounding.py"))
+    module = types.ModuleType("sparseguard.defenses.rounding")
+    module.__package__ = sparseguard.defenses.__name__
+    sys.modules[module.__name__] = module
+    try:
+        exec(source, module.__dict__)
+        defense = module.Rounding(step=0.25)
+        target = defense.build(split, "split", SCALES["smoke"])
+        defense.train(target, split, SCALES["smoke"])
+        leak = target.leak(split.train_images[:3])
+        torch.testing.assert_close(leak, (4 * leak).round() / 4)
+        assert float(leak.std()) > 0
+    finally:
+        del sys.modules[module.__name__]
+
+
+def test_the_readme_shows_files_that_exist() -> None:
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    for path in re.findall(r"\]\(([\w./-]+)\)", text) + re.findall(
+        r"(?:notebooks|params)/[\w./-]+\.(?:ipynb|yaml)", text
+    ):
+        assert (ROOT / path).is_file(), path
