@@ -78,16 +78,18 @@ class Experiment:
         make_attack(self.attack)
         if isinstance(self.seed, bool) or not isinstance(self.seed, int) or not 0 <= self.seed < 2**31:
             raise ValueError(f"seed must be a whole number from 0 to 2147483647, not {self.seed!r}.")
-        if isinstance(self.lam, list):
-            object.__setattr__(self, "lam", tuple(self.lam))
-        for value in self.lam if isinstance(self.lam, tuple) else (self.lam,):
-            if value is not None:
-                positive("lam", value)
-        if "lam" not in defense_options(self.defense):
-            object.__setattr__(self, "lam", None)
+        # one spelling for each cell: floats, tuples, no option that only repeats the default
+        lam = self.lam
+        if lam is not None:
+            lam = tuple(positive("lam", v) for v in lam) if isinstance(lam, tuple | list) else positive("lam", lam)
+        object.__setattr__(self, "lam", lam if "lam" in defense_options(self.defense) else None)
+        if "lam" in self.options:
+            raise ValueError(f"lam is a field of its own, not one of the options {dict(self.options)!r}.")
         options = {key: tuple(value) if isinstance(value, list) else value for key, value in self.options.items()}
         object.__setattr__(self, "options", options)
-        object.__setattr__(self, "lam", vars(self.make_defense()).get("lam"))
+        built, default = vars(self.make_defense()), vars(make_defense(self.defense))
+        object.__setattr__(self, "lam", built.get("lam"))
+        object.__setattr__(self, "options", {key: built[key] for key in options if built[key] != default[key]})
 
     def make_defense(self) -> Defense:
         """The defense with its options."""

@@ -139,7 +139,16 @@ def test_lambda_belongs_to_the_sparse_defenses() -> None:
     assert smoke(defense="none", lam=0.5) == smoke(defense="none")
     assert smoke(defense="sparse_guard").lam == 0.5
     assert smoke(defense="sparse_standard").key() == smoke(defense="sparse_standard", lam=0.25).key()
+    assert smoke(defense="sparse_guard", lam=1).key() == smoke(defense="sparse_guard", lam=1.0).key()
     assert smoke(defense="sparse_guard", lam=[0.1, 0.5]).make_defense().lam == (0.1, 0.5)  # type: ignore[attr-defined]
+
+
+def test_an_option_that_repeats_the_default_is_the_same_cell() -> None:
+    plain, stated = smoke(defense="laplace"), smoke(defense="laplace", options={"b": 0.5})
+    assert plain == stated
+    assert plain.key() == stated.key()
+    assert stated.label == "laplace"
+    assert smoke(defense="laplace", options={"b": 1}).label == "laplace b=1"
 
 
 @pytest.mark.parametrize(
@@ -155,6 +164,7 @@ def test_lambda_belongs_to_the_sparse_defenses() -> None:
         ({"defense": "sparse_guard", "lam": 0.0}, "lam must be a finite number greater than 0, not 0.0"),
         ({"defense": "sparse_guard", "lam": float("nan")}, "lam must be a finite number greater than 0, not nan"),
         ({"defense": "none", "lam": float("inf")}, "lam must be a finite number greater than 0, not inf"),
+        ({"defense": "sparse_guard", "options": {"lam": 0.1}}, "lam is a field of its own"),
         ({"defense": "laplace", "options": {"sigma": 1.0}}, "has no option 'sigma'; its options are front, b"),
     ],
 )

@@ -46,9 +46,7 @@ def printed_label(defense: str, lam: Any, options: dict[str, Any]) -> tuple[str,
     plain = {
         ("none", ()): "NO-DEFENSE",
         ("gaussian", ()): "GAUSSIAN-NOISE",
-        ("gaussian", (("sigma", 0.5),)): "GAUSSIAN-NOISE",
         ("laplace", ()): f"{_LAPLACE}0.5",
-        ("laplace", (("b", 0.5),)): f"{_LAPLACE}0.5",
         ("laplace", (("b", 1.0),)): f"{_LAPLACE}1.0",
     }
     key = (defense, tuple(sorted(options.items())))

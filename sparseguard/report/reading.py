@@ -1,17 +1,18 @@
-"""A paragraph that says what a table's numbers say, by a rule that is printed with it."""
+"""A few sentences that say what a table's numbers say, by a rule that is printed with them."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from math import sqrt
-from statistics import mean, stdev
+from statistics import mean
+
+from scipy.stats import ttest_ind
 
 from ..experiment import Result
 from .tables import by_cell, spread
 
 RULE = (
-    "Rule: two rows differ if their mean PSNR differs by more than two standard errors of the difference over seeds "
-    "and by more than 0.5 dB; with one seed nothing is called a difference."
+    "Rule: two rows differ if Welch's t-test over seeds gives p < 0.05 for their mean PSNR and the means lie more than "
+    "0.5 dB apart; with one seed nothing is called a difference."
 )
 
 
@@ -26,10 +27,9 @@ def _difference(a: Sequence[Result], b: Sequence[Result]) -> tuple[float, bool]:
     """PSNR of ``a`` minus PSNR of ``b``, and whether the rule calls it a difference."""
     x, y = ([float(r.metrics["psnr"] or 0.0) for r in group] for group in (a, b))
     gap = mean(x) - mean(y)
-    if min(len(x), len(y)) < 2:
+    if min(len(x), len(y)) < 2 or abs(gap) <= 0.5:
         return gap, False
-    error = sqrt(stdev(x) ** 2 / len(x) + stdev(y) ** 2 / len(y))
-    return gap, abs(gap) > max(2 * error, 0.5)
+    return gap, bool(ttest_ind(x, y, equal_var=False).pvalue < 0.05)
 
 
 def _compare(name: str, a: Sequence[Result], other: str, b: Sequence[Result]) -> str:
@@ -47,17 +47,17 @@ def reading(results: Sequence[Result]) -> Reading:
     ordered = sorted(groups, key=lambda label: mean(float(r.metrics["psnr"] or 0.0) for r in groups[label]))
     text = ", ".join(f"`{n}` {spread([r.metrics['psnr'] for r in groups[n]], 1)} dB" for n in ordered)
     sentences.append(f"From the hardest to the easiest to invert: {text}.")
-    sparse = [label for label in groups if "lam" in label]
+    sparse = [label for label, group in groups.items() if group[0].experiment.lam is not None]
     for control, share in (("none", "all that the sparse front end changes"), ("none_conv", "sparsity's own share")):
         if control in groups and sparse:
             compared = "; ".join(_compare(label, groups[label], control, groups[control]) for label in sparse)
             sentences.append(f"Against `{control}` ({share}): {compared}.")
-    noise = [label for label in groups if label.startswith(("gaussian", "laplace"))]
-    if noise and sparse:
-        best = min(noise, key=lambda label: mean(float(r.metrics["psnr"] or 0.0) for r in groups[label]))
+    rivals = [label for label in groups if label not in sparse and not label.startswith("none")]
+    if rivals and sparse:
+        best = min(rivals, key=lambda label: mean(float(r.metrics["psnr"] or 0.0) for r in groups[label]))
         compared = "; ".join(_compare(label, groups[label], best, groups[best]) for label in sparse)
         accuracy = spread([r.metrics["accuracy"] for r in groups[best]], 2)
-        sentences.append(f"Against the strongest noise, `{best}` (accuracy {accuracy}): {compared}.")
+        sentences.append(f"Against the strongest other defense, `{best}` (accuracy {accuracy}): {compared}.")
     floor = float(first.metrics["psnr_mean_image"] or 0.0)
     near = [n for n in ordered if mean(float(r.metrics["psnr"] or 0.0) for r in groups[n]) < floor + 1]
     sentences.append(
@@ -76,4 +76,4 @@ def reading(results: Sequence[Result]) -> Reading:
         f"on {first.details['attack_images']} images for {first.details['updates']} updates. A longer attack can only "
         "do better, so each PSNR is a lower bound on what leaks, not a guarantee."
     )
-    return Reading("\n\n".join([" ".join(sentences), f"*{RULE}*"]))
+    return Reading("\n".join([*(f"- {sentence}" for sentence in sentences), "", f"*{RULE}*"]))
