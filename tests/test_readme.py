@@ -5,6 +5,7 @@ import sys
 import types
 from pathlib import Path
 
+import pandas as pd
 import torch
 
 import sparseguard.defenses
@@ -25,7 +26,7 @@ def test_the_defense_of_the_readme_works(split: Split) -> None:
         defense = module.Rounding(step=0.25)
         target = defense.build(split, "split", SCALES["smoke"])
         defense.train(target, split, SCALES["smoke"])
-        leak = target.leak(split.train_images[:3])
+        leak = target.leak(split.train_images[:3]).detach()
         torch.testing.assert_close(leak, (4 * leak).round() / 4)
         assert float(leak.std()) > 0
     finally:
@@ -38,3 +39,16 @@ def test_the_readme_shows_files_that_exist() -> None:
         r"(?:notebooks|params)/[\w./-]+\.(?:ipynb|yaml)", text
     ):
         assert (ROOT / path).is_file(), path
+
+
+def test_the_numbers_of_the_readme_are_those_of_the_reference_run() -> None:
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    lines = [line.strip("| ").split(" | ") for line in text.splitlines() if line.startswith("| ")]
+    head = next(line for line in lines if "PSNR ↓ measured" in line)
+    shown = [line for line in lines if len(line) == len(head) and line != head]
+    table = pd.read_csv(ROOT / "figures" / "02_split_mnist_quick.csv", dtype=str)
+    table = table.replace(r" \[[\d, ]+\]", "", regex=True)
+    table["defense"] = "`" + table["defense"] + "`"
+    assert shown == table[head].to_numpy().tolist()
+    caption = (ROOT / "figures" / "02_split_mnist_quick.md").read_text(encoding="utf-8").splitlines()[0]
+    assert caption in text
