@@ -28,6 +28,10 @@ from .targets import BlackBox, check_setting
 RESULT_VERSION = 1
 """Raised whenever the same experiment would give another result; older cells are then not read any more."""
 
+FID_NOT_ASKED = (
+    "FID was not asked for: set fid=True, at a scale with at least 2048 private images (paper); the Inception weights "
+    "are downloaded then, or beforehand by `python -m sparseguard data fid`."
+)
 STAGES = ("training the target", "training the attackers", "measuring")
 METRICS = (
     "psnr", "ssim", "fid", "fd_judge", "row_frechet", "judge_accuracy", "accuracy",
@@ -240,10 +244,10 @@ def _run(experiment: Experiment, device: str, show: Callable[[str], None]) -> Re
             raise ArithmeticError(f"{experiment.label}: the attack's reconstructions are not finite.")
         per_image = {"psnr": measure.psnr(originals, reconstructions), "ssim": measure.ssim(originals, reconstructions)}
         guess = split.attack_images.mean(0, keepdim=True).expand_as(originals)
-        not_asked = None, "FID was not asked for (fid=False)."
-        fid, fid_note = (
-            measure.fid(originals, reconstructions, scale.downloads, device) if experiment.fid else not_asked
-        )
+        fid: float | None = None
+        fid_note: str | None = FID_NOT_ASKED
+        if experiment.fid:
+            fid, fid_note = measure.fid(originals, reconstructions, scale.downloads, device)
         numbers: dict[str, float | None] = {
             "psnr": float(per_image["psnr"].mean()),
             "ssim": float(per_image["ssim"].mean()),

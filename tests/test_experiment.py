@@ -30,7 +30,7 @@ def result() -> Result:
 def test_a_result_holds_every_metric_and_says_why_one_misses(result: Result) -> None:
     assert tuple(sorted(result.metrics)) == tuple(sorted(METRICS))
     assert [name for name, value in result.metrics.items() if value is None] == ["fid"]
-    assert result.details["notes"] == {"fid": "FID was not asked for (fid=False)."}
+    assert result.details["notes"] == {"fid": module.FID_NOT_ASKED}
     m = result.metrics
     assert 5 < (m["psnr"] or 0) < 40
     assert -1 <= (m["ssim"] or 0) <= 1
