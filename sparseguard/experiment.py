@@ -114,9 +114,7 @@ class Experiment:
     def key(self) -> str:
         """Name of the cell in the store."""
         content = asdict(self) | {"options": dict(self.options), "version": RESULT_VERSION}
-        if Path(self.dataset).is_file():
-            content["dataset"] = hashlib.sha256(Path(self.dataset).read_bytes()).hexdigest()
-        return digest(content)
+        return digest(content | {"dataset": _fingerprint(self.dataset)})
 
     def run(
         self,
@@ -205,9 +203,14 @@ class Result:
         return measure.fid_obstacle(len(self.per_image["psnr"]), download=False) is None
 
 
+def _fingerprint(dataset: str) -> str:
+    """The name of a known data set; of a file, what it holds, whatever its name."""
+    return hashlib.sha256(Path(dataset).read_bytes()).hexdigest() if Path(dataset).is_file() else dataset
+
+
 @lru_cache(maxsize=2)
-def _judged_split(dataset: str, scale: str, seed: int, device: str) -> tuple[Split, measure.Judge]:
-    """The split and its judge, shared by all defenses of a notebook."""
+def _judged_split(dataset: str, fingerprint: str, scale: str, seed: int, device: str) -> tuple[Split, measure.Judge]:
+    """The split and its judge, shared by all defenses of a notebook; ``fingerprint`` tells a changed file."""
     split = load_data(dataset, scale, seed)
     if min(split.image_shape[1:]) < measure.SSIM_WINDOW:
         height, width = split.image_shape[1:]
@@ -217,7 +220,9 @@ def _judged_split(dataset: str, scale: str, seed: int, device: str) -> tuple[Spl
 
 def _run(experiment: Experiment, device: str, show: Callable[[str], None]) -> Result:
     scale = check_scale(experiment.scale)
-    split, judge = _judged_split(experiment.dataset, experiment.scale, experiment.seed, device)
+    split, judge = _judged_split(
+        experiment.dataset, _fingerprint(experiment.dataset), experiment.scale, experiment.seed, device
+    )
     deterministic = torch.backends.cudnn.flags(deterministic=True, benchmark=False)
     with torch.random.fork_rng(), deterministic:
         torch.manual_seed(experiment.seed)

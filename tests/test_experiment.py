@@ -222,6 +222,15 @@ def test_grey_and_colour_images_of_other_sizes_run(tmp_path: Path) -> None:
         assert done.reconstructions.shape == (4, 3, 14, 12)
 
 
+def test_a_file_that_changes_is_read_again(tmp_path: Path) -> None:
+    shown = []
+    for seed in (0, 1):
+        images = np.random.default_rng(seed).random((60, 14, 12))
+        np.savez(tmp_path / "own.npz", images=images, labels=np.arange(60) % 3)
+        shown.append(smoke(dataset=str(tmp_path / "own.npz")).run(str(tmp_path / "store"), progress=False).originals)
+    assert not torch.equal(*shown)
+
+
 def test_images_too_small_for_ssim_end_before_training(tmp_path: Path) -> None:
     path = tmp_path / "own.npz"
     np.savez(path, images=np.random.default_rng(0).random((60, 10, 30)), labels=np.arange(60) % 3)
