@@ -1,4 +1,4 @@
-"""Model inversion with a surrogate inverse network (paper, section 4 "Attack" and A.4; PROTOCOL B of the report).
+"""Model inversion with a surrogate inverse network (paper, section 4 "Attack" and A.4).
 
 The attacker queries the deployed target with hold-out images, sees what leaks, and trains inverse networks on the
 (leak, image) pairs, each in an optimiser of its own that holds nothing but that network's parameters.
