@@ -113,8 +113,7 @@ class Experiment:
 
     def key(self) -> str:
         """Name of the cell in the store."""
-        content = asdict(self) | {"options": dict(self.options), "version": RESULT_VERSION}
-        return digest(content | {"dataset": _fingerprint(self.dataset)})
+        return digest(asdict(self) | {"version": RESULT_VERSION, "dataset": _fingerprint(self.dataset)})
 
     def run(
         self,
@@ -181,7 +180,7 @@ class Result:
         """JSON-able record and tensors, as the store keeps them."""
         arrays = {"originals": self.originals, "reconstructions": self.reconstructions}
         record = {
-            "experiment": asdict(self.experiment) | {"options": dict(self.experiment.options)},
+            "experiment": asdict(self.experiment),
             "metrics": self.metrics,
             "details": self.details,
         }
@@ -237,7 +236,7 @@ def _run(experiment: Experiment, device: str, show: Callable[[str], None]) -> Re
 
         show(STAGES[1])
         start = time.perf_counter()
-        torch.manual_seed(experiment.seed)  # the same batches for every defense, however much chance its training used
+        torch.manual_seed(experiment.seed)  # an attack does not depend on how much chance the training used
         attack = make_attack(experiment.attack).fit(box, split.attack_images, split.held_images, scale, device)
         seconds_attack = time.perf_counter() - start
 

@@ -68,13 +68,12 @@ def run_grid(
 ) -> list[Result]:
     """Run cells one after the other; finished ones are read from the store, so a killed grid goes on where it was."""
     by_seed = sorted(experiments, key=lambda e: e.seed)  # cells of one seed share their split and judge
-    found: dict[str, Result] = {}
+    found: dict[Experiment, Result] = {}
     with tqdm(total=len(by_seed), unit="cell", disable=not progress, leave=False) as bar:
         for e in by_seed:
-            name = f"{e.label}, seed {e.seed}"
-            found[e.key()] = e.run(store, partial(_describe, bar, name))
+            found[e] = e.run(store, partial(_describe, bar, f"{e.label}, seed {e.seed}"))
             bar.update()
-    return [found[e.key()] for e in experiments]
+    return [found[e] for e in experiments]
 
 
 def _describe(bar: tqdm[Any], name: str, stage: str) -> None:
