@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable, Iterator
 from numbers import Integral, Real
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
-from torch.nn.grad import conv2d_weight
 
 from . import operators, solvers
+from .filterbank import PRECISIONS, Precision, filter_bank
 
 Solver = Literal["lca", "euler", "fista"]
 SOLVERS: tuple[Solver, ...] = ("lca", "euler", "fista")
@@ -62,6 +63,11 @@ class SparseCoding2d(nn.Module):
         nonneg: codes are >= 0.
         tol: relative error of the code (``lca``) or relative duality gap (``fista``).
         eta: step of the dictionary update :meth:`learn`.
+        precision: of the products within the solvers: ``"float32"``, ``"tf32"`` (a GPU's short factors; the same as
+            ``"float32"`` elsewhere) or ``"bfloat16"``. Codes and potentials are float32 in any case.
+
+    Attributes:
+        last_gap: relative duality gap of each image's code, ``(N,)``, after ``"fista"``.
 
     Shape:
         input ``(N, C, H, W)``; code ``(N, F, ceil(H / stride), ceil(W / stride))``.
@@ -90,6 +96,7 @@ class SparseCoding2d(nn.Module):
         nonneg: bool = True,
         tol: float = 1e-3,
         eta: float = 0.01,
+        precision: Precision = "float32",
     ) -> None:
         super().__init__()
         self.kernel_size = _pair("kernel_size", kernel_size)
@@ -104,11 +111,19 @@ class SparseCoding2d(nn.Module):
         if solver not in SOLVERS:
             raise ValueError(f"solver must be one of {', '.join(SOLVERS)}, not {solver!r}.")
         self.solver: Solver = solver
+        if precision not in PRECISIONS:
+            raise ValueError(f"precision must be one of {', '.join(PRECISIONS)}, not {precision!r}.")
+        self.precision: Precision = precision
         self.standardize, self.nonneg = standardize, nonneg
         dictionary = torch.empty(self.features, self.in_channels, *self.kernel_size)
         nn.init.trunc_normal_(dictionary, std=1.0, a=-2.0, b=2.0)
         self.dictionary = nn.Parameter(dictionary)
         self.normalize_()
+        self.register_buffer("idle", torch.zeros(self.features, dtype=torch.int64), persistent=False)
+        self.last_gap: Tensor | None = None
+
+    idle: Tensor
+    """Updates of :meth:`learn` since each feature was last active: ``(F,)``."""
 
     def extra_repr(self) -> str:
         return (
@@ -135,30 +150,52 @@ class SparseCoding2d(nn.Module):
             raise ValueError(f"stride {self.stride} is larger than the image, {tuple(x.shape[2:])}.")
         return operators.pad_to_canvas(standardize(x) if self.standardize else x, self.kernel_size)
 
-    def forward(self, x: Tensor) -> Tensor:
-        """Code of ``x``: ``(N, C, H, W) -> (N, F, ceil(H / stride), ceil(W / stride))``, differentiable in both."""
-        canvas = self.canvas(x)
+    def forward(self, x: Tensor, start: Tensor | None = None) -> Tensor:
+        """Code of ``x``: ``(N, C, H, W) -> (N, F, ceil(H / stride), ceil(W / stride))``.
+
+        Differentiable in ``x`` and in the dictionary: along the steps taken (``lca``, ``euler``), or implicitly at the
+        minimum (``fista``, which also takes a warm start, a code of the right shape).
+        """
+        canvas = self._checked_canvas(x)
+        shape = (len(x), self.features, *(-(-n // s) for n, s in zip(x.shape[2:], self.stride)))
+        if start is not None and (self.solver != "fista" or start.shape != shape):
+            raise ValueError(f'start is a code {shape} for solver="fista", not {tuple(start.shape)} for {self.solver!r}.')
+        if len(x) == 0:
+            return canvas.new_zeros(shape)
+        dictionary, lam, tol, tau = self.dictionary, self.lam, self.tol, self.tau
+        if self.solver == "fista":
+            code, self.last_gap, _ = solvers.fista(canvas, dictionary, lam, tol=tol, start=start, **self._common)
+        elif self.solver == "lca":
+            code = solvers.lca(canvas, dictionary, lam, tau=tau, tol=tol, **self._common)
+        else:
+            code = solvers.euler(canvas, dictionary, lam, tau=tau, **self._common)
+        return code.contiguous()
+
+    @property
+    def _common(self) -> dict[str, Any]:
+        names = ("stride", "iterations", "nonneg", "precision")
+        return {name: getattr(self, name) for name in names}
+
+    def _checked_canvas(self, x: Tensor) -> Tensor:
         if not bool(torch.isfinite(x.detach()).all()):
             raise ValueError("the input holds NaN or infinite values; a sparse code needs finite ones.")
-        if len(x) == 0:
-            return canvas.new_zeros(0, self.features, *(-(-n // s) for n, s in zip(x.shape[2:], self.stride)))
-        canvas = canvas.contiguous(memory_format=torch.channels_last)
-        dictionary = self.dictionary.contiguous(memory_format=torch.channels_last)
-        stride, nonneg = self.stride, self.nonneg
-        if self.solver == "fista":
-            code = solvers.fista(
-                canvas, dictionary, self.lam, stride=stride, iterations=self.iterations, tol=self.tol, nonneg=nonneg
+        return self.canvas(x).to(self.dictionary.dtype)  # autocast may have left half precision behind
+
+    @torch.no_grad()
+    def path(self, x: Tensor, lams: Iterable[float]) -> Iterator[Tensor]:
+        """Minimisers of eq. 1 for several lambdas, each started from the one before; from large to small is fastest.
+
+        Example:
+            >>> layer = SparseCoding2d(1, 16)
+            >>> [bool(code.any()) for code in layer.path(torch.rand(1, 1, 28, 28), [1e6, 0.5])]
+            [False, True]
+        """
+        canvas, start = self._checked_canvas(x), None
+        for lam in lams:
+            start, self.last_gap, _ = solvers.fista(
+                canvas, self.dictionary, positive("lam", lam), tol=self.tol, start=start, **self._common
             )
-        elif self.solver == "lca":
-            code = solvers.lca(
-                canvas, dictionary, self.lam,
-                stride=stride, tau=self.tau, iterations=self.iterations, tol=self.tol, nonneg=nonneg,
-            )  # fmt: skip
-        else:
-            code = solvers.euler(
-                canvas, dictionary, self.lam, stride=stride, tau=self.tau, iterations=self.iterations, nonneg=nonneg
-            )
-        return code.contiguous()
+            yield start.contiguous()
 
     def reconstruct(self, code: Tensor, size: tuple[int, int] | None = None) -> Tensor:
         """Image of a code, on the canvas: ``(N, F, h, w) -> (N, C, H + kh - 1, W + kw - 1)``.
@@ -183,13 +220,17 @@ class SparseCoding2d(nn.Module):
         """One dictionary update: a step down the energy of eq. 1, then unit norm.
 
         Each feature moves by ``eta`` times the residual patches at its active positions, weighted by its activity and
-        divided by one plus the number of those positions.
+        divided by one plus the number of those positions. :meth:`dead_features` names those that are never active.
         """
         canvas = self.canvas(x)
         size = (canvas.shape[-2], canvas.shape[-1])
         residual = canvas - operators.synthesis(code, self.dictionary, self.stride, size)
-        shape = list(self.dictionary.shape)
-        step = conv2d_weight(residual, shape, code, stride=list(self.stride))
-        active = (code != 0).sum(dim=(0, 2, 3)).to(step.dtype)
+        step = filter_bank(self.dictionary, self.stride, canvas).filter_gradient(residual, code)
+        active = (code != 0).sum(dim=(0, 2, 3))
         self.dictionary.add_(self.eta * step / (1 + active)[:, None, None, None])
         self.normalize_()
+        self.idle.add_(1).masked_fill_(active > 0, 0)
+
+    def dead_features(self, updates: int = 100) -> list[int]:
+        """Features that were active nowhere in at least the last ``updates`` calls of :meth:`learn`."""
+        return (self.idle >= updates).nonzero().flatten().tolist()

@@ -45,19 +45,24 @@ def energy(canvas: Tensor, code: Tensor, dictionary: Tensor, lam: float, stride:
 def relative_gap(
     canvas: Tensor, code: Tensor, dictionary: Tensor, lam: float, stride: Size, nonneg: bool = True
 ) -> Tensor:
-    """Duality gap of eq. 1 divided by ``0.5 ||canvas||^2`` (the energy of the zero code), shape ``(N,)``.
+    """Duality gap of eq. 1 divided by ``0.5 ||canvas||^2`` (the energy of the zero code), shape ``(N,)``."""
+    residual = canvas - synthesis(code, dictionary, stride, (canvas.shape[-2], canvas.shape[-1]))
+    return gap_of(canvas, code, residual, analysis(residual, dictionary, stride), lam, nonneg)
+
+
+def gap_of(canvas: Tensor, code: Tensor, residual: Tensor, drive: Tensor, lam: float, nonneg: bool) -> Tensor:
+    """:func:`relative_gap` from ``residual = canvas - synthesis(code)`` and ``drive = analysis(residual)``.
 
     The residual, scaled until no feature correlates with it by more than ``lam``, is dual feasible; the gap bounds how
     far the energy lies above the minimum. A zero canvas has gap 0 at the zero code.
     """
-    residual = canvas - synthesis(code, dictionary, stride, (canvas.shape[-2], canvas.shape[-1]))
-    drive = analysis(residual, dictionary, stride).flatten(1)
-    peak = (drive if nonneg else drive.abs()).amax(1)
+    each = (1, 2, 3)
+    peak = (drive if nonneg else drive.abs()).amax(each)
     scale = (lam / peak.clamp_min(1e-30)).clamp(0, 1)
-    flat, rest = canvas.flatten(1), residual.flatten(1)
-    primal = 0.5 * rest.square().sum(1) + lam * code.flatten(1).abs().sum(1)
-    dual = scale * (flat * rest).sum(1) - 0.5 * scale.square() * rest.square().sum(1)
-    return (primal - dual).clamp_min(0) / (0.5 * flat.square().sum(1)).clamp_min(1e-30)
+    rest = residual.square().sum(each)
+    primal = 0.5 * rest + lam * code.abs().sum(each)
+    dual = scale * (canvas * residual).sum(each) - 0.5 * scale.square() * rest
+    return (primal - dual).clamp_min(0) / (0.5 * canvas.square().sum(each)).clamp_min(1e-30)
 
 
 @torch.no_grad()

@@ -67,7 +67,7 @@ def test_a_long_trajectory_ends_at_the_minimum(shape: tuple[int, ...], lam: floa
     canvas, dictionary, _ = draw(shape)
     stride = (shape[4], shape[4])
     settled = solvers.lca(canvas, dictionary, lam, stride=stride, tau=10.0, iterations=600, tol=1e-3)
-    solved = solvers.fista(canvas, dictionary, lam, stride=stride, iterations=5000, tol=1e-8)
+    solved = solvers.fista(canvas, dictionary, lam, stride=stride, iterations=5000, tol=1e-8).code
     a, b = (ops.energy(canvas, code, dictionary, lam, stride) for code in (settled, solved))
     torch.testing.assert_close(a, b, rtol=2e-4, atol=1e-5)
 
@@ -76,7 +76,7 @@ def test_a_long_trajectory_ends_at_the_minimum(shape: tuple[int, ...], lam: floa
 def test_fista_meets_the_kkt_conditions(shape: tuple[int, ...], lam: float, nonneg: bool) -> None:
     canvas, dictionary, _ = draw(shape)
     stride, size = (shape[4], shape[4]), (canvas.shape[2], canvas.shape[3])
-    code = solvers.fista(canvas, dictionary, lam, stride=stride, iterations=20000, tol=1e-10, nonneg=nonneg)
+    code = solvers.fista(canvas, dictionary, lam, stride=stride, iterations=20000, tol=1e-10, nonneg=nonneg).code
     slope = ops.analysis(canvas - ops.synthesis(code, dictionary, stride, size), dictionary, stride)
     active = code != 0
     torch.testing.assert_close(slope[active], lam * code[active].sign(), rtol=0, atol=2e-4)
@@ -90,7 +90,7 @@ def test_fista_agrees_with_scikit_learn(stride: int) -> None:
     shape = (2, 4, 3, 3, stride, 6, 7)
     canvas, dictionary, _ = draw(shape)
     matrix = dense_matrix(shape).numpy()
-    code = solvers.fista(canvas, dictionary, 0.4, stride=(stride, stride), iterations=20000, tol=1e-12)
+    code = solvers.fista(canvas, dictionary, 0.4, stride=(stride, stride), iterations=20000, tol=1e-12).code
     for image, mine in zip(canvas, code):
         lasso = Lasso(alpha=0.4 / len(matrix), positive=True, fit_intercept=False, tol=1e-12, max_iter=100_000)
         theirs = lasso.fit(matrix, image.flatten().numpy()).coef_
@@ -102,15 +102,15 @@ def test_lambda_above_the_largest_drive_gives_an_all_zero_code(shape: tuple[int,
     canvas, dictionary, _ = draw(shape)
     stride = (shape[4], shape[4])
     lam = float(ops.analysis(canvas, dictionary, stride).abs().max()) * (1 + 1e-9)
-    assert not solvers.fista(canvas, dictionary, lam, stride=stride, iterations=50).any()
+    assert not solvers.fista(canvas, dictionary, lam, stride=stride, iterations=50).code.any()
     assert not solvers.lca(canvas, dictionary, lam, stride=stride, tau=100.0, iterations=500).any()
     assert not solvers.euler(canvas, dictionary, lam, stride=stride, tau=100.0, iterations=50).any()
 
 
 def test_fista_uses_a_warm_start() -> None:
     canvas, dictionary, _ = draw((1, 6, 5, 5, 1, 12, 12))
-    full = solvers.fista(canvas, dictionary, 0.2, stride=(1, 1), iterations=5000, tol=1e-7)
-    again = solvers.fista(canvas, dictionary, 0.2, stride=(1, 1), iterations=1, tol=1e-6, start=full)
+    full = solvers.fista(canvas, dictionary, 0.2, stride=(1, 1), iterations=5000, tol=1e-7).code
+    again = solvers.fista(canvas, dictionary, 0.2, stride=(1, 1), iterations=1, tol=1e-6, start=full).code
     torch.testing.assert_close(again, full)
 
 
@@ -124,14 +124,12 @@ def test_lca_does_not_diverge_on_an_ill_conditioned_dictionary() -> None:
 
 
 @pytest.mark.parametrize("solver", ["lca", "euler", "fista"])
-def test_gradients_with_respect_to_input_and_dictionary(solver: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_gradients_with_respect_to_input_and_dictionary(solver: str) -> None:
     canvas, dictionary, _ = draw((2, 3, 3, 3, 2, 5, 5))
     call = {
-        "lca": lambda x, d: solvers.lca(x, d, 0.2, stride=(2, 2), tau=100.0, iterations=100, tol=0.1),
+        "lca": lambda x, d: solvers.lca(x, d, 0.2, stride=(2, 2), tau=100.0, iterations=100),
         "euler": lambda x, d: solvers.euler(x, d, 0.2, stride=(2, 2), tau=10.0, iterations=12),
-        "fista": lambda x, d: solvers.fista(x, d, 0.2, stride=(2, 2), iterations=9, tol=1e-15),
+        "fista": lambda x, d: solvers.fista(x, d, 0.2, stride=(2, 2), iterations=2000, tol=1e-12).code,
     }[solver]
-    step = ops.largest_eigenvalue(dictionary, (canvas.shape[2], canvas.shape[3]))
-    monkeypatch.setattr(solvers, "largest_eigenvalue", lambda *_: step)  # chosen, not differentiated
     inputs = (canvas.requires_grad_(), dictionary.requires_grad_())
     assert torch.autograd.gradcheck(call, inputs, eps=1e-7, atol=1e-5)

@@ -1,0 +1,209 @@
+"""The trajectory of eq. 2, integrated and differentiated: what ``euler`` and ``lca`` share.
+
+With ``N(R) = analysis(canvas - synthesis(R)) + R``, eq. 2 reads ``P' = N(R) - P`` in units of tau: the residual form,
+which never builds the similarity kernel. Every step of either solver is
+
+    P  <-  decay * P + gain * N(mean of T_lam over points of a predicted path),
+
+one application of both operators (see :mod:`.schedules` for which steps).
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.autograd.function import once_differentiable
+
+from .filterbank import Bank, Gradients, Precision, filter_bank
+from .operators import Size
+
+KEPT = 4
+"""Potentials that are kept: three for the next path, and one more to tell how well the last path predicted."""
+DOUBT = 0.8
+"""Share of the stability limit from which a mode that the paths miss makes an image doubtful."""
+SEGMENT = 8
+"""Steps whose intermediate values are kept for the backward pass, at least; more are computed again from there."""
+
+
+@dataclass(frozen=True)
+class Step:
+    """``P <- decay * P + gain * N(R)``, where R is the mean code of ``paths``: weights of the latest potentials.
+
+    The first step has the drive in the potentials' place, as ``P = 0`` there.
+    """
+
+    decay: float
+    gain: float
+    paths: tuple[tuple[float, ...], ...]
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """Steps, and how to tell from the last potentials whether they were short enough.
+
+    Args:
+        steps: at least one.
+        forecast: weights of the potentials before the last, latest first, that foretell the last; none: no check.
+        reach: length of the last step over the longest at which an eigenvalue of 1 is stable.
+        tol: relative error that does not matter.
+    """
+
+    steps: tuple[Step, ...]
+    forecast: tuple[float, ...] = ()
+    reach: float = 0.0
+    tol: float = 0.0
+
+
+@dataclass(frozen=True)
+class _Problem:
+    bank: Bank
+    canvas: Tensor
+    lam: float
+    nonneg: bool
+
+    def threshold(self, potential: Tensor, below: Tensor) -> None:
+        """``T_lam`` in place; ``below`` is work space."""
+        torch.clamp(potential, min=None if self.nonneg else -self.lam, max=self.lam, out=below)
+        potential.sub_(below)
+
+
+@dataclass
+class _Record:
+    """What the backward pass needs of a step."""
+
+    mean: Tensor
+    residual: Tensor
+    active: list[Tensor]
+
+
+def _run(
+    problem: _Problem, history: list[Tensor], steps: tuple[Step, ...], start: int, record: bool
+) -> tuple[list[Tensor], list[_Record]]:
+    """Take ``steps``, the first of them the ``start``-th of its schedule: the latest potentials and, if wanted, records.
+
+    ``history`` is used up: its memory takes the new potentials, so nothing is allocated from step to step.
+    """
+    mean, point, below, new = (torch.empty_like(history[0]) for _ in range(4))
+    records = []
+    for index, step in enumerate(steps, start):
+        active = []
+        for i, weights in enumerate(step.paths):
+            code = point if i else mean
+            torch.mul(history[0], weights[0], out=code)
+            for weight, potential in zip(weights[1:], history[1:]):
+                code.add_(potential, alpha=weight)
+            problem.threshold(code, below)
+            if record:
+                active.append(code != 0)
+            if i:
+                mean.add_(code)
+        mean.div_(len(step.paths))
+        residual = problem.bank.synthesis(mean).neg_().add_(problem.canvas)
+        if record:
+            records.append(_Record(mean.clone(), residual.clone(), active))
+        torch.add(problem.bank.analysis(residual), mean, out=new)
+        new.mul_(step.gain)
+        if index == 0:  # the history was the drive
+            history, new = [new], history[0]
+            continue
+        new.add_(history[0], alpha=step.decay)
+        history = [new, *history]
+        new = history.pop() if len(history) > KEPT else torch.empty_like(mean)
+    return history, records
+
+
+def _doubtful(problem: _Problem, history: list[Tensor], code: Tensor, schedule: Schedule) -> Tensor:
+    """Images whose last step was too long, ``(N,)``.
+
+    A step that is too long for some mode makes it oscillate and grow, until it is the greater part of what the paths
+    fail to foretell. The curvature of eq. 1 along that part, measured over the active neurons, then shows it.
+    """
+    missed = history[0].clone()
+    for weight, potential in zip(schedule.forecast, history[1:]):
+        missed.sub_(potential, alpha=weight)
+    missed.mul_(code != 0)
+    size = missed.square().sum(dim=(1, 2, 3))
+    curvature = problem.bank.synthesis(missed).square().sum(dim=(1, 2, 3)) / size
+    large = size > schedule.tol**2 * code.square().sum(dim=(1, 2, 3))
+    return ~torch.isfinite(size) | (large & (curvature * schedule.reach > DOUBT))
+
+
+def integrate(
+    canvas: Tensor,
+    dictionary: Tensor,
+    lam: float,
+    schedule: Schedule,
+    *,
+    stride: Size,
+    nonneg: bool = True,
+    precision: Precision = "float32",
+) -> tuple[Tensor, Tensor]:
+    """Code at the end of a schedule, differentiable in ``canvas`` and ``dictionary``, and which images are doubtful.
+
+    The gradient is that of the steps (their number and sizes are constants), by the discrete adjoint. Memory for it
+    grows with the square root of the number of steps; without gradients nothing is kept.
+    """
+    code, doubtful = _Trajectory.apply(canvas, dictionary, lam, schedule, stride, nonneg, precision)
+    return code, doubtful
+
+
+class _Trajectory(torch.autograd.Function):
+    @staticmethod
+    def forward(
+        ctx: Any, canvas: Tensor, dictionary: Tensor, lam: float, schedule: Schedule, stride: Size, nonneg: bool,
+        precision: Precision,
+    ) -> tuple[Tensor, Tensor]:  # fmt: skip
+        canvas = canvas.contiguous(memory_format=torch.channels_last)
+        problem = _Problem(filter_bank(dictionary, stride, canvas, precision), canvas, lam, nonneg)
+        wanted, steps = any(ctx.needs_input_grad), schedule.steps
+        count = len(steps)
+        ctx.length = max(SEGMENT, math.isqrt(count)) if wanted else count
+        ctx.starts = []
+        history = [problem.bank.analysis(canvas).clone()]
+        for start in range(0, count, ctx.length):
+            last = start + ctx.length >= count
+            ctx.starts.append([] if last else [potential.clone() for potential in history])
+            history, ctx.records = _run(problem, history, steps[start : start + ctx.length], start, wanted and last)
+        code = history[0].clone()
+        problem.threshold(code, torch.empty_like(code))
+        doubtful = torch.zeros(len(code), dtype=torch.bool, device=code.device)
+        if schedule.forecast:
+            doubtful = _doubtful(problem, history, code, schedule)
+        ctx.problem, ctx.steps = problem, steps
+        ctx.save_for_backward(code, dictionary)
+        ctx.mark_non_differentiable(doubtful)
+        return code, doubtful
+
+    @staticmethod
+    @once_differentiable
+    def backward(  # type: ignore[override]
+        ctx: Any, gradient: Tensor, _: Tensor
+    ) -> tuple[Tensor | None, Tensor | None, None, None, None, None, None]:
+        code, dictionary = ctx.saved_tensors
+        problem, bank = ctx.problem, ctx.problem.bank
+        total = Gradients(problem.canvas, dictionary, bank, *ctx.needs_input_grad[:2])
+        count = len(ctx.steps)
+        # derivatives in the potentials after each step, as far as they are known; 0 is the drive
+        known = {count: gradient.contiguous(memory_format=torch.channels_last) * (code != 0)}
+        for start in reversed(range(0, count, ctx.length)):
+            steps, records = ctx.steps[start : start + ctx.length], ctx.records
+            if start + ctx.length < count:
+                again = [potential.clone() for potential in ctx.starts[start // ctx.length]]
+                _, records = _run(problem, again, steps, start, True)
+            for index, step, record in reversed(list(zip(range(start, count), steps, records))):
+                later = known.pop(index + 1)
+                outer = later * step.gain
+                image = bank.synthesis(outer)
+                total.add(outer, image, record.residual, record.mean)
+                inner = outer.sub_(bank.analysis(image)).div_(len(step.paths))
+                for weights, active in zip(step.paths, record.active):
+                    through = inner * active
+                    for back, weight in enumerate(weights):
+                        known.setdefault(index - back, torch.zeros_like(through)).add_(through, alpha=weight)
+                known[index].add_(later, alpha=step.decay)
+        total.add(known[0], bank.synthesis(known[0]), problem.canvas)
+        return total.canvas, total.dictionary, None, None, None, None, None
