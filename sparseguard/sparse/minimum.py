@@ -9,11 +9,10 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from .filterbank import Bank, Gradients, Precision, filter_bank
-from .operators import Size, gap_of, largest_eigenvalue
+from .operators import Size, dual_value, gap_between, largest_eigenvalue
 
 BOLDNESS = 3.0
 """First step over the step that is safe for the whole dictionary: the active features curve eq. 1 less."""
-CHECK_EVERY = 5
 EACH = (1, 2, 3)
 
 
@@ -63,14 +62,16 @@ def _descend(
     new, held, new_image = torch.empty_like(code), torch.empty_like(code), torch.empty_like(image)
     step = canvas.new_full((len(canvas), 1, 1, 1), BOLDNESS * safe_step)
     momentum = torch.ones_like(step)
-    taken = 0
-    while True:
-        if taken % CHECK_EVERY == 0 or taken == iterations:
-            residual = canvas - image
-            gap = gap_of(canvas, code, residual, bank.analysis(residual), lam, nonneg)
-            if taken == iterations or bool((gap <= tol).all()):
-                return code, residual, gap, taken
-        torch.addcmul(ahead, bank.analysis(canvas - ahead_image), step, out=new)
+    dual = canvas.new_full((len(canvas),), -torch.inf)
+    for taken in range(iterations + 1):
+        rest = canvas - ahead_image
+        drive = bank.analysis(rest)
+        dual = torch.maximum(dual, dual_value(canvas, rest, drive, lam, nonneg))  # any point's residual gives a bound
+        residual = canvas - image
+        gap = gap_between(canvas, residual, code, lam, dual)
+        if taken == iterations or bool((gap <= tol).all()):
+            break
+        torch.addcmul(ahead, drive, step, out=new)
         if nonneg:
             torch.minimum(new, step * lam, out=held)
         else:
@@ -89,7 +90,7 @@ def _descend(
         torch.lerp(code, new, beyond, out=ahead)
         torch.lerp(image, new_image, beyond, out=ahead_image)
         code, new, image, new_image, momentum = new, code, new_image, image, following
-        taken += 1
+    return code, residual, gap, taken
 
 
 class _Minimiser(torch.autograd.Function):

@@ -45,24 +45,29 @@ def energy(canvas: Tensor, code: Tensor, dictionary: Tensor, lam: float, stride:
 def relative_gap(
     canvas: Tensor, code: Tensor, dictionary: Tensor, lam: float, stride: Size, nonneg: bool = True
 ) -> Tensor:
-    """Duality gap of eq. 1 divided by ``0.5 ||canvas||^2`` (the energy of the zero code), shape ``(N,)``."""
-    residual = canvas - synthesis(code, dictionary, stride, (canvas.shape[-2], canvas.shape[-1]))
-    return gap_of(canvas, code, residual, analysis(residual, dictionary, stride), lam, nonneg)
+    """Duality gap of eq. 1 divided by ``0.5 ||canvas||^2`` (the energy of the zero code), shape ``(N,)``.
 
-
-def gap_of(canvas: Tensor, code: Tensor, residual: Tensor, drive: Tensor, lam: float, nonneg: bool) -> Tensor:
-    """:func:`relative_gap` from ``residual = canvas - synthesis(code)`` and ``drive = analysis(residual)``.
-
-    The residual, scaled until no feature correlates with it by more than ``lam``, is dual feasible; the gap bounds how
-    far the energy lies above the minimum. A zero canvas has gap 0 at the zero code.
+    The gap bounds how far the energy lies above the minimum. A zero canvas has gap 0 at the zero code.
     """
-    each = (1, 2, 3)
-    peak = (drive if nonneg else drive.abs()).amax(each)
+    residual = canvas - synthesis(code, dictionary, stride, (canvas.shape[-2], canvas.shape[-1]))
+    dual = dual_value(canvas, residual, analysis(residual, dictionary, stride), lam, nonneg)
+    return gap_between(canvas, residual, code, lam, dual)
+
+
+def dual_value(canvas: Tensor, residual: Tensor, drive: Tensor, lam: float, nonneg: bool) -> Tensor:
+    """A lower bound on the minimum of eq. 1, ``(N,)``, from any ``residual`` and its ``drive = analysis(residual)``.
+
+    The residual, scaled until no feature correlates with it by more than ``lam``, is dual feasible.
+    """
+    peak = (drive if nonneg else drive.abs()).amax((1, 2, 3))
     scale = (lam / peak.clamp_min(1e-30)).clamp(0, 1)
-    rest = residual.square().sum(each)
-    primal = 0.5 * rest + lam * code.abs().sum(each)
-    dual = scale * (canvas * residual).sum(each) - 0.5 * scale.square() * rest
-    return (primal - dual).clamp_min(0) / (0.5 * canvas.square().sum(each)).clamp_min(1e-30)
+    return scale * (canvas * residual).sum((1, 2, 3)) - 0.5 * (scale * scale) * residual.square().sum((1, 2, 3))
+
+
+def gap_between(canvas: Tensor, residual: Tensor, code: Tensor, lam: float, dual: Tensor) -> Tensor:
+    """Energy of ``code``, whose residual is given, above a lower bound: relative to that of the zero code, ``(N,)``."""
+    primal = 0.5 * residual.square().sum((1, 2, 3)) + lam * code.abs().sum((1, 2, 3))
+    return (primal - dual).clamp_min(0) / (0.5 * canvas.square().sum((1, 2, 3))).clamp_min(1e-30)
 
 
 @torch.no_grad()
