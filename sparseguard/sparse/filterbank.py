@@ -158,11 +158,13 @@ class Gradients:
         self.canvas = torch.zeros_like(canvas) if to_canvas else None
         self.dictionary = torch.zeros_like(dictionary) if to_dictionary else None
 
-    def add(self, outer: Tensor, image: Tensor, residual: Tensor, code: Tensor | None = None) -> None:
+    def add(
+        self, outer: Tensor, image: Tensor, residual: Tensor | None, code: Tensor | None = None
+    ) -> None:
         """One more term; ``image`` is ``synthesis(outer)``, ``residual`` what is analysed, no code is the zero code."""
         if self.canvas is not None:
             self.canvas.add_(image)
-        if self.dictionary is not None:
+        if self.dictionary is not None and residual is not None:
             self.dictionary.add_(self.bank.filter_gradient(residual, outer))
             if code is not None:
                 self.dictionary.sub_(self.bank.filter_gradient(image, code))

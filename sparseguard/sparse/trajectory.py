@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
@@ -71,17 +71,20 @@ class _Problem:
         potential.sub_(below)
 
 
+Wanted = Literal["nothing", "masks", "all"]
+
+
 @dataclass
 class _Record:
-    """What the backward pass needs of a step."""
+    """What the backward pass needs of a step; the first two only for the dictionary."""
 
-    mean: Tensor
-    residual: Tensor
+    mean: Tensor | None
+    residual: Tensor | None
     active: list[Tensor]
 
 
 def _run(
-    problem: _Problem, history: list[Tensor], steps: tuple[Step, ...], start: int, record: bool
+    problem: _Problem, history: list[Tensor], steps: tuple[Step, ...], start: int, record: Wanted
 ) -> tuple[list[Tensor], list[_Record]]:
     """Take ``steps``, the first of them the ``start``-th of its schedule: the latest potentials and, if wanted, records.
 
@@ -97,14 +100,16 @@ def _run(
             for weight, potential in zip(weights[1:], history[1:]):
                 code.add_(potential, alpha=weight)
             problem.threshold(code, below)
-            if record:
+            if record != "nothing":
                 active.append(code != 0)
             if i:
                 mean.add_(code)
         mean.div_(len(step.paths))
         residual = problem.bank.synthesis(mean).neg_().add_(problem.canvas)
-        if record:
+        if record == "all":
             records.append(_Record(mean.clone(), residual.clone(), active))
+        elif record == "masks":
+            records.append(_Record(None, None, active))
         torch.add(problem.bank.analysis(residual), mean, out=new)
         new.mul_(step.gain)
         if index == 0:  # the history was the drive
@@ -162,12 +167,14 @@ class _Trajectory(torch.autograd.Function):
         wanted, steps = any(ctx.needs_input_grad), schedule.steps
         count = len(steps)
         ctx.length = max(SEGMENT, math.isqrt(count)) if wanted else count
+        ctx.level = "all" if ctx.needs_input_grad[1] else "masks"
         ctx.starts = []
         history = [problem.bank.analysis(canvas).clone()]
         for start in range(0, count, ctx.length):
             last = start + ctx.length >= count
             ctx.starts.append([] if last else [potential.clone() for potential in history])
-            history, ctx.records = _run(problem, history, steps[start : start + ctx.length], start, wanted and last)
+            record = ctx.level if wanted and last else "nothing"
+            history, ctx.records = _run(problem, history, steps[start : start + ctx.length], start, record)
         code = history[0].clone()
         problem.threshold(code, torch.empty_like(code))
         doubtful = torch.zeros(len(code), dtype=torch.bool, device=code.device)
@@ -189,21 +196,31 @@ class _Trajectory(torch.autograd.Function):
         count = len(ctx.steps)
         # derivatives in the potentials after each step, as far as they are known; 0 is the drive
         known = {count: gradient.contiguous(memory_format=torch.channels_last) * (code != 0)}
+        spare: list[Tensor] = [torch.empty_like(known[count])]  # memory of those that are no longer needed
+
+        def collect(index: int, part: Tensor, weight: float) -> None:
+            if index in known:
+                known[index].add_(part, alpha=weight)
+            else:
+                known[index] = torch.mul(part, weight, out=spare.pop() if spare else torch.empty_like(part))
+
+        through = torch.empty_like(known[count])
         for start in reversed(range(0, count, ctx.length)):
             steps, records = ctx.steps[start : start + ctx.length], ctx.records
             if start + ctx.length < count:
                 again = [potential.clone() for potential in ctx.starts[start // ctx.length]]
-                _, records = _run(problem, again, steps, start, True)
+                _, records = _run(problem, again, steps, start, ctx.level)
             for index, step, record in reversed(list(zip(range(start, count), steps, records))):
                 later = known.pop(index + 1)
-                outer = later * step.gain
+                collect(index, later, step.decay)
+                outer = later.mul_(step.gain)
                 image = bank.synthesis(outer)
                 total.add(outer, image, record.residual, record.mean)
                 inner = outer.sub_(bank.analysis(image)).div_(len(step.paths))
                 for weights, active in zip(step.paths, record.active):
-                    through = inner * active
+                    torch.mul(inner, active, out=through)
                     for back, weight in enumerate(weights):
-                        known.setdefault(index - back, torch.zeros_like(through)).add_(through, alpha=weight)
-                known[index].add_(later, alpha=step.decay)
+                        collect(index - back, through, weight)
+                spare.append(later)
         total.add(known[0], bank.synthesis(known[0]), problem.canvas)
         return total.canvas, total.dictionary, None, None, None, None, None
