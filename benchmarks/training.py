@@ -41,7 +41,8 @@ def main(
             start = time.perf_counter()
             made.train(target, split, sizes)
             best[name] = min(best.get(name, float("inf")), time.perf_counter() - start)
-    print(f"{dataset}, {setting}, {scale}, {len(split.train_images)} images, {device}, {torch.get_num_threads()} threads\n")
+    count, threads = len(split.train_images), torch.get_num_threads()
+    print(f"{dataset}, {setting}, {scale}, {count} images, {device}, {threads} threads\n")
     print("| defense | seconds an epoch | times the first |\n|---|---|---|")
     first = next(iter(best.values()))
     for name, taken in best.items():

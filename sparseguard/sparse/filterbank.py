@@ -54,7 +54,8 @@ class FilterBank:
         """Derivative of ``<code, analysis(canvas)>`` in the dictionary: ``(F, C, kh, kw)``."""
         with self._products():
             inputs, outputs = canvas.to(self.inner), code.to(self.inner)
-            return conv2d_weight(inputs, self.shape, outputs, stride=list(self.stride)).to(self.dtype)
+            gradient: Tensor = conv2d_weight(inputs, self.shape, outputs, stride=list(self.stride))
+            return gradient.to(self.dtype)
 
     @contextmanager
     def _products(self) -> Iterator[None]:
@@ -158,9 +159,7 @@ class Gradients:
         self.canvas = torch.zeros_like(canvas) if to_canvas else None
         self.dictionary = torch.zeros_like(dictionary) if to_dictionary else None
 
-    def add(
-        self, outer: Tensor, image: Tensor, residual: Tensor | None, code: Tensor | None = None
-    ) -> None:
+    def add(self, outer: Tensor, image: Tensor, residual: Tensor | None, code: Tensor | None = None) -> None:
         """One more term; ``image`` is ``synthesis(outer)``, ``residual`` what is analysed, no code is the zero code."""
         if self.canvas is not None:
             self.canvas.add_(image)

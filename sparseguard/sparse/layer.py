@@ -159,7 +159,9 @@ class SparseCoding2d(nn.Module):
         canvas = self._checked_canvas(x)
         shape = (len(x), self.features, *(-(-n // s) for n, s in zip(x.shape[2:], self.stride)))
         if start is not None and (self.solver != "fista" or start.shape != shape):
-            raise ValueError(f'start is a code {shape} for solver="fista", not {tuple(start.shape)} for {self.solver!r}.')
+            raise ValueError(
+                f'start is a code {shape} for solver="fista", not {tuple(start.shape)} for {self.solver!r}.'
+            )
         if len(x) == 0:
             return canvas.new_zeros(shape)
         dictionary, lam, tol, tau = self.dictionary, self.lam, self.tol, self.tau

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import torch
@@ -37,9 +38,7 @@ def minimise(
     precision: Precision,
 ) -> Solution:
     """See :func:`.solvers.fista`."""
-    code, gap, taken = _Minimiser.apply(
-        canvas, dictionary, lam, stride, iterations, tol, nonneg, start, precision
-    )
+    code, gap, taken = _Minimiser.apply(canvas, dictionary, lam, stride, iterations, tol, nonneg, start, precision)
     return Solution(code, gap, int(taken))
 
 
@@ -112,7 +111,7 @@ class _Minimiser(torch.autograd.Function):
 
     @staticmethod
     @once_differentiable
-    def backward(  # type: ignore[override]
+    def backward(
         ctx: Any, gradient: Tensor, *_: Tensor
     ) -> tuple[Tensor | None, Tensor | None, None, None, None, None, None, None, None]:
         code, residual, dictionary = ctx.saved_tensors
@@ -121,7 +120,7 @@ class _Minimiser(torch.autograd.Function):
 
         def curve(direction: Tensor) -> Tensor:
             """The active features' Gram matrix; the damping counts where they depend on each other."""
-            product = ctx.bank.analysis(ctx.bank.synthesis(direction)) * active
+            product: Tensor = ctx.bank.analysis(ctx.bank.synthesis(direction)) * active
             return product.add_(direction, alpha=ctx.tol)
 
         outer = _conjugate_gradients(curve, right, accuracy=1e3 * torch.finfo(right.dtype).eps)
@@ -130,7 +129,7 @@ class _Minimiser(torch.autograd.Function):
         return total.canvas, total.dictionary, None, None, None, None, None, None, None
 
 
-def _conjugate_gradients(apply: Any, right: Tensor, accuracy: float, most: int = 500) -> Tensor:
+def _conjugate_gradients(apply: Callable[[Tensor], Tensor], right: Tensor, accuracy: float, most: int = 500) -> Tensor:
     """Solve ``apply(z) = right`` for each image; ``apply`` is symmetric and positive definite."""
     solution = torch.zeros_like(right)
     rest, direction = right.clone(), right.clone()

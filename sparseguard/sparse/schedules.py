@@ -42,13 +42,15 @@ def lca_schedule(time: float, eigenvalue: float, tol: float, level: int = 0) -> 
         order: min(accurate, OPTIMISM * LIMITS[order] / stiffness)
         for order, accurate in ((3, 0.3 * loose), (2, 0.12 * loose))
     }
-    size = min(0.2 / math.sqrt(stiffness) * loose, max(longest.values()), time)
+    size = min(0.2 / math.sqrt(stiffness) * loose, longest[3], time)  # the transient needs the third order
     growth = 1 + 0.25 * min(1.0, time / 2) ** 2
     sizes: list[float] = []
-    while sum(sizes) < time * (1 - 1e-9):
+    reached = 0.0
+    while reached < time * (1 - 1e-9):
         sizes.append(size)
+        reached += size
         size = min(size * growth, max(longest.values()))
-    scale = time / sum(sizes) / 2**level
+    scale = time / reached / 2**level
     sizes = [scale * size for size in sizes for _ in range(2**level)]
     orders = [3 if size <= longest[3] * (1 + 1e-9) / 2**level else 2 for size in sizes]
     safe = all(size * stiffness <= LIMITS[order] for size, order in zip(sizes, orders))

@@ -94,4 +94,3 @@ def fista(
         canvas, dictionary, lam,
         stride=stride, iterations=iterations, tol=tol, nonneg=nonneg, start=start, precision=precision,
     )  # fmt: skip
-

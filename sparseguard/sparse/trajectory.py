@@ -86,7 +86,7 @@ class _Record:
 def _run(
     problem: _Problem, history: list[Tensor], steps: tuple[Step, ...], start: int, record: Wanted
 ) -> tuple[list[Tensor], list[_Record]]:
-    """Take ``steps``, the first of them the ``start``-th of its schedule: the latest potentials and, if wanted, records.
+    """Take ``steps``, the first of them the ``start``-th of its schedule: the latest potentials, and what is recorded.
 
     ``history`` is used up: its memory takes the new potentials, so nothing is allocated from step to step.
     """
@@ -173,7 +173,7 @@ class _Trajectory(torch.autograd.Function):
         for start in range(0, count, ctx.length):
             last = start + ctx.length >= count
             ctx.starts.append([] if last else [potential.clone() for potential in history])
-            record = ctx.level if wanted and last else "nothing"
+            record: Wanted = ctx.level if wanted and last else "nothing"
             history, ctx.records = _run(problem, history, steps[start : start + ctx.length], start, record)
         code = history[0].clone()
         problem.threshold(code, torch.empty_like(code))
@@ -187,7 +187,7 @@ class _Trajectory(torch.autograd.Function):
 
     @staticmethod
     @once_differentiable
-    def backward(  # type: ignore[override]
+    def backward(
         ctx: Any, gradient: Tensor, _: Tensor
     ) -> tuple[Tensor | None, Tensor | None, None, None, None, None, None]:
         code, dictionary = ctx.saved_tensors
@@ -195,7 +195,7 @@ class _Trajectory(torch.autograd.Function):
         total = Gradients(problem.canvas, dictionary, bank, *ctx.needs_input_grad[:2])
         count = len(ctx.steps)
         # derivatives in the potentials after each step, as far as they are known; 0 is the drive
-        known = {count: gradient.contiguous(memory_format=torch.channels_last) * (code != 0)}
+        known: dict[int, Tensor] = {count: gradient.contiguous(memory_format=torch.channels_last) * (code != 0)}
         spare: list[Tensor] = [torch.empty_like(known[count])]  # memory of those that are no longer needed
 
         def collect(index: int, part: Tensor, weight: float) -> None:
@@ -209,7 +209,7 @@ class _Trajectory(torch.autograd.Function):
             steps, records = ctx.steps[start : start + ctx.length], ctx.records
             if start + ctx.length < count:
                 again = [potential.clone() for potential in ctx.starts[start // ctx.length]]
-                _, records = _run(problem, again, steps, start, ctx.level)
+                records = _run(problem, again, steps, start, ctx.level)[1]
             for index, step, record in reversed(list(zip(range(start, count), steps, records))):
                 later = known.pop(index + 1)
                 collect(index, later, step.decay)

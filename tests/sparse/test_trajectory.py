@@ -1,0 +1,136 @@
+import math
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import Tensor
+
+from sparseguard.sparse import SparseCoding2d, solvers
+from sparseguard.sparse import operators as ops
+from sparseguard.sparse.schedules import LIMITS, euler_schedule, lca_schedule
+from sparseguard.sparse.trajectory import SEGMENT, Schedule, integrate
+from tests.sparse.test_operators import draw, shapes
+
+
+def unrolled(canvas: Tensor, dictionary: Tensor, lam: float, schedule: Schedule, stride: tuple[int, int]) -> Tensor:
+    """The same steps in plain autograd."""
+    size = (canvas.shape[2], canvas.shape[3])
+    drive = ops.analysis(canvas, dictionary, stride)
+    history, p = [drive], torch.zeros_like(drive)
+    for step in schedule.steps:
+        points = [sum((w * q for w, q in zip(weights, history)), torch.zeros_like(p)) for weights in step.paths]
+        mean = sum(((q - lam).relu() for q in points), torch.zeros_like(p)) / len(points)
+        residual = canvas - ops.synthesis(mean, dictionary, stride, size)
+        p = step.decay * p + step.gain * (ops.analysis(residual, dictionary, stride) + mean)
+        history = [p, *(history if history[0] is not drive else [])]
+    return (p - lam).relu()
+
+
+@given(shapes, st.sampled_from([0.3, 4.0]), st.integers(0, 1))
+@settings(max_examples=25)
+def test_the_adjoint_is_plain_unrolling(shape: tuple[int, ...], time: float, level: int) -> None:
+    canvas, dictionary, weight = draw(shape)
+    stride = (shape[4], shape[4])
+    schedules = [euler_schedule(30.0, round(30 * time)), lca_schedule(time, 8.0, 1e-3, level)[0]]
+    for schedule in schedules:
+        results = []
+        for solve in (
+            lambda x, d, s=schedule: integrate(x, d, 0.2, s, stride=stride)[0],
+            lambda x, d, s=schedule: unrolled(x, d, 0.2, s, stride),
+        ):
+            x, d = canvas.clone().requires_grad_(), dictionary.clone().requires_grad_()
+            code = solve(x, d)
+            results.append((code.detach(), *torch.autograd.grad((code * weight).sum(), (x, d))))
+        for mine, plain in zip(*results):
+            torch.testing.assert_close(mine, plain)
+
+
+def test_the_adjoint_keeps_the_square_root_of_the_steps() -> None:
+    canvas, dictionary, _ = draw((1, 4, 5, 5, 1, 6, 8))
+    for iterations in (5, 100, 900):
+        code = solvers.euler(canvas.requires_grad_(), dictionary, 0.1, stride=(1, 1), tau=1000.0, iterations=iterations)
+        node = code.grad_fn
+        assert len(node.records) <= max(SEGMENT, math.isqrt(iterations))  # type: ignore[union-attr]
+        assert len(node.starts) <= max(SEGMENT, math.isqrt(iterations)) + 2  # type: ignore[union-attr]
+
+
+def test_without_gradients_a_step_allocates_nothing() -> None:
+    canvas, dictionary, _ = draw((1, 4, 5, 5, 1, 8, 8))
+    counts = []
+    for iterations in (20, 60):
+        with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU], profile_memory=True) as profile:
+            solvers.euler(canvas, dictionary, 0.1, stride=(1, 1), tau=100.0, iterations=iterations)
+        counts.append(sum(event.count for event in profile.key_averages() if event.key == "[memory]"))
+    assert counts[0] == counts[1]
+
+
+def test_a_code_without_gradient_of_the_dictionary_has_that_of_the_input(fashion: Tensor) -> None:
+    layer = SparseCoding2d(1, 4, lam=0.25)
+    gradients = []
+    for wanted in (True, False):
+        layer.dictionary.requires_grad_(wanted)
+        x = fashion[:2].clone().requires_grad_()
+        gradients.append(torch.autograd.grad(layer(x).sum(), x)[0])
+    torch.testing.assert_close(*gradients)
+
+
+@given(st.floats(0.01, 20), st.floats(0.5, 300), st.sampled_from([1e-2, 1e-3, 1e-5]))
+def test_schedules_reach_their_time_and_end_in_safe_steps(time: float, eigenvalue: float, tol: float) -> None:
+    for level in range(12):
+        schedule, safe = lca_schedule(time, eigenvalue, tol, level)
+        assert math.prod(step.decay for step in schedule.steps[1:]) * (1 - schedule.steps[0].gain) == pytest.approx(
+            math.exp(-time), rel=1e-6
+        )
+        if safe:
+            break
+    assert safe
+    assert schedule.reach * eigenvalue <= 1 + 1e-9
+    assert max(step.gain for step in schedule.steps) * eigenvalue <= max(LIMITS.values())
+
+
+def copies(features: int, noise: float) -> Tensor:
+    """Nearly the same feature many times: an eigenvalue near ``25 * features``."""
+    generator = torch.Generator().manual_seed(0)
+    dictionary = torch.ones(features, 1, 5, 5) + noise * torch.randn(features, 1, 5, 5, generator=generator)
+    return dictionary / dictionary.flatten(1).norm(dim=1)[:, None, None, None]
+
+
+@pytest.mark.parametrize(("noise", "tau"), [(0.0, 1000.0), (1.0, 100.0)])
+def test_lca_follows_the_trajectory_of_an_ill_conditioned_dictionary(noise: float, tau: float, fashion: Tensor) -> None:
+    dictionary = copies(8, noise)
+    canvas = ops.pad_to_canvas(fashion[:3, :, ::2, ::2], (5, 5)).double()
+    fine = solvers.euler(canvas, dictionary.double(), 0.3, stride=(1, 1), tau=8 * tau, iterations=4000)
+    code = solvers.lca(canvas, dictionary.double(), 0.3, stride=(1, 1), tau=tau, iterations=500)
+    assert float((code - fine).norm() / fine.norm()) < 2e-3
+
+
+def test_images_that_need_shorter_steps_leave_the_others_and_their_gradients_alone() -> None:
+    """A bright flat image makes all copies active, where the steps of level 0 are too long; a dim one makes none."""
+    dictionary = copies(16, 0.05).requires_grad_()
+    quiet = 0.01 * torch.rand(1, 1, 16, 16, generator=torch.Generator().manual_seed(1))
+    quiet[0, 0, 8, 8] = 3.0
+    loud = torch.full((1, 1, 16, 16), 5.0)
+
+    def solve(canvas: Tensor) -> Tensor:
+        return solvers.lca(canvas, dictionary, 0.5, stride=(1, 1), tau=250.0, iterations=500)
+
+    together = solve(torch.cat([quiet, loud, quiet]))
+    torch.testing.assert_close(together[:1], together[2:])
+    torch.testing.assert_close(together[:1], solve(quiet), atol=1e-4, rtol=1e-3)
+    torch.testing.assert_close(together[1:2], solve(loud), atol=1e-3, rtol=1e-3)
+    (gradient,) = torch.autograd.grad(together.sum(), dictionary)
+    assert bool(torch.isfinite(gradient).all())
+
+
+@pytest.mark.parametrize("size", [1e-4, 1e4])
+@pytest.mark.parametrize("solver", ["lca", "fista"])
+def test_extreme_images(size: float, solver: str, fashion: Tensor) -> None:
+    """Without standardisation, an image and lambda of any size give the same code, scaled."""
+    torch.manual_seed(0)
+    plain, scaled = (
+        SparseCoding2d(1, 4, lam=lam, standardize=False, solver=solver)  # type: ignore[arg-type]
+        for lam in (0.2, 0.2 * size)
+    )
+    scaled.load_state_dict(plain.state_dict())
+    torch.testing.assert_close(scaled(size * fashion[:2]) / size, plain(fashion[:2]), atol=2e-3, rtol=1e-2)
