@@ -42,7 +42,7 @@ def lca_schedule(time: float, eigenvalue: float, tol: float, level: int = 0) -> 
         order: min(accurate, OPTIMISM * LIMITS[order] / stiffness)
         for order, accurate in ((3, 0.3 * loose), (2, 0.12 * loose))
     }
-    size = min(0.2 / math.sqrt(stiffness) * loose, longest[3], time)  # the transient needs the third order
+    size = min(0.2 / math.sqrt(stiffness) * loose, max(longest.values()), time)
     growth = 1 + 0.25 * min(1.0, time / 2) ** 2
     sizes: list[float] = []
     reached = 0.0
