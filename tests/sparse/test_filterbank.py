@@ -55,7 +55,7 @@ def test_float32_is_float32_on_a_gpu() -> None:
     exact = ops.analysis(canvas.double(), dictionary.double(), (1, 1))
     errors = {}
     for precision in ("float32", "tf32"):
-        bank = filter_bank(dictionary.cuda(), (1, 1), canvas.cuda(), precision)  # type: ignore[arg-type]
+        bank = filter_bank(dictionary.cuda(), (1, 1), canvas.cuda(), precision)
         errors[precision] = float((bank.analysis(canvas.cuda()).cpu() - exact).norm() / exact.norm())
     assert errors["float32"] < 1e-6
     assert errors["tf32"] < 2e-3

@@ -35,12 +35,12 @@ def test_the_adjoint_is_plain_unrolling(shape: tuple[int, ...], time: float, lev
     schedules = [euler_schedule(30.0, round(30 * time)), lca_schedule(time, 8.0, 1e-3, level)[0]]
     for schedule in schedules:
         results = []
-        for solve in (
-            lambda x, d, s=schedule: integrate(x, d, 0.2, s, stride=stride)[0],
-            lambda x, d, s=schedule: unrolled(x, d, 0.2, s, stride),
-        ):
+        for adjoint in (True, False):
             x, d = canvas.clone().requires_grad_(), dictionary.clone().requires_grad_()
-            code = solve(x, d)
+            if adjoint:
+                code = integrate(x, d, 0.2, schedule, stride=stride)[0]
+            else:
+                code = unrolled(x, d, 0.2, schedule, stride)
             results.append((code.detach(), *torch.autograd.grad((code * weight).sum(), (x, d))))
         for mine, plain in zip(*results):
             torch.testing.assert_close(mine, plain)
@@ -93,7 +93,8 @@ def copies(features: int, noise: float) -> Tensor:
     """Nearly the same feature many times: an eigenvalue near ``25 * features``."""
     generator = torch.Generator().manual_seed(0)
     dictionary = torch.ones(features, 1, 5, 5) + noise * torch.randn(features, 1, 5, 5, generator=generator)
-    return dictionary / dictionary.flatten(1).norm(dim=1)[:, None, None, None]
+    unit: Tensor = dictionary / dictionary.flatten(1).norm(dim=1)[:, None, None, None]
+    return unit
 
 
 @pytest.mark.parametrize(("noise", "tau"), [(0.0, 1000.0), (1.0, 100.0)])
