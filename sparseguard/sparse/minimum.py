@@ -25,26 +25,29 @@ class Solution(NamedTuple):
     iterations: int
 
 
-def minimise(
+def fista(
     canvas: Tensor,
     dictionary: Tensor,
     lam: float,
     *,
     stride: Size,
     iterations: int,
-    tol: float,
-    nonneg: bool,
-    start: Tensor | None,
-    precision: Precision,
+    tol: float = 1e-3,
+    nonneg: bool = True,
+    start: Tensor | None = None,
+    precision: Precision = "float32",
 ) -> Solution:
-    """See :func:`.solvers.fista`."""
+    """The minimiser of eq. 1, to a relative duality gap of ``tol`` in every image, or after ``iterations`` steps.
+
+    ``start`` is a warm start, a code of the right shape.
+    """
     code, gap, taken = _Minimiser.apply(canvas, dictionary, lam, stride, iterations, tol, nonneg, start, precision)
     return Solution(code, gap, int(taken))
 
 
 def _descend(
     bank: Bank, canvas: Tensor, lam: float, safe_step: float, iterations: int, tol: float, nonneg: bool,
-    start: Tensor | None,
+    start: Tensor,
 ) -> tuple[Tensor, Tensor, Tensor, int]:  # fmt: skip
     """Code, its residual, its gap and the iterations taken.
 
@@ -53,9 +56,7 @@ def _descend(
     shortened to what was seen, so that after finitely many of them it holds. By linearity the syntheses of all points
     follow from those of the codes.
     """
-    drive = bank.analysis(canvas)
-    code = torch.zeros_like(drive) if start is None else start.to(drive).contiguous(memory_format=torch.channels_last)
-    code = code.clone()
+    code = start.to(canvas).clone(memory_format=torch.channels_last)
     image = bank.synthesis(code).clone()
     ahead, ahead_image = code.clone(), image.clone()
     new, held, new_image = torch.empty_like(code), torch.empty_like(code), torch.empty_like(image)
@@ -103,6 +104,9 @@ class _Minimiser(torch.autograd.Function):
         canvas = canvas.contiguous(memory_format=torch.channels_last)
         ctx.bank, ctx.tol = filter_bank(dictionary, stride, canvas, precision), tol
         safe_step = 1 / max(largest_eigenvalue(dictionary, (canvas.shape[2], canvas.shape[3])), 1e-12)
+        if start is None:
+            sizes = [(n - k) // s + 1 for n, k, s in zip(canvas.shape[2:], dictionary.shape[2:], stride)]
+            start = canvas.new_zeros(len(canvas), len(dictionary), *sizes)
         code, residual, gap, taken = _descend(ctx.bank, canvas, lam, safe_step, iterations, tol, nonneg, start)
         ctx.save_for_backward(code, residual, dictionary)
         count = torch.tensor(taken)

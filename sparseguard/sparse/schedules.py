@@ -22,6 +22,8 @@ from .trajectory import Schedule, Step
 OPTIMISM = 2.8
 LIMITS = {3: 6 / 11, 2: 1.0}
 """Longest stable step for an eigenvalue of 1, by order of the path."""
+CHECK = 8
+"""Every so many steps, and at the end, images are looked for whose steps were too long."""
 
 
 def euler_schedule(tau: float, iterations: int) -> Schedule:
@@ -30,8 +32,8 @@ def euler_schedule(tau: float, iterations: int) -> Schedule:
     return Schedule((first, *[later] * (iterations - 1)))
 
 
-def lca_schedule(time: float, eigenvalue: float, tol: float, level: int = 0) -> tuple[Schedule, bool]:
-    """Steps to ``time`` (in units of tau), and whether they are stable whatever the active features are.
+def lca_schedule(time: float, eigenvalue: float, tol: float, level: int = 0) -> Schedule:
+    """Steps to ``time`` (in units of tau), without checks once they are stable whatever the active features are.
 
     The constants were measured on MNIST, Fashion-MNIST, random and learned dictionaries, lambda 0.05 to 1 and times
     0.1 to 10.
@@ -54,10 +56,10 @@ def lca_schedule(time: float, eigenvalue: float, tol: float, level: int = 0) -> 
     sizes = [scale * size for size in sizes for _ in range(2**level)]
     orders = [3 if size <= longest[3] * (1 + 1e-9) / 2**level else 2 for size in sizes]
     safe = all(size * stiffness <= LIMITS[order] for size, order in zip(sizes, orders))
-    return _through(sizes, orders, tol), safe
+    return _through(sizes, orders, tol, checked=not safe)
 
 
-def _through(sizes: list[float], orders: list[int], tol: float) -> Schedule:
+def _through(sizes: list[float], orders: list[int], tol: float, checked: bool) -> Schedule:
     steps: list[Step] = []
     times = [0.0]
     for size, order in zip(sizes, orders):
@@ -68,10 +70,12 @@ def _through(sizes: list[float], orders: list[int], tol: float) -> Schedule:
             steps.append(Step(0.0, gain, tuple((-math.expm1(-s),) for s in points)))
         else:
             known = times[-1 : -order - 1 : -1]
-            steps.append(Step(decay, gain, tuple(_lagrange(known, times[-1] + s) for s in points)))
+            paths = tuple(_lagrange(known, times[-1] + s) for s in points)
+            due = checked and (len(steps) % CHECK == CHECK - 1 or len(steps) == len(sizes) - 1)
+            check = _lagrange(times[-1:-4:-1], times[-1] + size) if due else ()
+            steps.append(Step(decay, gain, paths, check, size / LIMITS[order]))
         times.append(times[-1] + size)
-    forecast = _lagrange(times[-2:-5:-1], times[-1])
-    return Schedule(tuple(steps), forecast, sizes[-1] / LIMITS[orders[-1]], tol)
+    return Schedule(tuple(steps), tol)
 
 
 def _lagrange(times: list[float], at: float) -> tuple[float, ...]:

@@ -10,10 +10,12 @@ import torch
 from torch import Tensor
 
 from .filterbank import Precision
-from .minimum import Solution, minimise
+from .minimum import fista
 from .operators import Size, largest_eigenvalue
 from .schedules import euler_schedule, lca_schedule
 from .trajectory import integrate
+
+__all__ = ["euler", "fista", "lca"]
 
 
 def euler(
@@ -53,44 +55,16 @@ def lca(
     eigenvalue = largest_eigenvalue(dictionary, (canvas.shape[-2], canvas.shape[-1]))
 
     def follow(canvas: Tensor, level: int) -> Tensor:
-        schedule, safe = lca_schedule(iterations / tau, eigenvalue, tol, level)
+        schedule = lca_schedule(iterations / tau, eigenvalue, tol, level)
 
-        def code(canvas: Tensor) -> tuple[Tensor, Tensor]:
-            return integrate(canvas, dictionary, lam, schedule, stride=stride, nonneg=nonneg, precision=precision)
-
-        codes, doubtful = code(canvas)
-        if safe or not bool(doubtful.any()):
+        codes, doubtful = integrate(
+            canvas, dictionary, lam, schedule, stride=stride, nonneg=nonneg, precision=precision
+        )
+        if not bool(doubtful.any()):
             return codes
         if bool(doubtful.all()):
             return follow(canvas, level + 1)
-        # a run that diverged would turn the gradient of the others into NaN: they get a run of their own
-        sound = code(canvas[~doubtful])[0] if codes.requires_grad else codes[~doubtful]
         order = torch.cat([(~doubtful).nonzero(), doubtful.nonzero()]).flatten()
-        return torch.cat([sound, follow(canvas[doubtful], level + 1)])[order.argsort()]
+        return torch.cat([codes[~doubtful], follow(canvas[doubtful], level + 1)])[order.argsort()]
 
     return follow(canvas, 0)
-
-
-def fista(
-    canvas: Tensor,
-    dictionary: Tensor,
-    lam: float,
-    *,
-    stride: Size,
-    iterations: int,
-    tol: float = 1e-3,
-    nonneg: bool = True,
-    start: Tensor | None = None,
-    precision: Precision = "float32",
-) -> Solution:
-    """The minimiser of eq. 1, to a relative duality gap of ``tol`` in every image, or after ``iterations`` steps.
-
-    Returns:
-        ``code``, ``gap`` (``(N,)``, of the returned code) and ``iterations``, those that were taken.
-
-    ``start`` is a warm start, a code of the right shape.
-    """
-    return minimise(
-        canvas, dictionary, lam,
-        stride=stride, iterations=iterations, tol=tol, nonneg=nonneg, start=start, precision=precision,
-    )  # fmt: skip

@@ -34,27 +34,25 @@ class Step:
     """``P <- decay * P + gain * N(R)``, where R is the mean code of ``paths``: weights of the latest potentials.
 
     The first step has the drive in the potentials' place, as ``P = 0`` there.
+
+    Args:
+        check: weights of the potentials before this step, latest first, that foretell the one after it, if the step is
+            to be checked; see :func:`_doubtful`.
+        reach: length of the step over the longest at which an eigenvalue of 1 is stable.
     """
 
     decay: float
     gain: float
     paths: tuple[tuple[float, ...], ...]
+    check: tuple[float, ...] = ()
+    reach: float = 0.0
 
 
 @dataclass(frozen=True)
 class Schedule:
-    """Steps, and how to tell from the last potentials whether they were short enough.
-
-    Args:
-        steps: at least one.
-        forecast: weights of the potentials before the last, latest first, that foretell the last; none: no check.
-        reach: length of the last step over the longest at which an eigenvalue of 1 is stable.
-        tol: relative error that does not matter.
-    """
+    """Steps, at least one, and the relative error that does not matter."""
 
     steps: tuple[Step, ...]
-    forecast: tuple[float, ...] = ()
-    reach: float = 0.0
     tol: float = 0.0
 
 
@@ -64,6 +62,7 @@ class _Problem:
     canvas: Tensor
     lam: float
     nonneg: bool
+    tol: float
 
     def threshold(self, potential: Tensor, below: Tensor) -> None:
         """``T_lam`` in place; ``below`` is work space."""
@@ -84,11 +83,13 @@ class _Record:
 
 
 def _run(
-    problem: _Problem, history: list[Tensor], steps: tuple[Step, ...], start: int, record: Wanted
+    problem: _Problem, history: list[Tensor], steps: tuple[Step, ...], start: int, record: Wanted, doubtful: Tensor
 ) -> tuple[list[Tensor], list[_Record]]:
     """Take ``steps``, the first of them the ``start``-th of its schedule: the latest potentials, and what is recorded.
 
-    ``history`` is used up: its memory takes the new potentials, so nothing is allocated from step to step.
+    ``history`` is used up: its memory takes the new potentials, so nothing is allocated from step to step. ``doubtful``,
+    ``(N,)``, is set for images that fail a check; they start again from zero, so that they stay finite, and if all
+    images do, the run ends there.
     """
     mean, point, below, new = (torch.empty_like(history[0]) for _ in range(4))
     records = []
@@ -118,23 +119,33 @@ def _run(
         new.add_(history[0], alpha=step.decay)
         history = [new, *history]
         new = history.pop() if len(history) > KEPT else torch.empty_like(mean)
+        if step.check:
+            doubtful |= _doubtful(problem, history, step, point, below)
+            if bool(doubtful.all()):
+                break
+            for potential in history:
+                potential.masked_fill_(doubtful[:, None, None, None], 0.0)
     return history, records
 
 
-def _doubtful(problem: _Problem, history: list[Tensor], code: Tensor, schedule: Schedule) -> Tensor:
-    """Images whose last step was too long, ``(N,)``.
+def _doubtful(problem: _Problem, history: list[Tensor], step: Step, missed: Tensor, below: Tensor) -> Tensor:
+    """Images for which this ``step``, the last one taken, was too long: ``(N,)``.
 
     A step that is too long for some mode makes it oscillate and grow, until it is the greater part of what the paths
     fail to foretell. The curvature of eq. 1 along that part, measured over the active neurons, then shows it.
+    ``missed`` and ``below`` are work space.
     """
-    missed = history[0].clone()
-    for weight, potential in zip(schedule.forecast, history[1:]):
+    code = missed.copy_(history[0])
+    problem.threshold(code, below)
+    scale = code.square().sum(dim=(1, 2, 3))
+    active = torch.sign(code, out=below).abs_()
+    torch.sub(history[0], history[1], alpha=step.check[0], out=missed)
+    for weight, potential in zip(step.check[1:], history[2:]):
         missed.sub_(potential, alpha=weight)
-    missed.mul_(code != 0)
+    missed.mul_(active)
     size = missed.square().sum(dim=(1, 2, 3))
     curvature = problem.bank.synthesis(missed).square().sum(dim=(1, 2, 3)) / size
-    large = size > schedule.tol**2 * code.square().sum(dim=(1, 2, 3))
-    return ~torch.isfinite(size) | (large & (curvature * schedule.reach > DOUBT))
+    return ~torch.isfinite(size) | ((size > problem.tol**2 * scale) & (curvature * step.reach > DOUBT))
 
 
 def integrate(
@@ -149,6 +160,7 @@ def integrate(
 ) -> tuple[Tensor, Tensor]:
     """Code at the end of a schedule, differentiable in ``canvas`` and ``dictionary``, and which images are doubtful.
 
+    The code of a doubtful image means nothing, and passes no gradient on if it is left out.
     The gradient is that of the steps (their number and sizes are constants), by the discrete adjoint. Memory for it
     grows with the square root of the number of steps; without gradients nothing is kept.
     """
@@ -163,24 +175,24 @@ class _Trajectory(torch.autograd.Function):
         precision: Precision,
     ) -> tuple[Tensor, Tensor]:  # fmt: skip
         canvas = canvas.contiguous(memory_format=torch.channels_last)
-        problem = _Problem(filter_bank(dictionary, stride, canvas, precision), canvas, lam, nonneg)
+        problem = _Problem(filter_bank(dictionary, stride, canvas, precision), canvas, lam, nonneg, schedule.tol)
         wanted, steps = any(ctx.needs_input_grad), schedule.steps
         count = len(steps)
         ctx.length = max(SEGMENT, math.isqrt(count)) if wanted else count
         ctx.level = "all" if ctx.needs_input_grad[1] else "masks"
         ctx.starts = []
         history = [problem.bank.analysis(canvas).clone()]
+        doubtful = torch.zeros(len(canvas), dtype=torch.bool, device=canvas.device)
         for start in range(0, count, ctx.length):
             last = start + ctx.length >= count
             ctx.starts.append([] if last else [potential.clone() for potential in history])
             record: Wanted = ctx.level if wanted and last else "nothing"
-            history, ctx.records = _run(problem, history, steps[start : start + ctx.length], start, record)
+            history, ctx.records = _run(problem, history, steps[start : start + ctx.length], start, record, doubtful)
+            if bool(doubtful.all()):
+                break
         code = history[0].clone()
         problem.threshold(code, torch.empty_like(code))
-        doubtful = torch.zeros(len(code), dtype=torch.bool, device=code.device)
-        if schedule.forecast:
-            doubtful = _doubtful(problem, history, code, schedule)
-        ctx.problem, ctx.steps = problem, steps
+        ctx.problem, ctx.steps, ctx.doubtful = problem, steps, doubtful.clone()
         ctx.save_for_backward(code, dictionary)
         ctx.mark_non_differentiable(doubtful)
         return code, doubtful
@@ -196,7 +208,7 @@ class _Trajectory(torch.autograd.Function):
         count = len(ctx.steps)
         # derivatives in the potentials after each step, as far as they are known; 0 is the drive
         known: dict[int, Tensor] = {count: gradient.contiguous(memory_format=torch.channels_last) * (code != 0)}
-        spare: list[Tensor] = [torch.empty_like(known[count])]  # memory of those that are no longer needed
+        spare: list[Tensor] = []  # memory of those that are no longer needed
 
         def collect(index: int, part: Tensor, weight: float) -> None:
             if index in known:
@@ -209,7 +221,7 @@ class _Trajectory(torch.autograd.Function):
             steps, records = ctx.steps[start : start + ctx.length], ctx.records
             if start + ctx.length < count:
                 again = [potential.clone() for potential in ctx.starts[start // ctx.length]]
-                records = _run(problem, again, steps, start, ctx.level)[1]
+                records = _run(problem, again, steps, start, ctx.level, ctx.doubtful)[1]
             for index, step, record in reversed(list(zip(range(start, count), steps, records))):
                 later = known.pop(index + 1)
                 collect(index, later, step.decay)

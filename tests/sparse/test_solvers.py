@@ -69,7 +69,7 @@ def test_a_long_trajectory_ends_at_the_minimum(shape: tuple[int, ...], lam: floa
     settled = solvers.lca(canvas, dictionary, lam, stride=stride, tau=10.0, iterations=1200, tol=1e-3)
     solved = solvers.fista(canvas, dictionary, lam, stride=stride, iterations=5000, tol=1e-8).code
     a, b = (ops.energy(canvas, code, dictionary, lam, stride) for code in (settled, solved))
-    torch.testing.assert_close(a, b, rtol=1e-3, atol=1e-5)  # dependent features settle slowly
+    torch.testing.assert_close(a, b, rtol=2e-4, atol=1e-5)
 
 
 @given(shapes, st.sampled_from([0.05, 0.3, 1.0]), st.booleans())
