@@ -39,12 +39,12 @@ def lca_schedule(time: float, eigenvalue: float, tol: float, level: int = 0) -> 
     0.1 to 10.
     """
     stiffness = max(2 ** (math.ceil(4 * math.log2(max(eigenvalue, 1.0))) / 4), 1.0)  # coarse: equal under small changes
-    loose = math.pow(tol / 1e-3, 1 / 3)
+    loose = math.pow(tol / 1e-3, 1 / 4)  # third order, less what crossings of the threshold cost
     longest = {
         order: min(accurate, OPTIMISM * LIMITS[order] / stiffness)
         for order, accurate in ((3, 0.3 * loose), (2, 0.12 * loose))
     }
-    size = min(0.2 / math.sqrt(stiffness) * loose, max(longest.values()), time)
+    size = min(0.17 / math.sqrt(stiffness) * loose, max(longest.values()), time)
     growth = 1 + 0.25 * min(1.0, time / 2) ** 2
     sizes: list[float] = []
     reached = 0.0
