@@ -25,7 +25,7 @@ from .sparse import positive
 from .store import Store, digest
 from .targets import BlackBox, check_setting
 
-RESULT_VERSION = 2
+RESULT_VERSION = 3
 """Raised whenever the same experiment would give another result; older cells are then not read any more."""
 
 FID_NOT_ASKED = (

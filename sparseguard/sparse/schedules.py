@@ -8,9 +8,10 @@ Adams-Bashforth does, lose their order at just those crossings, and need two to 
 Two things bound a step. *Accuracy*: the early transient, in which the active features settle, wants steps of a fixed
 small size; they may grow with the time that is left for errors to fade. *Stability*: on the negative real axis
 ``step * eigenvalue`` must stay below 6/11 (path of order three) or 1 (order two). The eigenvalue that counts is that of
-the active features, two to five times smaller than the dictionary's, which is all that is known beforehand. Level 0
+the active features, up to five times smaller than the dictionary's, which is all that is known beforehand. Level 0
 counts on a factor of ``OPTIMISM``; each further level halves every step, until the bound holds for the dictionary's
-own eigenvalue and nothing can diverge.
+own eigenvalue and nothing can diverge. Up to ``TRANSIENT`` the settling features are all there is: more of them are
+active, and errors have no time to fade.
 """
 
 from __future__ import annotations
@@ -19,9 +20,12 @@ import math
 
 from .trajectory import Schedule, Step
 
-OPTIMISM = 2.8
+TRANSIENT = 1.0
+OPTIMISM, TRANSIENT_OPTIMISM = 2.8, 1.7
 LIMITS = {3: 6 / 11, 2: 1.0}
 """Longest stable step for an eigenvalue of 1, by order of the path."""
+ACCURATE = {3: 0.3, 2: 0.12}
+"""Longest accurate step at a tolerance of 1e-3."""
 CHECK = 8
 """Every so many steps, and at the end, images are looked for whose steps were too long."""
 
@@ -40,11 +44,9 @@ def lca_schedule(time: float, eigenvalue: float, tol: float, level: int = 0) -> 
     """
     stiffness = max(2 ** (math.ceil(4 * math.log2(max(eigenvalue, 1.0))) / 4), 1.0)  # coarse: equal under small changes
     loose = math.pow(tol / 1e-3, 1 / 4)  # third order, less what crossings of the threshold cost
-    longest = {
-        order: min(accurate, OPTIMISM * LIMITS[order] / stiffness)
-        for order, accurate in ((3, 0.3 * loose), (2, 0.12 * loose))
-    }
-    size = min(0.17 / math.sqrt(stiffness) * loose, max(longest.values()), time)
+    bold, orders = (OPTIMISM, (3, 2)) if time > TRANSIENT else (TRANSIENT_OPTIMISM, (3,))
+    longest = {order: min(ACCURATE[order] * loose, bold * LIMITS[order] / stiffness) for order in orders}
+    size = min(0.16 / math.sqrt(stiffness) * loose, longest[3], time)
     growth = 1 + 0.25 * min(1.0, time / 2) ** 2
     sizes: list[float] = []
     reached = 0.0
@@ -54,9 +56,9 @@ def lca_schedule(time: float, eigenvalue: float, tol: float, level: int = 0) -> 
         size = min(size * growth, max(longest.values()))
     scale = time / reached / 2**level
     sizes = [scale * size for size in sizes for _ in range(2**level)]
-    orders = [3 if size <= longest[3] * (1 + 1e-9) / 2**level else 2 for size in sizes]
-    safe = all(size * stiffness <= LIMITS[order] for size, order in zip(sizes, orders))
-    return _through(sizes, orders, tol, checked=not safe)
+    taken = [3 if size <= longest[3] * (1 + 1e-9) / 2**level else 2 for size in sizes]
+    safe = all(size * stiffness <= LIMITS[order] for size, order in zip(sizes, taken))
+    return _through(sizes, taken, tol, checked=not safe)
 
 
 def _through(sizes: list[float], orders: list[int], tol: float, checked: bool) -> Schedule:

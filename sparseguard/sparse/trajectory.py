@@ -25,7 +25,7 @@ KEPT = 4
 """Potentials that are kept: three for the next path, and one more to tell how well the last path predicted."""
 DOUBT = 0.8
 """Share of the stability limit from which a mode that the paths miss makes an image doubtful."""
-SEGMENT = 8
+SEGMENT = 32
 """Steps whose intermediate values are kept for the backward pass, at least; more are computed again from there."""
 
 
@@ -102,7 +102,7 @@ def _run(
                 code.add_(potential, alpha=weight)
             problem.threshold(code, below)
             if record != "nothing":
-                active.append(code != 0)
+                active.append(code.bool())
             if i:
                 mean.add_(code)
         mean.div_(len(step.paths))
@@ -123,8 +123,9 @@ def _run(
             doubtful |= _doubtful(problem, history, step, point, below)
             if bool(doubtful.all()):
                 break
-            for potential in history:
-                potential.masked_fill_(doubtful[:, None, None, None], 0.0)
+            if bool(doubtful.any()):
+                for potential in history:
+                    potential.masked_fill_(doubtful[:, None, None, None], 0.0)
     return history, records
 
 
