@@ -63,8 +63,9 @@ class SparseCoding2d(nn.Module):
         nonneg: codes are >= 0.
         tol: relative error of the code (``lca``) or relative duality gap (``fista``).
         eta: step of the dictionary update :meth:`learn`.
-        precision: of the products within the solvers: ``"float32"``, ``"tf32"`` (a GPU's short factors; the same as
-            ``"float32"`` elsewhere) or ``"bfloat16"``. Codes and potentials are float32 in any case.
+        precision: of the products within ``lca`` and ``euler``: ``"float32"``, ``"tf32"`` (a GPU's short factors; the
+            same as ``"float32"`` elsewhere) or ``"bfloat16"``, which moves a code by less than 1e-2 of its norm. Codes
+            and potentials are float32 in any case.
 
     Attributes:
         last_gap: relative duality gap of each image's code, ``(N,)``, after ``"fista"``.
@@ -113,6 +114,8 @@ class SparseCoding2d(nn.Module):
         self.solver: Solver = solver
         if precision not in PRECISIONS:
             raise ValueError(f"precision must be one of {', '.join(PRECISIONS)}, not {precision!r}.")
+        if solver == "fista" and precision != "float32":
+            raise ValueError(f'precision must be float32 for solver="fista", whose gap needs it, not {precision!r}.')
         self.precision: Precision = precision
         self.standardize, self.nonneg = standardize, nonneg
         dictionary = torch.empty(self.features, self.in_channels, *self.kernel_size)
@@ -164,19 +167,18 @@ class SparseCoding2d(nn.Module):
             )
         if len(x) == 0:
             return canvas.new_zeros(shape)
-        dictionary, lam, tol, tau = self.dictionary, self.lam, self.tol, self.tau
+        dictionary, lam, tol, common = self.dictionary, self.lam, self.tol, self._common
         if self.solver == "fista":
-            code, self.last_gap, _ = solvers.fista(canvas, dictionary, lam, tol=tol, start=start, **self._common)
+            code, self.last_gap, _ = solvers.fista(canvas, dictionary, lam, tol=tol, start=start, **common)
         elif self.solver == "lca":
-            code = solvers.lca(canvas, dictionary, lam, tau=tau, tol=tol, **self._common)
+            code = solvers.lca(canvas, dictionary, lam, tau=self.tau, tol=tol, precision=self.precision, **common)
         else:
-            code = solvers.euler(canvas, dictionary, lam, tau=tau, **self._common)
+            code = solvers.euler(canvas, dictionary, lam, tau=self.tau, precision=self.precision, **common)
         return code.contiguous()
 
     @property
     def _common(self) -> dict[str, Any]:
-        names = ("stride", "iterations", "nonneg", "precision")
-        return {name: getattr(self, name) for name in names}
+        return {"stride": self.stride, "iterations": self.iterations, "nonneg": self.nonneg}
 
     def _checked_canvas(self, x: Tensor) -> Tensor:
         if not bool(torch.isfinite(x.detach()).all()):

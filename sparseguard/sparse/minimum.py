@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from .filterbank import Bank, Gradients, Precision, filter_bank
+from .filterbank import Bank, Gradients, filter_bank
 from .operators import Size, dual_value, gap_between, largest_eigenvalue
 
 BOLDNESS = 3.0
@@ -35,13 +35,13 @@ def fista(
     tol: float = 1e-3,
     nonneg: bool = True,
     start: Tensor | None = None,
-    precision: Precision = "float32",
 ) -> Solution:
     """The minimiser of eq. 1, to a relative duality gap of ``tol`` in every image, or after ``iterations`` steps.
 
-    ``start`` is a warm start, a code of the right shape.
+    ``start`` is a warm start, a code of the right shape. The products are never shorter than the dictionary's type: with
+    shorter ones the gap cannot be closed to what ``tol`` asks.
     """
-    code, gap, taken = _Minimiser.apply(canvas, dictionary, lam, stride, iterations, tol, nonneg, start, precision)
+    code, gap, taken = _Minimiser.apply(canvas, dictionary, lam, stride, iterations, tol, nonneg, start)
     return Solution(code, gap, int(taken))
 
 
@@ -99,10 +99,10 @@ class _Minimiser(torch.autograd.Function):
     @staticmethod
     def forward(
         ctx: Any, canvas: Tensor, dictionary: Tensor, lam: float, stride: Size, iterations: int, tol: float,
-        nonneg: bool, start: Tensor | None, precision: Precision,
+        nonneg: bool, start: Tensor | None,
     ) -> tuple[Tensor, Tensor, Tensor]:  # fmt: skip
         canvas = canvas.contiguous(memory_format=torch.channels_last)
-        ctx.bank, ctx.tol = filter_bank(dictionary, stride, canvas, precision), tol
+        ctx.bank, ctx.tol = filter_bank(dictionary, stride, canvas), tol
         safe_step = 1 / max(largest_eigenvalue(dictionary, (canvas.shape[2], canvas.shape[3])), 1e-12)
         if start is None:
             sizes = [(n - k) // s + 1 for n, k, s in zip(canvas.shape[2:], dictionary.shape[2:], stride)]
@@ -117,7 +117,7 @@ class _Minimiser(torch.autograd.Function):
     @once_differentiable
     def backward(
         ctx: Any, gradient: Tensor, *_: Tensor
-    ) -> tuple[Tensor | None, Tensor | None, None, None, None, None, None, None, None]:
+    ) -> tuple[Tensor | None, Tensor | None, None, None, None, None, None, None]:
         code, residual, dictionary = ctx.saved_tensors
         active = code != 0
         right = gradient.contiguous(memory_format=torch.channels_last) * active
@@ -130,7 +130,7 @@ class _Minimiser(torch.autograd.Function):
         outer = _conjugate_gradients(curve, right, accuracy=1e3 * torch.finfo(right.dtype).eps)
         total = Gradients(residual, dictionary, ctx.bank, *ctx.needs_input_grad[:2])
         total.add(outer, ctx.bank.synthesis(outer), residual, code)
-        return total.canvas, total.dictionary, None, None, None, None, None, None, None
+        return total.canvas, total.dictionary, None, None, None, None, None, None
 
 
 def _conjugate_gradients(apply: Callable[[Tensor], Tensor], right: Tensor, accuracy: float, most: int = 500) -> Tensor:

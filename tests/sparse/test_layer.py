@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sparseguard import SparseCoding2d
+from sparseguard.data import load_images
 from sparseguard.sparse import SOLVERS, standardize
 
 
@@ -81,6 +82,8 @@ def test_nonneg_false_codes_both_signs(fashion: torch.Tensor) -> None:
         ({"kernel_size": 4}, "kernel_size must be odd"),
         ({"features": 0}, "features must be"),
         ({"solver": "ista"}, "solver must be one of lca, euler, fista, not 'ista'"),
+        ({"precision": "float16"}, "precision must be one of float32, tf32, bfloat16, not 'float16'"),
+        ({"precision": "bfloat16", "solver": "fista"}, "precision must be float32 for solver=\"fista\""),
     ],
 )
 def test_wrong_parameters_are_named(wrong: dict[str, float], message: str) -> None:
@@ -117,21 +120,53 @@ def test_learn_follows_the_gradient_of_the_energy(fashion: torch.Tensor) -> None
     torch.testing.assert_close(layer.dictionary.detach(), expected)
 
 
-def test_learning_lowers_the_energy_of_fresh_images_and_keeps_unit_norm(fashion: torch.Tensor) -> None:
+@torch.no_grad()
+def test_learning_lowers_the_energy_of_fresh_images_until_it_settles() -> None:
+    images = load_images("fashion_mnist", bundled=True).images.float() / 255
+    images = images[torch.randperm(len(images), generator=torch.Generator().manual_seed(0))]
+    train, fresh = images[:4800].split(16), images[-32:]
     torch.manual_seed(0)
-    layer = SparseCoding2d(1, 8, lam=0.25, eta=0.3)
-    train, fresh = fashion[:12], fashion[12:]
+    layer = SparseCoding2d(1, 8, lam=0.25, eta=0.3, tol=1e-2)
+    energies = []
+    for step, batch in enumerate(train):
+        if step % 100 == 0:
+            energies.append(float(layer.energy(fresh, layer(fresh)).mean()))
+        layer.learn(batch, layer(batch))
+    energies.append(float(layer.energy(fresh, layer(fresh)).mean()))
+    assert energies[1] < 0.4 * energies[0]
+    assert energies[3] == pytest.approx(energies[2], rel=0.03)
+    torch.testing.assert_close(layer.dictionary.flatten(1).norm(dim=1), torch.ones(8))
+    assert layer.dead_features() == []
 
-    @torch.no_grad()
-    def energy() -> float:
-        return float(layer.energy(fresh, layer(fresh)).mean())
 
-    start = energy()
-    for _ in range(60):
-        with torch.no_grad():
-            layer.learn(train, layer(train))
-    torch.testing.assert_close(layer.dictionary.detach().flatten(1).norm(dim=1), torch.ones(8))
-    assert energy() < 0.95 * start
+def test_dead_features_are_named_until_they_are_active_again() -> None:
+    layer = SparseCoding2d(1, 3, standardize=False, lam=0.1)
+    with torch.no_grad():
+        layer.dictionary[0] = -layer.dictionary[0].abs()  # bright images never excite it
+        layer.dictionary[1:] = layer.dictionary[1:].abs()
+    x = torch.rand(2, 1, 8, 8)
+    for _ in range(3):
+        layer.learn(x, layer(x).detach())
+    assert layer.dead_features(updates=3) == [0]
+    assert layer.dead_features(updates=4) == []
+    layer.learn(-x, layer(-x).detach())
+    assert layer.dead_features(updates=1) == [1, 2]
+
+
+@pytest.mark.parametrize("tau", [100.0, 1000.0])
+@torch.no_grad()
+def test_bfloat16_moves_the_code_by_less_than_a_hundredth(tau: float, fashion: torch.Tensor) -> None:
+    x = fashion
+    for channels, features in ((1, 16), (16, 12)):
+        for lam in (0.1, 0.5):
+            torch.manual_seed(0)
+            exact = SparseCoding2d(channels, features, lam=lam, tau=tau)
+            short = SparseCoding2d(channels, features, lam=lam, tau=tau, precision="bfloat16")
+            short.load_state_dict(exact.state_dict())
+            expected, code = exact(x), short(x)
+            assert code.dtype == torch.float32
+            assert 1e-5 < float((code - expected).norm() / expected.norm()) < 1e-2
+        x = expected
 
 
 def test_a_lost_feature_is_drawn_anew() -> None:
