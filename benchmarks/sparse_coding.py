@@ -151,7 +151,9 @@ def measure(name: str, batch: int, lam: float, tau: float, repeats: int) -> list
         timed[solver] = seconds(partial(call, canvas), repeats), code
     slowest = next(iter(timed.values()))[0]
     return [
-        Row(name, batch, solver, batch / taken, slowest / taken, excess(code), float((code - fine).norm() / fine.norm()))
+        Row(
+            name, batch, solver, batch / taken, slowest / taken, excess(code), float((code - fine).norm() / fine.norm())
+        )
         for solver, (taken, code) in timed.items()
     ]
 

@@ -9,9 +9,9 @@ Two things bound a step. *Accuracy*: the early transient, in which the active fe
 small size; they may grow with the time that is left for errors to fade. *Stability*: on the negative real axis
 ``step * eigenvalue`` must stay below 6/11 (path of order three) or 1 (order two). The eigenvalue that counts is that of
 the active features, up to five times smaller than the dictionary's, which is all that is known beforehand. Level 0
-counts on a factor of ``OPTIMISM``; each further level halves every step, until the bound holds for the dictionary's
-own eigenvalue and nothing can diverge. Up to ``TRANSIENT`` the settling features are all there is: more of them are
-active, and errors have no time to fade.
+counts on a factor of ``OPTIMISM``; each further level halves that, until the bound holds for the dictionary's own
+eigenvalue and nothing can diverge. Up to ``TRANSIENT`` the settling features are all there is: more of them are active,
+and errors have no time to fade.
 """
 
 from __future__ import annotations
@@ -45,6 +45,7 @@ def lca_schedule(time: float, eigenvalue: float, tol: float, level: int = 0) -> 
     stiffness = max(2 ** (math.ceil(4 * math.log2(max(eigenvalue, 1.0))) / 4), 1.0)  # coarse: equal under small changes
     loose = math.pow(tol / 1e-3, 1 / 4)  # third order, less what crossings of the threshold cost
     bold, orders = (OPTIMISM, (3, 2)) if time > TRANSIENT else (TRANSIENT_OPTIMISM, (3,))
+    bold = max(bold / 2**level, 1.0)
     longest = {order: min(ACCURATE[order] * loose, bold * LIMITS[order] / stiffness) for order in orders}
     size = min(0.16 / math.sqrt(stiffness) * loose, longest[3], time)
     growth = 1 + 0.25 * min(1.0, time / 2) ** 2
@@ -54,11 +55,8 @@ def lca_schedule(time: float, eigenvalue: float, tol: float, level: int = 0) -> 
         sizes.append(size)
         reached += size
         size = min(size * growth, max(longest.values()))
-    scale = time / reached / 2**level
-    sizes = [scale * size for size in sizes for _ in range(2**level)]
-    taken = [3 if size <= longest[3] * (1 + 1e-9) / 2**level else 2 for size in sizes]
-    safe = all(size * stiffness <= LIMITS[order] for size, order in zip(sizes, taken))
-    return _through(sizes, taken, tol, checked=not safe)
+    taken = [3 if size <= longest[3] * (1 + 1e-9) else 2 for size in sizes]
+    return _through([size * time / reached for size in sizes], taken, tol, checked=bold > 1.0)
 
 
 def _through(sizes: list[float], orders: list[int], tol: float, checked: bool) -> Schedule:

@@ -50,13 +50,12 @@ def lca(
 
     Rozell et al. (2008) define LCA as an ordinary differential equation; the textbook's ``iterations`` Euler steps are
     one way to integrate it. This is another, with the steps of :func:`.schedules.lca_schedule`. Images for which they
-    prove too long are coded again with half of them, and so on; the shortest cannot fail.
+    prove too long are coded again with shorter ones, until they cannot fail.
     """
     eigenvalue = largest_eigenvalue(dictionary, (canvas.shape[-2], canvas.shape[-1]))
 
     def follow(canvas: Tensor, level: int) -> Tensor:
         schedule = lca_schedule(iterations / tau, eigenvalue, tol, level)
-
         codes, doubtful = integrate(
             canvas, dictionary, lam, schedule, stride=stride, nonneg=nonneg, precision=precision
         )

@@ -66,8 +66,10 @@ class _Problem:
 
     def threshold(self, potential: Tensor, below: Tensor) -> None:
         """``T_lam`` in place; ``below`` is work space."""
-        torch.clamp(potential, min=None if self.nonneg else -self.lam, max=self.lam, out=below)
-        potential.sub_(below)
+        if self.nonneg:
+            potential.sub_(self.lam).relu_()
+        else:
+            potential.sub_(torch.clamp(potential, min=-self.lam, max=self.lam, out=below))
 
 
 Wanted = Literal["nothing", "masks", "all"]
@@ -91,12 +93,12 @@ def _run(
     ``(N,)``, is set for images that fail a check; they start again from zero, so that they stay finite, and if all
     images do, the run ends there.
     """
-    mean, point, below, new = (torch.empty_like(history[0]) for _ in range(4))
+    total, point, below, new = (torch.empty_like(history[0]) for _ in range(4))
     records = []
     for index, step in enumerate(steps, start):
         active = []
         for i, weights in enumerate(step.paths):
-            code = point if i else mean
+            code = point if i else total
             torch.mul(history[0], weights[0], out=code)
             for weight, potential in zip(weights[1:], history[1:]):
                 code.add_(potential, alpha=weight)
@@ -104,21 +106,23 @@ def _run(
             if record != "nothing":
                 active.append(code.bool())
             if i:
-                mean.add_(code)
-        mean.div_(len(step.paths))
-        residual = problem.bank.synthesis(mean).neg_().add_(problem.canvas)
+                total.add_(code)
+        share = 1 / len(step.paths)  # the mean code is share * total
+        residual = problem.bank.synthesis(total).mul_(-share).add_(problem.canvas)
         if record == "all":
-            records.append(_Record(mean.clone(), residual.clone(), active))
+            records.append(_Record(share * total, residual.clone(), active))
         elif record == "masks":
             records.append(_Record(None, None, active))
-        torch.add(problem.bank.analysis(residual), mean, out=new)
-        new.mul_(step.gain)
         if index == 0:  # the history was the drive
+            new.zero_()
+        else:
+            torch.mul(history[0], step.decay, out=new)
+        new.add_(problem.bank.analysis(residual), alpha=step.gain).add_(total, alpha=step.gain * share)
+        if index == 0:
             history, new = [new], history[0]
             continue
-        new.add_(history[0], alpha=step.decay)
         history = [new, *history]
-        new = history.pop() if len(history) > KEPT else torch.empty_like(mean)
+        new = history.pop() if len(history) > KEPT else torch.empty_like(total)
         if step.check:
             doubtful |= _doubtful(problem, history, step, point, below)
             if bool(doubtful.all()):

@@ -83,7 +83,7 @@ def test_nonneg_false_codes_both_signs(fashion: torch.Tensor) -> None:
         ({"features": 0}, "features must be"),
         ({"solver": "ista"}, "solver must be one of lca, euler, fista, not 'ista'"),
         ({"precision": "float16"}, "precision must be one of float32, tf32, bfloat16, not 'float16'"),
-        ({"precision": "bfloat16", "solver": "fista"}, "precision must be float32 for solver=\"fista\""),
+        ({"precision": "bfloat16", "solver": "fista"}, 'precision must be float32 for solver="fista"'),
     ],
 )
 def test_wrong_parameters_are_named(wrong: dict[str, float], message: str) -> None:
