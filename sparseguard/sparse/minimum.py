@@ -38,8 +38,8 @@ def fista(
 ) -> Solution:
     """The minimiser of eq. 1, to a relative duality gap of ``tol`` in every image, or after ``iterations`` steps.
 
-    ``start`` is a warm start, a code of the right shape. The products are never shorter than the dictionary's type: with
-    shorter ones the gap cannot be closed to what ``tol`` asks.
+    ``start`` is a warm start, a code of the right shape. There is no choice of ``precision``: with short products the
+    gap cannot be closed to what ``tol`` asks.
     """
     code, gap, taken = _Minimiser.apply(canvas, dictionary, lam, stride, iterations, tol, nonneg, start)
     return Solution(code, gap, int(taken))

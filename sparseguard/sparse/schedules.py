@@ -18,7 +18,7 @@ from __future__ import annotations
 
 import math
 
-from .trajectory import Schedule, Step
+from .steps import Schedule, Step
 
 TRANSIENT = 1.0
 OPTIMISM, TRANSIENT_OPTIMISM = 2.8, 1.7
