@@ -57,7 +57,7 @@ def _descend(
     follow from those of the codes.
     """
     code = start.to(canvas).clone(memory_format=torch.channels_last)
-    image = bank.synthesis(code).clone()
+    image = bank.synthesis(code).clone() if bool(code.any()) else torch.zeros_like(canvas)
     ahead, ahead_image = code.clone(), image.clone()
     new, held, new_image = torch.empty_like(code), torch.empty_like(code), torch.empty_like(image)
     step = canvas.new_full((len(canvas), 1, 1, 1), BOLDNESS * safe_step)
@@ -80,10 +80,9 @@ def _descend(
         new_image.copy_(bank.synthesis(new))
 
         moved = torch.sub(new, ahead, out=held)
-        length = moved.square().sum(EACH, keepdim=True).clamp_min(1e-30)
-        curvature = (new_image - ahead_image).square().sum(EACH, keepdim=True) / length
+        curvature = (_norm(ahead_image.sub_(new_image)) / _norm(moved).clamp_min(1e-30)).square()
         step = torch.where(step * curvature > 1, 0.9 / curvature, step).clamp_min(safe_step)
-        uphill = moved.mul_(new - code).sum(EACH, keepdim=True) < 0
+        uphill = moved.mul_(torch.sub(new, code, out=ahead)).sum(EACH, keepdim=True) < 0
         momentum = momentum.masked_fill(uphill, 1.0)
         following = (1 + (1 + 4 * momentum.square()).sqrt()) / 2
         beyond = 1 + ((momentum - 1) / following).masked_fill(uphill, 0.0)
@@ -91,6 +90,11 @@ def _descend(
         torch.lerp(image, new_image, beyond, out=ahead_image)
         code, new, image, new_image, momentum = new, code, new_image, image, following
     return code, residual, gap, taken
+
+
+def _norm(x: Tensor) -> Tensor:
+    norm: Tensor = torch.linalg.vector_norm(x, dim=EACH, keepdim=True)
+    return norm
 
 
 class _Minimiser(torch.autograd.Function):

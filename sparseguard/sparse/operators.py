@@ -75,19 +75,22 @@ def largest_eigenvalue(dictionary: Tensor, canvas_size: Size) -> float:
     """Upper bound, tight to about 2 %, on the largest eigenvalue of ``synthesis`` after ``analysis``.
 
     On a grid as large as the canvas the operators are a restriction of a circular convolution, which the Fourier
-    transform turns into one small matrix a frequency; ``trace(A^64)^(1/64)`` bounds the eigenvalue of each from above.
+    transform turns into one small matrix A a frequency; ``trace(A^64)^(1/64)`` bounds its eigenvalue from above.
     A stride only removes code positions, so the bound holds for every stride.
     """
     features, channels = dictionary.shape[:2]
-    spectrum = torch.fft.rfft2(dictionary.detach().float(), s=canvas_size).flatten(2).permute(2, 0, 1)  # (K, F, C)
-    gram = spectrum.mH @ spectrum if channels <= features else spectrum @ spectrum.mH
-    # as real matrices of twice the size, which multiply faster; the eigenvalues are the same, twice each
-    gram = torch.cat([torch.cat([gram.real, -gram.imag], 2), torch.cat([gram.imag, gram.real], 2)], 1)
-    top = float(gram.diagonal(dim1=-2, dim2=-1).sum(-1).max()) / 2
-    if top == 0.0:
+    scale = float(dictionary.abs().max())
+    if scale == 0.0:
         return 0.0
-    gram, power = gram / top, 1
-    while power < 32 and gram.shape[-1] > 2:
-        gram, power = gram @ gram, 2 * power
-    largest = float(gram.square().sum((1, 2)).max()) / 2
-    return 1.0001 * top * math.pow(max(largest, 1e-30), 0.5 / power)
+    spectrum = torch.fft.rfft2((dictionary / scale).detach().float(), s=canvas_size).flatten(2).permute(2, 0, 1)
+    # as real matrices of twice the size, which multiply faster; the eigenvalues are the same, twice each
+    real = torch.cat([torch.cat([spectrum.real, -spectrum.imag], 2), torch.cat([spectrum.imag, spectrum.real], 2)], 1)
+    gram = real.mT @ real if channels <= features else real @ real.mT
+    smaller, power, exponent = min(channels, features), 1, 2 * math.log(scale)  # A^power is exp(exponent) times gram
+    while True:
+        size = gram.square().sum((1, 2))  # between 2 and 2 * smaller times the square of the eigenvalue
+        largest = float(size.max())
+        if power == 32 or smaller == 1:
+            return 1.0001 * math.exp((exponent + 0.5 * math.log(largest / 2)) / power)
+        gram = gram[size >= largest / smaller] / math.sqrt(largest)  # where the largest eigenvalue can still be
+        gram, power, exponent = gram @ gram, 2 * power, 2 * exponent + math.log(largest)

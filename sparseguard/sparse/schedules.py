@@ -21,7 +21,11 @@ import math
 from .steps import Schedule, Step
 
 TRANSIENT = 1.0
-OPTIMISM, TRANSIENT_OPTIMISM = 2.8, 1.7
+OPTIMISM = {"redundant": (1.7, 2.8), "lean": (1.4, 2.0)}
+"""Eigenvalue of the dictionary over that of the active features, up to TRANSIENT and beyond it. In a dictionary of many
+features a channel the active ones are fewer of those that resemble each other."""
+REDUNDANT = 4
+"""Features a channel from which on a dictionary is redundant."""
 LIMITS = {3: 6 / 11, 2: 1.0}
 """Longest stable step for an eigenvalue of 1, by order of the path."""
 ACCURATE = {3: 0.3, 2: 0.12}
@@ -36,18 +40,21 @@ def euler_schedule(tau: float, iterations: int) -> Schedule:
     return Schedule((first, *[later] * (iterations - 1)))
 
 
-def lca_schedule(time: float, eigenvalue: float, tol: float, level: int = 0) -> Schedule:
+def lca_schedule(time: float, eigenvalue: float, redundancy: float, tol: float, level: int = 0) -> Schedule:
     """Steps to ``time`` (in units of tau), without checks once they are stable whatever the active features are.
+
+    ``eigenvalue`` is the dictionary's largest, ``redundancy`` its features a channel.
 
     The constants were measured on MNIST, Fashion-MNIST, random and learned dictionaries, lambda 0.05 to 1 and times
     0.1 to 10.
     """
     stiffness = max(2 ** (math.ceil(4 * math.log2(max(eigenvalue, 1.0))) / 4), 1.0)  # coarse: equal under small changes
     loose = math.pow(tol / 1e-3, 1 / 4)  # third order, less what crossings of the threshold cost
-    bold, orders = (OPTIMISM, (3, 2)) if time > TRANSIENT else (TRANSIENT_OPTIMISM, (3,))
-    bold = max(bold / 2**level, 1.0)
+    settled = time > TRANSIENT
+    bold = max(OPTIMISM["redundant" if redundancy >= REDUNDANT else "lean"][settled] / 2**level, 1.0)
+    orders = (3, 2) if settled else (3,)
     longest = {order: min(ACCURATE[order] * loose, bold * LIMITS[order] / stiffness) for order in orders}
-    size = min(0.16 / math.sqrt(stiffness) * loose, longest[3], time)
+    size = min(0.145 / math.sqrt(stiffness) * loose, longest[3], time)
     growth = 1 + 0.25 * min(1.0, time / 2) ** 2
     sizes: list[float] = []
     reached = 0.0

@@ -53,9 +53,10 @@ def lca(
     prove too long are coded again with shorter ones, until they cannot fail.
     """
     eigenvalue = largest_eigenvalue(dictionary, (canvas.shape[-2], canvas.shape[-1]))
+    redundancy = dictionary.shape[0] / dictionary.shape[1]
 
     def follow(canvas: Tensor, level: int) -> Tensor:
-        schedule = lca_schedule(iterations / tau, eigenvalue, tol, level)
+        schedule = lca_schedule(iterations / tau, eigenvalue, redundancy, tol, level)
         codes, doubtful = integrate(
             canvas, dictionary, lam, schedule, stride=stride, nonneg=nonneg, precision=precision
         )

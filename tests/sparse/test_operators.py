@@ -1,3 +1,4 @@
+import pytest
 import torch
 import torch.nn.functional as F
 from hypothesis import given
@@ -71,6 +72,20 @@ def test_eigenvalue_bound_holds_and_is_tight(shape: tuple[int, ...]) -> None:
     assert exact <= bound * (1 + 1e-9)
     circular = torch.fft.fft2(dictionary, s=tuple(canvas.shape[2:])).permute(2, 3, 1, 0)
     assert bound <= 1.03 * float(torch.linalg.matrix_norm(circular, 2).max() ** 2)
+
+
+@pytest.mark.parametrize("size", [1e-15, 1.0, 1e12])
+@pytest.mark.parametrize(("features", "channels"), [(28, 16), (16, 28), (64, 64), (1, 3)])
+def test_eigenvalue_bound_is_tight_for_dictionaries_of_any_size(features: int, channels: int, size: float) -> None:
+    dictionary = torch.randn(features, channels, 5, 5, generator=torch.Generator().manual_seed(0))
+    circular = torch.fft.fft2(dictionary.double(), s=(32, 32)).permute(2, 3, 1, 0)
+    exact = float(torch.linalg.matrix_norm(circular, 2).max() ** 2)
+    assert exact <= ops.largest_eigenvalue(size * dictionary, (32, 32)) / size**2 <= 1.03 * exact
+
+
+def test_eigenvalue_bound_of_orthonormal_features_is_nearly_one() -> None:
+    dictionary = torch.linalg.qr(torch.randn(64, 64, generator=torch.Generator().manual_seed(0)))[0]
+    assert 1 <= ops.largest_eigenvalue(dictionary[:, :, None, None], (9, 9)) <= 64 ** (1 / 64) * 1.001
 
 
 def test_eigenvalue_of_a_zero_dictionary_is_zero() -> None:

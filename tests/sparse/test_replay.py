@@ -76,7 +76,7 @@ def test_what_cannot_be_recorded_is_computed_with_a_warning() -> None:
 
 def test_codes_follow_from_shapes_and_setting_alone(fashion: Tensor) -> None:
     """A trajectory recorded with some images and one dictionary is right for others."""
-    replayer, schedule = Replayer(Recorder()), lca_schedule(0.5, 16.0, 1e-2)
+    replayer, schedule = Replayer(Recorder()), lca_schedule(0.5, 16.0, 8.0, 1e-2)
     setting = (0.25, schedule, (1, 1), True, "float32")
     for seed in range(3):
         torch.manual_seed(seed)
