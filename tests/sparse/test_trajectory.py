@@ -130,6 +130,31 @@ def test_lca_follows_the_trajectory_of_an_ill_conditioned_dictionary(noise: floa
     assert float((code - fine).norm() / fine.norm()) < 1e-3
 
 
+@pytest.mark.parametrize("nonneg", [True, False])
+@pytest.mark.parametrize("bright", [True, False])
+def test_steps_that_are_too_long_on_the_way_are_noticed(bright: bool, nonneg: bool, fashion: Tensor) -> None:
+    """On bright and on constant images many features settle at once; at the end nothing shows it any more."""
+    images = 255 * fashion[:3, :, ::2, ::2] if bright else torch.ones(1, 1, 14, 14)
+    canvas, dictionary = ops.pad_to_canvas(images, (5, 5)).double(), copies(8, 1.0).double()
+    common = {"stride": (1, 1), "nonneg": nonneg}
+    fine = solvers.euler(canvas, dictionary, 0.5, tau=800.0, iterations=4000, **common)  # type: ignore[arg-type]
+    code = solvers.lca(canvas, dictionary, 0.5, tau=100.0, iterations=500, **common)  # type: ignore[arg-type]
+    assert float((code - fine).norm() / fine.norm()) < 1e-3
+
+
+def test_what_diverges_leaves_the_gradients_of_others_finite() -> None:
+    """Codes of both signs have nothing that holds them back."""
+    dictionary = copies(16, 0.05).requires_grad_()
+    dim, loud = torch.zeros(1, 1, 16, 16), torch.full((1, 1, 16, 16), 5.0)
+    dim[0, 0, 8, 8] = 3.0
+    code = solvers.lca(
+        torch.cat([dim, loud]), dictionary, 0.5, stride=(1, 1), tau=10.0, iterations=500, nonneg=False
+    )  # fmt: skip
+    (gradient,) = torch.autograd.grad(code.sum(), dictionary)
+    assert bool(code.isfinite().all())
+    assert bool(gradient.isfinite().all())
+
+
 def test_images_that_need_shorter_steps_leave_the_others_and_their_gradients_alone() -> None:
     """A bright flat image makes all copies active, where the steps of level 0 are too long; a dim one makes none."""
     dictionary = copies(16, 0.05).requires_grad_()
@@ -146,6 +171,16 @@ def test_images_that_need_shorter_steps_leave_the_others_and_their_gradients_alo
     torch.testing.assert_close(together[1:2], solve(loud), atol=1e-3, rtol=1e-3)
     (gradient,) = torch.autograd.grad(together.sum(), dictionary)
     assert bool(torch.isfinite(gradient).all())
+
+
+def test_images_whose_squares_overflow_are_coded_with_safe_steps() -> None:
+    dictionary, size = copies(8, 1.0), 1e25
+    canvas = ops.pad_to_canvas(torch.ones(1, 1, 14, 14), (5, 5))
+    plain, scaled = (
+        solvers.lca(factor * canvas, dictionary, factor * 0.3, stride=(1, 1), tau=100.0, iterations=500)
+        for factor in (1.0, size)
+    )
+    torch.testing.assert_close(scaled / size, plain, atol=1e-3, rtol=1e-2)
 
 
 @pytest.mark.parametrize("size", [1e-4, 1e4])
