@@ -143,11 +143,12 @@ def test_steps_that_are_too_long_on_the_way_are_noticed(bright: bool, nonneg: bo
 
 
 def test_what_diverges_leaves_the_gradients_of_others_finite() -> None:
-    """Codes of both signs have nothing that holds them back."""
-    dictionary = copies(16, 0.05).requires_grad_()
-    black, loud = torch.zeros(1, 1, 16, 16), torch.full((1, 1, 16, 16), 5.0)
+    """Codes of both signs have nothing that holds them back: the first attempt ends in NaN."""
+    dictionary = copies(16, 0.0).requires_grad_()
+    noise = 5 * torch.randn(1, 1, 16, 16, generator=torch.Generator().manual_seed(0)) + 5
     code = solvers.lca(
-        torch.cat([black, loud]), dictionary, 0.5, stride=(1, 1), tau=10.0, iterations=500, nonneg=False
+        torch.cat([torch.zeros_like(noise), noise]), dictionary, 0.01,
+        stride=(1, 1), tau=100.0, iterations=500, nonneg=False,
     )  # fmt: skip
     (gradient,) = torch.autograd.grad(code.sum(), dictionary)
     assert bool(code.isfinite().all())
