@@ -19,13 +19,13 @@ from tqdm.auto import tqdm
 from . import metrics as measure
 from .attacks import make_attack
 from .data import Split, check_dataset, load_data
-from .defenses import Defense, defense_options, make_defense
+from .defenses import Defense, defense_options, make_defense, strength_option
 from .scales import check_scale
 from .sparse import positive
 from .store import Store, digest
 from .targets import BlackBox, check_setting
 
-RESULT_VERSION = 3
+RESULT_VERSION = 4
 """Raised whenever the same experiment would give another result; older cells are then not read any more."""
 
 FID_NOT_ASKED = (
@@ -93,7 +93,10 @@ class Experiment:
         object.__setattr__(self, "options", options)
         built, default = vars(self.make_defense()), vars(make_defense(self.defense))
         object.__setattr__(self, "lam", built.get("lam"))
-        object.__setattr__(self, "options", {key: built[key] for key in options if built[key] != default[key]})
+        changed = {key: built[key] for key in options if built[key] != default[key]}
+        for key, value in changed.items():
+            changed[key] = float(value) if isinstance(default[key], float) and isinstance(value, int) else value
+        object.__setattr__(self, "options", changed)
 
     def make_defense(self) -> Defense:
         """The defense with its options."""
@@ -101,9 +104,16 @@ class Experiment:
         return make_defense(self.defense, **lam, **self.options)
 
     @property
+    def strength(self) -> Any:
+        """Value of the option that is the defense's strength; ``None`` if it has none."""
+        option = strength_option(self.defense)
+        return None if option is None else getattr(self.make_defense(), option)
+
+    @property
     def label(self) -> str:
-        """Short name of the defense and its strengths: ``sparse_guard lam=0.5``, ``laplace b=1.0``."""
-        shown = ({} if self.lam is None else {"lam": self.lam}) | dict(self.options)
+        """Short name of the defense, its strength and further options: ``sparse_guard lam=0.5``, ``laplace b=1.0``."""
+        strength = {} if self.strength is None else {strength_option(self.defense): self.strength}
+        shown = strength | dict(self.options)
         return " ".join([self.defense, *(f"{key}={value}" for key, value in shown.items())])
 
     @property
@@ -165,8 +175,10 @@ class Result:
             why. PSNR in dB, SSIM in [-1, 1], accuracies in [0, 1], distances without a unit (``row_frechet`` in 10^3).
         per_image: ``psnr`` and ``ssim`` of every training image, ``(N,)``.
         originals, reconstructions: the first K training images and what the attack made of them, ``(K, C, H, W)`` in
-            [0, 1], aligned. No other image is kept.
-        details: the winning attacker, the validation error of each, updates, device, versions, notes.
+            [0, 1], aligned. No other private image is kept.
+        exhibits: what the defense made in training, by name, ``(K, C, h, w)`` each: dictionaries, generated images.
+        details: the winning attacker, the validation error of each, updates, device, versions, notes, and ``facts``
+            that the defense's training established, by name.
     """
 
     experiment: Experiment
@@ -175,6 +187,7 @@ class Result:
     originals: Tensor
     reconstructions: Tensor
     details: dict[str, Any]
+    exhibits: dict[str, Tensor]
 
     def dump(self) -> tuple[dict[str, Any], dict[str, Tensor]]:
         """JSON-able record and tensors, as the store keeps them."""
@@ -184,16 +197,18 @@ class Result:
             "metrics": self.metrics,
             "details": self.details,
         }
-        return record, arrays | {f"per_image.{name}": values for name, values in self.per_image.items()}
+        groups = {"per_image": self.per_image, "exhibits": self.exhibits}
+        return record, arrays | {f"{group}.{n}": tensor for group, held in groups.items() for n, tensor in held.items()}
 
     @classmethod
     def restore(cls, experiment: Experiment, record: dict[str, Any], arrays: dict[str, Tensor]) -> Result:
         """Inverse of :meth:`dump`."""
-        prefix = "per_image."
-        per_image = {name.removeprefix(prefix): v for name, v in arrays.items() if name.startswith(prefix)}
-        return cls(
-            experiment, record["metrics"], per_image, arrays["originals"], arrays["reconstructions"], record["details"]
-        )
+
+        def group(name: str) -> dict[str, Tensor]:
+            return {key.removeprefix(f"{name}."): v for key, v in arrays.items() if key.startswith(f"{name}.")}
+
+        images = arrays["originals"], arrays["reconstructions"]
+        return cls(experiment, record["metrics"], group("per_image"), *images, record["details"], group("exhibits"))
 
     def fid_can_be_had_now(self) -> bool:
         """FID was wanted and not to be had when this was measured, and is to be had now."""
@@ -280,6 +295,7 @@ def _run(experiment: Experiment, device: str, show: Callable[[str], None]) -> Re
         "device": torch.cuda.get_device_name(device) if device.startswith("cuda") else platform.machine() + " CPU",
         "torch": torch.__version__,
         "notes": {"fid": fid_note} if fid_note else {},
+        "facts": target.facts,
     }
     kept = slice(0, scale.shown)
     return Result(
@@ -289,4 +305,5 @@ def _run(experiment: Experiment, device: str, show: Callable[[str], None]) -> Re
         originals[kept].clone(),
         reconstructions[kept].clone(),
         details,
+        {name: tensor.cpu() for name, tensor in target.exhibits.items()},
     )

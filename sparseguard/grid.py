@@ -8,7 +8,7 @@ from typing import Any
 
 from tqdm.auto import tqdm
 
-from .defenses import defense_options
+from .defenses import strength_option
 from .experiment import Experiment, Result
 from .store import Store
 
@@ -35,8 +35,9 @@ def cells(
     """All cells of one table, in its order; every one is checked before any is run.
 
     Args:
-        defenses: names, or mappings with options: ``{"defense": "laplace", "b": 1.0}``.
-        lams: swept by each sparse defense whose entry does not state a ``lam`` of its own.
+        defenses: names, or mappings with options: ``{"defense": "laplace", "b": 1.0}``, or with several strengths:
+            ``{"defense": "laplace", "strengths": [0.5, 1.0]}``.
+        lams: strengths of each sparse defense whose entry does not state its own.
         seeds: one cell each.
 
     Raises:
@@ -51,11 +52,18 @@ def cells(
         options = dict(entry) if isinstance(entry, Mapping) else {"defense": entry}
         if not isinstance(options.get("defense"), str):
             raise ValueError(f"an entry of defenses is a name or a mapping with the key 'defense', not {entry!r}.")
-        name, own = options.pop("defense"), options.pop("lam", None)
-        swept = own is None and "lam" in defense_options(name)
-        for lam in _as_list("lams", lams) if swept else [own]:
+        name, swept = options.pop("defense"), options.pop("strengths", None)
+        strength = strength_option(name)
+        if swept is None and strength == "lam" and "lam" not in options:
+            swept = lams
+        if swept is not None and (strength is None or strength in options):
+            reason = "has no strength" if strength is None else f"states its {strength} already"
+            raise ValueError(f"an entry with several strengths {reason}: {entry!r}.")
+        for value in [None] if swept is None else _as_list("strengths", swept):
+            own = options if strength is None or value is None else options | {strength: value}
+            lam, rest = own.get("lam"), {key: v for key, v in own.items() if key != "lam"}
             rows += [
-                Experiment(dataset, setting, name, lam, attack, scale, seed, options, fid)
+                Experiment(dataset, setting, name, lam, attack, scale, seed, rest, fid)
                 for seed in _as_list("seeds", seeds)
             ]
     if len({row.key() for row in rows}) < len(rows):

@@ -49,13 +49,13 @@ SCALES: dict[str, Scale] = {
         images=1500, width=32, features=(8, 16),
         epochs=2, batch_size=16, learning_rate=0.02,
         attackers=("dense", "rows"), attack_epochs=25, attack_batch_size=15, attack_hidden=64,
-        judge_epochs=8, tol=1e-2, shown=10, downloads=False,
+        judge_epochs=8, tol=1e-2, shown=16, downloads=False,
     ),
     "paper": Scale(
         images=None, width=500, features=(16, 28),
         epochs=25, batch_size=64, learning_rate=1e-3,
         attackers=("dense", "conv", "rows"), attack_epochs=50, attack_batch_size=64, attack_hidden=800,
-        judge_epochs=10, tol=1e-3, shown=10, downloads=True,
+        judge_epochs=10, tol=1e-3, shown=16, downloads=True,
     ),
 }  # fmt: skip
 

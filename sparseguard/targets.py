@@ -79,6 +79,10 @@ class Target(nn.Module):
             )  # fmt: skip
             self.head = nn.Sequential(nn.Flatten(), nn.Linear(flat, classes))
         self.noise: nn.Module = nn.Identity()
+        self.facts: dict[str, float] = {}
+        """What the defense's training established, by name, to stand in the table: an epsilon, say."""
+        self.exhibits: dict[str, Tensor] = {}
+        """What it made, for the report to show, no private image among it: ``(K, C, h, w)`` each."""
 
     def leak(self, x: Tensor) -> Tensor:
         """What the attacker sees: ``(N, C, H, W) -> (N, F, H', width)``."""

@@ -151,8 +151,8 @@ def test_an_option_that_repeats_the_default_is_the_same_cell() -> None:
     plain, stated = smoke(defense="laplace"), smoke(defense="laplace", options={"b": 0.5})
     assert plain == stated
     assert plain.key() == stated.key()
-    assert stated.label == "laplace"
-    assert smoke(defense="laplace", options={"b": 1}).label == "laplace b=1"
+    assert stated.label == "laplace b=0.5"
+    assert smoke(defense="laplace", options={"b": 1}).label == "laplace b=1.0"
 
 
 @pytest.mark.parametrize(

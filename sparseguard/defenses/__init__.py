@@ -37,6 +37,12 @@ def defense_options(name: str) -> list[str]:
     return [field.name for field in fields(_REGISTRY[name])]
 
 
+def strength_option(name: str) -> str | None:
+    """Name of the option that is a defense's strength, or ``None`` if it has none."""
+    defense_options(name)
+    return _REGISTRY[name].strength
+
+
 def make_defense(name: str, **options: Any) -> Defense:
     """A defense by name, with its options.
 
@@ -54,4 +60,4 @@ def make_defense(name: str, **options: Any) -> Defense:
     return _REGISTRY[name](**options)
 
 
-__all__ = ["Defense", "defense_options", "list_defenses", "make_defense"]
+__all__ = ["Defense", "defense_options", "list_defenses", "make_defense", "strength_option"]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Literal
+from typing import ClassVar, Literal
 
 import torch
 import torch.nn.functional as F
@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from ..data import Split
 from ..scales import Scale
+from ..sparse import positive
 from ..targets import Normalize, Standardize, Target
 
 Front = Literal["linear", "conv", "frozen_conv"]
@@ -49,6 +50,9 @@ class Defense:
             batch norm of sparse-guard) or ``"frozen_conv"`` (the same, random and never trained).
     """
 
+    strength: ClassVar[str | None] = None
+    """Name of the option that says how strong the defense is, if it has one: what a curve of several cells sweeps."""
+
     front: Front = "linear"
 
     def __post_init__(self) -> None:
@@ -68,12 +72,29 @@ class Defense:
         return Target(self.layers(split, scale), setting, split.image_shape, len(split.classes), scale.width)
 
     def train(self, target: Target, split: Split, scale: Scale) -> None:
-        """Train the target in place on the private images; it is on its device already."""
+        """Train the target in place on the private images; it is on its device already.
+
+        What training established goes into ``target.facts``, what it made for the report into ``target.exhibits``.
+        """
         fit(target, split.train_images, split.train_labels, scale)
 
 
+def nonnegative(name: str, value: float) -> float:
+    """``value`` as a float, or a ``ValueError`` that says that it must be finite and not below 0."""
+    try:
+        return positive(name, value) if value != 0 or isinstance(value, bool) else 0.0
+    except ValueError:
+        raise ValueError(f"{name} must be a finite number from 0 on, not {value!r}.") from None
+
+
 def fit(
-    model: nn.Module, inputs: Tensor, labels: Tensor, scale: Scale, after_step: Callable[[], None] = lambda: None
+    model: nn.Module,
+    inputs: Tensor,
+    labels: Tensor,
+    scale: Scale,
+    *,
+    after_step: Callable[[], None] = lambda: None,
+    penalty: Callable[[int], Tensor | float] = lambda epoch: 0.0,
 ) -> None:
     """Cross-entropy and SGD with momentum 0.9, for the scale's epochs; draws its batches from torch's global generator.
 
@@ -82,6 +103,7 @@ def fit(
         inputs: ``(N, ...)``: images, or precomputed codes.
         labels: ``(N,)`` int64.
         after_step: called after each update.
+        penalty: added to the loss of each batch; called with the epoch, from 0 on, after the model saw the batch.
 
     Raises:
         ArithmeticError: the loss is not finite.
@@ -91,9 +113,9 @@ def fit(
     trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
     optimizer = torch.optim.SGD(trained, lr=scale.learning_rate, momentum=0.9)
     model.train()
-    for _ in range(scale.epochs):
+    for epoch in range(scale.epochs):
         for index in batches(len(inputs), scale.batch_size):
-            loss = F.cross_entropy(model(inputs[index.to(device)]), labels[index.to(device)])
+            loss = F.cross_entropy(model(inputs[index.to(device)]), labels[index.to(device)]) + penalty(epoch)
             if not torch.isfinite(loss):
                 raise ArithmeticError(f"training diverged: the loss is {loss.item()} at learning rate "
                                       f"{scale.learning_rate}.")  # fmt: skip

@@ -7,6 +7,7 @@ training": the target trains without noise; the deployed target adds it to the l
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 from torch.distributions import Normal
 
@@ -21,6 +22,8 @@ from .noise import AdditiveNoise
 @dataclass(frozen=True)
 class Gaussian(Defense):
     """Noise of standard deviation ``sigma`` on the leak, from deployment on."""
+
+    strength: ClassVar[str] = "sigma"
 
     sigma: float = 0.5
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 from torch.distributions import Laplace as LaplaceDistribution
 
@@ -17,6 +18,8 @@ from .noise import AdditiveNoise
 @dataclass(frozen=True)
 class Laplace(Defense):
     """Noise of scale ``b`` on the leak, while the target trains and after; the paper uses 0.5 and 1.0."""
+
+    strength: ClassVar[str] = "b"
 
     b: float = 0.5
 

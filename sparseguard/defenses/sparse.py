@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from itertools import pairwise
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -31,6 +32,8 @@ class SparseDefense(Defense):
         downstream: channels of 5x5 convolutions (with ReLU) between the last sparse pair and the dense layers.
         tau, iterations, solver: of every sparse layer; Table 5's values by default.
     """
+
+    strength: ClassVar[str] = "lam"
 
     lam: float | tuple[float, ...] = 0.5
     train_first: bool = True
@@ -86,15 +89,18 @@ class SparseDefense(Defense):
         hooks = [layer.register_forward_hook(remember) for layer in others]
         try:
             if self.train_first:
-                fit(target, split.train_images, split.train_labels, scale, update_dictionaries)
+                fit(target, split.train_images, split.train_labels, scale, after_step=update_dictionaries)
             else:
                 codes = encode(first, split.train_images)
                 rest = nn.Sequential(target.front[1:], target.body, target.noise, target.head)
-                fit(rest, codes, split.train_labels, scale, update_dictionaries)
+                fit(rest, codes, split.train_labels, scale, after_step=update_dictionaries)
         finally:
             for hook in hooks:
                 hook.remove()
         target.eval()
+        target.exhibits = {
+            f"dictionary {i}": layer.dictionary.detach().clone() for i, layer in enumerate((first, *others), start=1)
+        }
 
 
 @torch.no_grad()

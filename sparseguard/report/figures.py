@@ -113,9 +113,8 @@ def privacy_utility(results: Sequence[Result]) -> Figure:
             x, y, xerr=sx, yerr=sy, label=name, color=COLOURS[i % len(COLOURS)], marker=MARKERS[i % len(MARKERS)],
             ls="-" if len(points) > 1 else "none", ms=7, capsize=2, lw=1,
         )  # fmt: skip
-        for a, b, _, _, strength in points:
-            if strength and len(points) > 1:
-                axis.annotate(strength, (a, b), textcoords="offset points", xytext=(5, 5), fontsize=7)
+        for a, b, _, _, strength in points if len(points) > 1 else []:
+            axis.annotate(strength, (a, b), textcoords="offset points", xytext=(5, 5), fontsize=7)
     axis.set_xlabel("SSIM of the attack's reconstructions (left: more private)")
     axis.set_ylabel("accuracy on the hold-out (up: more useful)")
     axis.set_title(f"Privacy and utility: {_title(results)}", fontsize=10)

@@ -26,11 +26,11 @@ def fake(defense: str, seed: int, psnr: float, lam: float | None = None, accurac
     images = torch.rand(3, 1, 28, 28, generator=torch.Generator().manual_seed(seed))
     details = {
         "attacker": "rows", "updates": 7, "train_images": 5, "attack_images": 2, "device": "a CPU",
-        "notes": {"fid": "No weights."},
+        "notes": {"fid": "No weights."}, "facts": {},
     }  # fmt: skip
     per_image = {"psnr": torch.full((5,), psnr), "ssim": torch.linspace(0.4, 0.6, 5)}
     experiment = Experiment("mnist", "split", defense, lam, scale="smoke", seed=seed)
-    return Result(experiment, numbers, per_image, images, images, details)
+    return Result(experiment, numbers, per_image, images, images, details, {})
 
 
 @pytest.fixture
@@ -52,7 +52,7 @@ def test_the_table_prints_both_numbers_their_scale_seeds_and_spread(results: lis
     table = results_table(results)
     rows = table.frame.set_index(table.frame.columns[0])
     assert list(rows.index.str.split(r" \[").str[0]) == [
-        "none", "none_conv", "laplace", "sparse_guard lam=0.1", "sparse_guard lam=0.5",
+        "none", "none_conv", "laplace b=0.5", "sparse_guard lam=0.1", "sparse_guard lam=0.5",
     ]  # fmt: skip
     guard = rows.iloc[-1]
     assert guard["PSNR ↓ printed"].startswith("14.98 [")
@@ -87,7 +87,7 @@ def test_the_reading_follows_the_numbers(results: list[Result]) -> None:
     text = reading(results)
     assert "`sparse_guard lam=0.1` and `none_conv` cannot be told apart (+0.1 dB)" in text
     assert "`sparse_guard lam=0.5` gives the attacker 7.0 dB less than `none_conv`" in text
-    assert "`sparse_guard lam=0.1` gives the attacker 4.1 dB more than `laplace`" in text
+    assert "`sparse_guard lam=0.1` gives the attacker 4.1 dB more than `laplace b=0.5`" in text
     assert "no row comes within 1 dB" in text
     one = reading([r for r in results if r.experiment.seed == 0])
     assert "gives the attacker" not in one
