@@ -10,7 +10,7 @@ report: .venv/.installed
 	$(BIN)/python -m sparseguard report --out build/report
 
 test: .venv/.installed-dev lint
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n 2
 
 lint: .venv/.installed-dev
 	$(BIN)/ruff check .

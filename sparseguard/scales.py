@@ -23,6 +23,8 @@ class Scale:
     """Target training."""
     batch_size: int
     learning_rate: float
+    dp_learning_rate: float
+    """Of DP-SGD, which has no momentum."""
     attackers: tuple[str, ...]
     """Inverse networks that every attack trains; the best by validation error is reported."""
     attack_epochs: int
@@ -41,19 +43,19 @@ class Scale:
 SCALES: dict[str, Scale] = {
     "smoke": Scale(
         images=300, width=8, features=(4, 6),
-        epochs=2, batch_size=32, learning_rate=0.02,
+        epochs=2, batch_size=32, learning_rate=0.02, dp_learning_rate=0.5,
         attackers=("dense", "rows"), attack_epochs=4, attack_batch_size=5, attack_hidden=16,
         judge_epochs=4, tol=1e-2, shown=4, downloads=False,
     ),
     "quick": Scale(
         images=1500, width=32, features=(8, 16),
-        epochs=2, batch_size=16, learning_rate=0.02,
+        epochs=2, batch_size=16, learning_rate=0.02, dp_learning_rate=0.3,
         attackers=("dense", "rows"), attack_epochs=25, attack_batch_size=15, attack_hidden=64,
         judge_epochs=8, tol=1e-2, shown=16, downloads=False,
     ),
     "paper": Scale(
         images=None, width=500, features=(16, 28),
-        epochs=25, batch_size=64, learning_rate=1e-3,
+        epochs=25, batch_size=64, learning_rate=1e-3, dp_learning_rate=0.05,
         attackers=("dense", "conv", "rows"), attack_epochs=50, attack_batch_size=64, attack_hidden=800,
         judge_epochs=10, tol=1e-3, shown=16, downloads=True,
     ),

@@ -1,6 +1,10 @@
 """Shared fixtures; results of tests never land in the user's store."""
 
+import os
 from pathlib import Path
+
+# test processes run side by side, a core each, and so do the programs that they start
+os.environ |= {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
 
 import pytest
 import torch
@@ -10,7 +14,6 @@ from sparseguard.data import Split, load_data
 
 settings.register_profile("sparseguard", deadline=None, max_examples=15, derandomize=True)
 settings.load_profile("sparseguard")
-torch.set_num_threads(2)
 
 
 @pytest.fixture(autouse=True)

@@ -51,6 +51,19 @@ def test_the_whole_training_set_is_rebuilt_and_scored_one_by_one(result: Result,
     torch.testing.assert_close(result.originals, split.train_images[: len(result.originals)])
 
 
+def test_what_training_established_and_made_comes_back_from_the_store(tmp_path: Path) -> None:
+    for cell, facts, exhibits in (
+        (smoke(defense="dp_sgd"), ["ε (δ = 1e-05)"], []),
+        (smoke(defense="sparse_guard"), [], ["dictionary 1", "dictionary 2"]),
+    ):
+        done, read = (cell.run(str(tmp_path), progress=False) for _ in range(2))
+        assert list(done.details["facts"]) == facts
+        assert sorted(done.exhibits) == exhibits
+        assert read.details == done.details
+        assert all(torch.equal(read.exhibits[name], done.exhibits[name]) for name in exhibits)
+        assert all(tensor.flatten(1).norm(dim=1).sub(1).abs().max() < 1e-5 for tensor in done.exhibits.values())
+
+
 def test_private_images_leave_only_through_what_a_notebook_shows(tmp_path: Path, split: Split) -> None:
     """Invariant 7: of all files a run writes, only the K shown originals are in any of them, in any common encoding."""
     done = smoke(defense="none").run(store=Store(tmp_path), progress=False)

@@ -6,8 +6,10 @@ from dataclasses import fields
 from typing import Any
 
 from .base import Defense
+from .dp_sgd import DPSGD
 from .gaussian import Gaussian
 from .laplace import Laplace
+from .mi_reg import MutualInformation
 from .none import NoDefense
 from .none_conv import NoDefenseConv
 from .none_frozen_conv import NoDefenseFrozenConv
@@ -20,6 +22,8 @@ _REGISTRY: dict[str, type[Defense]] = {
     "none_frozen_conv": NoDefenseFrozenConv,
     "gaussian": Gaussian,
     "laplace": Laplace,
+    "mi_reg": MutualInformation,
+    "dp_sgd": DPSGD,
     "sparse_standard": SparseStandard,
     "sparse_guard": SparseGuard,
 }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from itertools import pairwise
@@ -95,6 +96,7 @@ def fit(
     *,
     after_step: Callable[[], None] = lambda: None,
     penalty: Callable[[int], Tensor | float] = lambda epoch: 0.0,
+    longest_gradient: float = math.inf,
 ) -> None:
     """Cross-entropy and SGD with momentum 0.9, for the scale's epochs; draws its batches from torch's global generator.
 
@@ -104,6 +106,7 @@ def fit(
         labels: ``(N,)`` int64.
         after_step: called after each update.
         penalty: added to the loss of each batch; called with the epoch, from 0 on, after the model saw the batch.
+        longest_gradient: longer ones (L2 norm over all parameters) are shortened to it.
 
     Raises:
         ArithmeticError: the loss is not finite.
@@ -121,6 +124,8 @@ def fit(
                                       f"{scale.learning_rate}.")  # fmt: skip
             optimizer.zero_grad()
             loss.backward()
+            if math.isfinite(longest_gradient):
+                nn.utils.clip_grad_norm_(trained, longest_gradient)
             optimizer.step()
             after_step()
     optimizer.zero_grad()  # no gradient of private images stays with the target

@@ -48,6 +48,8 @@ def printed_label(defense: str, lam: Any, options: dict[str, Any]) -> tuple[str,
         ("gaussian", ()): "GAUSSIAN-NOISE",
         ("laplace", ()): f"{_LAPLACE}0.5",
         ("laplace", (("b", 1.0),)): f"{_LAPLACE}1.0",
+        ("mi_reg", ()): "MI-REG Wang et al. (2021b)",
+        ("dp_sgd", ()): "DP-SGD Hayes et al. (2023)",
     }
     key = (defense, tuple(sorted(options.items())))
     if key in plain:

@@ -1,7 +1,7 @@
 """Everything that draws: tables, figures, readings. Nothing here trains."""
 
 from . import site
-from .figures import image_distributions, privacy_utility, reconstruction_grid, save
+from .figures import image_distributions, made_images, privacy_utility, reconstruction_grid, save
 from .parameters import check_parameters
 from .reading import reading
 from .tables import Table, results_table
@@ -10,6 +10,7 @@ __all__ = [
     "Table",
     "check_parameters",
     "image_distributions",
+    "made_images",
     "privacy_utility",
     "reading",
     "reconstruction_grid",

@@ -57,7 +57,7 @@ def reconstruction_grid(results: Sequence[Result]) -> Figure:
     shown = _one_seed(results)
     columns = min(len(r.originals) for r in shown.values())
     height = len(shown) + 1
-    figure, axes = plt.subplots(height, columns, figsize=(0.75 * columns + 2.2, 0.78 * height + 0.4), squeeze=False)
+    figure, axes = plt.subplots(height, columns, figsize=(0.55 * columns + 2.4, 0.57 * height + 0.5), squeeze=False)
     first = next(iter(shown.values()))
     labels = ["original", *(f"{n}\n{float(r.metrics['psnr'] or 0):.1f} dB, SSIM {float(r.metrics['ssim'] or 0):.2f}"
                             for n, r in shown.items())]  # fmt: skip
@@ -67,9 +67,36 @@ def reconstruction_grid(results: Sequence[Result]) -> Figure:
             axis.set_xticks([])
             axis.set_yticks([])
             axis.grid(False)
-        axis_row[0].set_ylabel(label, rotation=0, ha="right", va="center", fontsize=8)
+        axis_row[0].set_ylabel(label, rotation=0, ha="right", va="center", fontsize=7)
     title = f"Originals and reconstructions: {_title(results)}, seed {first.experiment.seed}"
     figure.suptitle(title, fontsize=10, y=0.92)
+    plt.close(figure)
+    return figure
+
+
+def made_images(results: Sequence[Result]) -> Figure:
+    """Images that the defenses made in training, generated or inverted, one row a kind; first seed.
+
+    Defenses that share a generator share its row.
+    """
+    made: dict[str, Tensor] = {}
+    for label, result in _one_seed(results).items():
+        for kind, images in result.exhibits.items():
+            new = not any(images.shape == seen.shape and bool((images == seen).all()) for seen in made.values())
+            if images.shape[1:] == result.originals.shape[1:] and new:
+                made[f"{label}\n{kind}"] = images
+    columns = max((len(images) for images in made.values()), default=1)
+    size = (0.55 * columns + 2.8, 0.57 * max(len(made), 1) + 0.5)
+    figure, axes = plt.subplots(max(len(made), 1), columns, figsize=size, squeeze=False)
+    for axis in axes.flat:
+        axis.set(xticks=[], yticks=[], frame_on=False)
+    for axis_row, (label, images) in zip(axes, made.items()):
+        for axis, image in zip(axis_row, images):
+            axis.imshow(_image(image), cmap="gray", vmin=0, vmax=1)
+            axis.grid(False)
+        axis_row[0].set_ylabel(label, rotation=0, ha="right", va="center", fontsize=8)
+    what = "Images that defenses made in training" if made else "No defense here makes images"
+    figure.suptitle(f"{what}: {_title(results)}, seed {min(r.experiment.seed for r in results)}", fontsize=10, y=0.94)
     plt.close(figure)
     return figure
 

@@ -16,6 +16,10 @@ RULE = (
 )
 
 
+SLACK = 0.02
+"""Accuracy by which a rival may fall short and still count as equally useful."""
+
+
 class Reading(str):
     """Markdown that a notebook renders."""
 
@@ -39,6 +43,21 @@ def _compare(name: str, a: Sequence[Result], other: str, b: Sequence[Result]) ->
     return f"`{name}` gives the attacker {abs(gap):.1f} dB {'more' if gap > 0 else 'less'} than `{other}`"
 
 
+def _rivals(label: str, groups: dict[str, list[Result]], rivals: Sequence[str]) -> str:
+    """Which rivals hide more than a row, and which hide less, of those that do not pay for it with accuracy."""
+
+    def accuracy(name: str) -> float:
+        return mean(float(r.metrics["accuracy"] or 0.0) for r in groups[name])
+
+    useful = [name for name in rivals if accuracy(name) >= accuracy(label) - SLACK]
+    gaps = {name: _difference(groups[name], groups[label]) for name in useful}
+    parts = []
+    for verb, sign in (("hide more", -1), ("hide less", 1)):
+        told = [f"`{name}` ({gap:+.1f} dB)" for name, (gap, differs) in gaps.items() if differs and gap * sign > 0]
+        parts += [f"{', '.join(told)} {verb}"] if told else []
+    return f"`{label}` (accuracy {accuracy(label):.2f}): " + (", ".join(parts) or "none can be told apart from it")
+
+
 def reading(results: Sequence[Result]) -> Reading:
     """What the numbers say: each sparse row against the controls and the noise, the floor, the judge."""
     groups = by_cell(results)
@@ -54,10 +73,8 @@ def reading(results: Sequence[Result]) -> Reading:
             sentences.append(f"Against `{control}` ({share}): {compared}.")
     rivals = [label for label in groups if label not in sparse and not label.startswith("none")]
     if rivals and sparse:
-        best = min(rivals, key=lambda label: mean(float(r.metrics["psnr"] or 0.0) for r in groups[label]))
-        compared = "; ".join(_compare(label, groups[label], best, groups[best]) for label in sparse)
-        accuracy = spread([r.metrics["accuracy"] for r in groups[best]], 2)
-        sentences.append(f"Against the strongest other defense, `{best}` (accuracy {accuracy}): {compared}.")
+        compared = "; ".join(_rivals(label, groups, rivals) for label in sparse)
+        sentences.append(f"Against the other defenses whose accuracy is no more than {SLACK:.0%} lower: {compared}.")
     floor = float(first.metrics["psnr_mean_image"] or 0.0)
     near = [n for n in ordered if mean(float(r.metrics["psnr"] or 0.0) for r in groups[n]) < floor + 1]
     sentences.append(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import html
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -35,6 +36,8 @@ def spread(values: Sequence[float | None], digits: int) -> str:
     measured = [value for value in values if value is not None]
     if not measured or len(measured) < len(values):
         return DASH
+    if math.inf in measured:
+        return "∞"
     middle = f"{mean(measured):.{digits}f}"
     return f"{middle} ± {stdev(measured):.{digits}f}" if len(measured) > 1 else middle
 
@@ -104,6 +107,7 @@ def results_table(results: Sequence[Result]) -> Table:
         numbers = sorted(notes.index(text) + 1 for text in texts)
         return f" [{', '.join(map(str, numbers))}]" if numbers else ""
 
+    facts = sorted({name for r in results for name in r.details["facts"]})
     rows = []
     for label, group in by_cell(results).items():
         e = group[0].experiment
@@ -119,6 +123,7 @@ def results_table(results: Sequence[Result]) -> Table:
             measured = spread([r.metrics[metric] for r in group], digits)
             reasons = sorted({r.details["notes"][metric] for r in group if metric in r.details["notes"]})
             row[f"{column} measured" if printed_column else column] = measured + mark(reasons)
+        row |= {fact: spread([r.details["facts"].get(fact) for r in group], 2) for fact in facts}
         row["best attacker"] = ", ".join(sorted({str(r.details["attacker"]) for r in group}))
         rows.append(row)
     floor = spread([results[0].metrics["psnr_mean_image"]], 2)

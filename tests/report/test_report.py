@@ -1,3 +1,4 @@
+from dataclasses import replace
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -9,6 +10,7 @@ import torch
 from sparseguard.experiment import METRICS, Experiment, Result
 from sparseguard.report import (
     image_distributions,
+    made_images,
     privacy_utility,
     reading,
     reconstruction_grid,
@@ -83,11 +85,34 @@ def test_a_target_that_did_not_learn_is_marked() -> None:
     assert str(mark) not in second
 
 
+def test_facts_of_training_stand_in_columns_of_their_own() -> None:
+    rows = [fake("none", 0, 20.0), *(fake("dp_sgd", seed, 19.0) for seed in (0, 1)), fake("laplace", 0, 15.0)]
+    for row, epsilon in zip(rows[1:3], (1.0, 2.0)):
+        row.details["facts"] = {"ε (δ = 1e-05)": epsilon}
+    rows[3].details["facts"] = {"ε (δ = 1e-05)": float("inf")}
+    frame = results_table(rows).frame
+    assert frame["ε (δ = 1e-05)"].tolist() == ["—", "1.50 ± 0.71", "∞"]
+    assert not [column for column in results_table(rows[:1]).frame if "ε" in str(column)]
+
+
+def test_images_that_defenses_made_are_shown_once(results: list[Result]) -> None:
+    made = torch.rand(10, 1, 28, 28, generator=torch.Generator().manual_seed(0))
+    with_images = [replace(r, exhibits={"generated": made, "dictionary 1": made[..., :5, :5]}) for r in results]
+    figure = made_images(with_images)  # the same images in every row
+    assert len(figure.axes) == 10
+    torch.testing.assert_close(torch.as_tensor(np.asarray(figure.axes[3].images[0].get_array())), made[3, 0])
+    assert "none\ngenerated" in str(figure.axes[0].get_ylabel())
+    with_images[3] = replace(with_images[3], exhibits={"generated": made[:7].flip(0)})
+    assert sum(bool(axis.images) for axis in made_images(with_images).axes) == 17
+    assert "No defense here makes images" in str(made_images(results).get_suptitle())
+
+
 def test_the_reading_follows_the_numbers(results: list[Result]) -> None:
     text = reading(results)
     assert "`sparse_guard lam=0.1` and `none_conv` cannot be told apart (+0.1 dB)" in text
     assert "`sparse_guard lam=0.5` gives the attacker 7.0 dB less than `none_conv`" in text
-    assert "`sparse_guard lam=0.1` gives the attacker 4.1 dB more than `laplace b=0.5`" in text
+    assert "`sparse_guard lam=0.1` (accuracy 0.90): `laplace b=0.5` (-4.1 dB) hide more" in text
+    assert "`sparse_guard lam=0.5` (accuracy 0.90): `laplace b=0.5` (+3.0 dB) hide less" in text
     assert "no row comes within 1 dB" in text
     one = reading([r for r in results if r.experiment.seed == 0])
     assert "gives the attacker" not in one
