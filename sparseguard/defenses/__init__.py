@@ -6,7 +6,10 @@ from dataclasses import fields
 from typing import Any
 
 from .base import Defense
+from .gan import GAN
 from .gaussian import Gaussian
+from .gong import Gong
+from .gong_cl import GongCL
 from .laplace import Laplace
 from .none import NoDefense
 from .none_conv import NoDefenseConv
@@ -20,6 +23,9 @@ _REGISTRY: dict[str, type[Defense]] = {
     "none_frozen_conv": NoDefenseFrozenConv,
     "gaussian": Gaussian,
     "laplace": Laplace,
+    "gan": GAN,
+    "gong": Gong,
+    "gong_cl": GongCL,
     "sparse_standard": SparseStandard,
     "sparse_guard": SparseGuard,
 }

@@ -48,6 +48,9 @@ def printed_label(defense: str, lam: Any, options: dict[str, Any]) -> tuple[str,
         ("gaussian", ()): "GAUSSIAN-NOISE",
         ("laplace", ()): f"{_LAPLACE}0.5",
         ("laplace", (("b", 1.0),)): f"{_LAPLACE}1.0",
+        ("gan", ()): "GAN",
+        ("gong", ()): "Gong et al. (2023)",
+        ("gong_cl", ()): "Gong et al. (2023)++",
     }
     key = (defense, tuple(sorted(options.items())))
     if key in plain:
