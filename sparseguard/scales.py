@@ -32,6 +32,14 @@ class Scale:
     attack_hidden: int
     """Hidden units of the dense attackers."""
     judge_epochs: int
+    gan_epochs: int
+    """Training of a conditional GAN, where a defense has one (paper, section 4: 25); more where images are few."""
+    fakes: int
+    """Images of each kind that a defense inverts through a GAN, each time it does."""
+    inversion_steps: int
+    """Steps of latent optimisation for each of them."""
+    fisher_images: int
+    """Private images that the Fisher information of consolidated weights is estimated on."""
     tol: float
     """Relative error of a sparse code against the exact trajectory."""
     shown: int
@@ -45,18 +53,21 @@ SCALES: dict[str, Scale] = {
         images=300, width=8, features=(4, 6),
         epochs=2, batch_size=32, learning_rate=0.02, dp_learning_rate=0.5,
         attackers=("dense", "rows"), attack_epochs=4, attack_batch_size=5, attack_hidden=16,
+        gan_epochs=3, fakes=40, inversion_steps=10, fisher_images=20,
         judge_epochs=4, tol=1e-2, shown=4, downloads=False,
     ),
     "quick": Scale(
         images=1500, width=32, features=(8, 16),
         epochs=2, batch_size=16, learning_rate=0.02, dp_learning_rate=0.3,
         attackers=("dense", "rows"), attack_epochs=25, attack_batch_size=15, attack_hidden=64,
+        gan_epochs=40, fakes=200, inversion_steps=40, fisher_images=200,
         judge_epochs=8, tol=1e-2, shown=16, downloads=False,
     ),
     "paper": Scale(
         images=None, width=500, features=(16, 28),
         epochs=25, batch_size=64, learning_rate=1e-3, dp_learning_rate=0.05,
         attackers=("dense", "conv", "rows"), attack_epochs=50, attack_batch_size=64, attack_hidden=800,
+        gan_epochs=25, fakes=1000, inversion_steps=100, fisher_images=1000,
         judge_epochs=10, tol=1e-3, shown=16, downloads=True,
     ),
 }  # fmt: skip

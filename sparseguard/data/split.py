@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import Any
 
 import torch
 from torch import Tensor
 
-from ..scales import check_scale
+from ..scales import Scale, check_scale
 from .datasets import Images, load_images
 
 
@@ -26,6 +27,10 @@ class Split:
     held_images: Tensor
     held_labels: Tensor
     classes: tuple[str, ...]
+    dataset: str
+    """Name of the data set, or path of the file, that the images are from."""
+    derived: dict[Any, Any] = field(default_factory=dict, repr=False, compare=False)
+    """What was computed from these images once: models that several cells share."""
 
     @property
     def image_shape(self) -> tuple[int, int, int]:
@@ -37,6 +42,20 @@ class Split:
 def _balanced(labels: Tensor, classes: int, total: int) -> Tensor:
     """Indices of the first ``total // classes`` images of each class."""
     return torch.cat([(labels == k).nonzero().squeeze(1)[: total // classes] for k in range(classes)])
+
+
+def load_pool(dataset: str, scale: Scale) -> Images:
+    """The images of a data set that a scale uses, balanced where it does not use all; float32 in [0, 1].
+
+    Raises:
+        ValueError, OSError: as :func:`load_data`.
+    """
+    pool = load_images(dataset, bundled=scale.images is not None)
+    images, labels = pool.images, pool.labels
+    if scale.images is not None:
+        chosen = _balanced(labels, len(pool.classes), scale.images)
+        images, labels = images[chosen], labels[chosen]
+    return Images(images.float() / 255 if images.dtype == torch.uint8 else images, labels, pool.classes)
 
 
 def load_data(dataset: str, scale: str = "quick", seed: int = 0) -> Split:
@@ -56,22 +75,17 @@ def load_data(dataset: str, scale: str = "quick", seed: int = 0) -> Split:
         >>> split.train_images.shape, len(split.attack_images), len(split.held_images)
         (torch.Size([210, 1, 28, 28]), 45, 45)
     """
-    total = check_scale(scale).images
-    pool = load_images(dataset, bundled=total is not None)
-    if total is not None:
-        chosen = _balanced(pool.labels, len(pool.classes), total)
-        pool = Images(pool.images[chosen], pool.labels[chosen], pool.classes)
+    pool = load_pool(dataset, check_scale(scale))
     order = torch.randperm(len(pool.labels), generator=torch.Generator().manual_seed(seed))
     cut, half = round(0.7 * len(order)), round(0.85 * len(order))
-    pixels = pool.images.float() / 255 if pool.images.dtype == torch.uint8 else pool.images
     train, attack, held = order[:cut], order[cut:half], order[half:]
     counts = torch.bincount(pool.labels[train], minlength=len(pool.classes))
     if bool((counts == 0).any()):
         name = pool.classes[int((counts == 0).nonzero()[0])]
         raise ValueError(f"{dataset}: class {name!r} has no training image in the split of seed {seed}.")
     return Split(
-        pixels[train], pool.labels[train],
-        pixels[attack], pool.labels[attack],
-        pixels[held], pool.labels[held],
-        pool.classes,
+        pool.images[train], pool.labels[train],
+        pool.images[attack], pool.labels[attack],
+        pool.images[held], pool.labels[held],
+        pool.classes, dataset,
     )  # fmt: skip

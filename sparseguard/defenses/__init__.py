@@ -7,7 +7,10 @@ from typing import Any
 
 from .base import Defense
 from .dp_sgd import DPSGD
+from .gan import GAN
 from .gaussian import Gaussian
+from .gong import Gong
+from .gong_cl import GongCL
 from .laplace import Laplace
 from .mi_reg import MutualInformation
 from .none import NoDefense
@@ -22,6 +25,9 @@ _REGISTRY: dict[str, type[Defense]] = {
     "none_frozen_conv": NoDefenseFrozenConv,
     "gaussian": Gaussian,
     "laplace": Laplace,
+    "gan": GAN,
+    "gong": Gong,
+    "gong_cl": GongCL,
     "mi_reg": MutualInformation,
     "dp_sgd": DPSGD,
     "sparse_standard": SparseStandard,

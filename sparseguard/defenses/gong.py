@@ -1,0 +1,138 @@
+"""Misleading fakes in training: Gong et al. (2023), the paper's GAN-OPT baseline.
+
+The defense of Gong, Wang, Li, Chen and Wang (IEEE TIFS 2023, doi 10.1109/TIFS.2023.3295944), as far as it is public,
+and section 4 of the paper: "sophisticated tuning and two types of GAN-generated images". For each protected label ``y``
+two kinds of fakes are made by latent optimisation through a GAN of *public* images:
+
+* ``x_pub(y)``: what a classifier of the public images assigns the public class ``y`` mod their number of classes;
+* ``x_inv(y)``: what the private model, as it is now, assigns ``y``: what an inversion attack would find.
+
+The first half of the epochs trains plainly; the rest tunes with the adjusted loss
+
+    CE(f(x), y) + weight * [ CE(f(x_pub(y)), y) - log(1 - p_y(f(x_inv(y)))) ]
+
+which injects public features into the protected label and pushes out of it what inversion finds.
+
+Simplifications: every label is protected. The public class of a label is fixed. ``-log(1 - p_y)`` stands for raising
+the loss of inverted samples, of which it is the bounded form. ``x_pub`` is made once, ``x_inv`` anew in each tuning
+epoch, a pool of each from which every step draws a batch. The GAN is small and conditional (``cgan.py``), and its label
+embedding is optimised together with ``z``. The public classifier is a plain target of the split setting.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from ..data import DATASETS, Images, Split, check_dataset, load_pool
+from ..scales import Scale
+from ..targets import Target
+from .base import Defense, fit, nonnegative
+from .inversion import invert, log_not
+from .public import in_shape, public_models
+from .shared import derived_seed
+
+GREY = ("mnist", "fashion_mnist")
+"""Two sets, each public where the other is private, as in the released code."""
+
+
+@dataclass(frozen=True)
+class Gong(Defense):
+    """Fakes inverted from a public classifier and from the private model enter the loss of the second half.
+
+    Args:
+        weight: of the adjustment of the loss; 0 is no defense.
+        public: the public data set: a name, or the path of an ``.npz`` file. Empty: the other one for ``mnist`` and
+            ``fashion_mnist``; for any other data set, the last fifth of the private images, which then does not train
+            the target. It is brought to the private images' size and channels.
+    """
+
+    strength: ClassVar[str] = "weight"
+
+    weight: float = 1.0
+    public: str = ""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        nonnegative("weight", self.weight)
+        if self.public:
+            try:
+                check_dataset(self.public)
+            except ValueError:
+                raise ValueError(
+                    f"public must be empty, one of {', '.join(DATASETS)}, or the path of an existing .npz file, not "
+                    f"{self.public!r}."
+                ) from None
+
+    def build(self, split: Split, setting: str, scale: Scale) -> Target:
+        if self.public == split.dataset:
+            raise ValueError(f"public must be another data set than the private one, not {self.public!r}.")
+        return super().build(split, setting, scale)
+
+    def train(self, target: Target, split: Split, scale: Scale) -> None:
+        device = next(target.parameters()).device
+        public, images, labels = self.public_part(split, scale)
+        models = public_models(split, self.public, public, scale, device)
+        every = torch.arange(len(split.classes), device=device)
+        wanted = every.repeat(max(scale.fakes // len(every), 1))
+        chance = torch.Generator(device).manual_seed(derived_seed("fakes"))
+        injected = models.fakes(wanted, scale, chance)
+        found, tuned = injected, -1  # both set anew when tuning begins
+        guard: Callable[[], Tensor | float] = no_guard
+
+        def penalty(epoch: int) -> Tensor | float:
+            nonlocal found, tuned, guard
+            if epoch < scale.epochs // 2:
+                return 0.0
+            if tuned < 0:
+                guard = self.guard(target, images, scale, device)
+            if tuned != epoch:
+                found, tuned = invert(models.generator, target, wanted, scale.inversion_steps, chance), epoch
+            if self.weight == 0:
+                return 0.0
+            index = torch.randint(len(wanted), (scale.batch_size,), generator=chance, device=device)
+            labels = wanted[index]
+            inject = F.cross_entropy(target(injected[index]), labels)
+            push_out = -log_not(target(found[index]), labels).mean()
+            return self.weight * (inject + push_out) + guard()
+
+        fit(target, images, labels, scale, penalty=penalty)
+        for name, fakes in (("public", injected), ("inverted", found)):
+            target.facts[f"p_y of {name} fakes"] = mean_probability(target, fakes, wanted)
+        kinds = models.generator.sample(torch.arange(models.generator.classes, device=device), chance)
+        target.exhibits["GAN on public images"] = kinds
+        target.exhibits["inverted from the public classifier"] = injected[: len(every)].clone()
+        target.exhibits["inverted from the target"] = found[: len(every)].clone()
+
+    def guard(self, target: Target, images: Tensor, scale: Scale, device: torch.device) -> Callable[[], Tensor | float]:
+        """What else is added to the loss while tuning; called once, with the plainly trained target. Here nothing."""
+        return no_guard
+
+    def public_part(self, split: Split, scale: Scale) -> tuple[Images, Tensor, Tensor]:
+        """Public images in the private ones' shape, and the private images and labels that train the target."""
+        images, labels = split.train_images, split.train_labels
+        others = [name for name in GREY if name != split.dataset]
+        name = self.public or (others[0] if split.dataset in GREY else "")
+        if not name:
+            cut = len(images) - max(len(images) // 5, 1)
+            public = Images(images[cut:], labels[cut:], split.classes)
+            images, labels = images[:cut], labels[:cut]
+        else:
+            public = load_pool(name, scale)
+        return in_shape(public, split.image_shape), images, labels
+
+
+def no_guard() -> float:
+    """Nothing is added."""
+    return 0.0
+
+
+@torch.no_grad()
+def mean_probability(target: Target, images: Tensor, labels: Tensor) -> float:
+    """Mean probability that the target gives each image's label."""
+    return float(target(images).softmax(1).gather(1, labels[:, None]).mean())
