@@ -1,13 +1,17 @@
 # make report  builds the environment, runs the notebooks (quick, bundled data) and leaves build/report/index.html
 # make test    builds the environment, checks style and types, runs the tests
+# make reference  the same, and leaves figures in figures/ and the outputs in the notebooks
 # make lab     opens JupyterLab with the right kernel
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: report test lint lab clean
+.PHONY: report reference test lint lab clean
 
 report: .venv/.installed
 	$(BIN)/python -m sparseguard report --out build/report
+
+reference: .venv/.installed
+	$(BIN)/python -m sparseguard report --out build/report --figures figures
 
 test: .venv/.installed-dev lint
 	$(BIN)/python -m pytest -n 2

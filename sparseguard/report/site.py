@@ -14,8 +14,10 @@ from typing import Any
 import nbformat
 import yaml
 
+from . import committed
 
-def build(notebooks: Path, out: Path, parameters: dict[str, Any], jobs: int = 0) -> Path:
+
+def build(notebooks: Path, out: Path, parameters: dict[str, Any], jobs: int = 0, figures: Path | None = None) -> Path:
     """Execute every notebook of a folder and write ``out/index.html``.
 
     Notebooks run side by side, one a core, because the small networks of the quick scale use one core better than two.
@@ -25,6 +27,7 @@ def build(notebooks: Path, out: Path, parameters: dict[str, Any], jobs: int = 0)
         out: gets ``NAME.ipynb`` and ``NAME.html`` for each, their figures and tables in ``figures/``, and the index.
         parameters: given to every notebook, besides ``out``.
         jobs: how many at a time; 0: one a core.
+        figures: a reference run: figures and tables go there, and the notebooks themselves take the outputs.
 
     Returns:
         The index.
@@ -45,7 +48,7 @@ def build(notebooks: Path, out: Path, parameters: dict[str, Any], jobs: int = 0)
         "MKL_NUM_THREADS": threads,
         "PYDEVD_DISABLE_FILE_VALIDATION": "1",
     }
-    given = yaml.safe_dump(parameters | {"out": str((out / "figures").resolve())})
+    given = yaml.safe_dump(parameters | {"out": str((figures or out / "figures").resolve())})
 
     def execute(source: Path) -> float:
         start = time.perf_counter()
@@ -60,6 +63,8 @@ def build(notebooks: Path, out: Path, parameters: dict[str, Any], jobs: int = 0)
                 tail = "\n".join((done.stdout + done.stderr).strip().splitlines()[-15:])
                 raise OSError(f"{source.name} failed:\n{tail}")
         seconds = time.perf_counter() - start
+        if figures is not None:
+            committed.adopt(target, source, seconds)
         print(f"{source.name} done after {seconds:.0f} s", flush=True)
         return seconds
 
