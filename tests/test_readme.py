@@ -9,6 +9,7 @@ import pandas as pd
 import torch
 
 import sparseguard.defenses
+from sparseguard import list_defenses
 from sparseguard.data import Split
 from sparseguard.scales import SCALES
 
@@ -49,6 +50,8 @@ def test_the_numbers_of_the_readme_are_those_of_the_reference_run() -> None:
     table = pd.read_csv(ROOT / "figures" / "02_split_mnist_quick.csv", dtype=str)
     table = table.replace(r" \[[\d, ]+\]", "", regex=True)
     table["defense"] = "`" + table["defense"] + "`"
-    assert shown == table[head].to_numpy().tolist()
+    rows = {row[0]: row for row in table[head].to_numpy().tolist()}
+    assert shown == [rows[line[0]] for line in shown]
+    assert {line[0].strip("`").split()[0] for line in shown} == set(list_defenses())
     caption = (ROOT / "figures" / "02_split_mnist_quick.md").read_text(encoding="utf-8").splitlines()[0]
     assert caption in text
