@@ -2,6 +2,7 @@
 
 from . import site
 from .figures import image_distributions, made_images, privacy_utility, reconstruction_grid, save
+from .noise import noise_curves, noise_reading
 from .parameters import check_parameters
 from .reading import reading
 from .tables import Table, results_table
@@ -11,6 +12,8 @@ __all__ = [
     "check_parameters",
     "image_distributions",
     "made_images",
+    "noise_curves",
+    "noise_reading",
     "privacy_utility",
     "reading",
     "reconstruction_grid",

@@ -22,7 +22,14 @@ from sparseguard.report.figures import save as save_figure
 from sparseguard.report.tables import spread
 
 
-def fake(defense: str, seed: int, psnr: float, lam: float | None = None, accuracy: float = 0.9) -> Result:
+def fake(
+    defense: str,
+    seed: int,
+    psnr: float,
+    lam: float | None = None,
+    accuracy: float = 0.9,
+    options: dict[str, object] | None = None,
+) -> Result:
     numbers: dict[str, float | None] = dict.fromkeys(METRICS, 0.5)
     numbers |= {"psnr": psnr, "fid": None, "accuracy": accuracy, "psnr_mean_image": 10.0, "row_frechet": 100.0}
     images = torch.rand(3, 1, 28, 28, generator=torch.Generator().manual_seed(seed))
@@ -31,7 +38,7 @@ def fake(defense: str, seed: int, psnr: float, lam: float | None = None, accurac
         "notes": {"fid": "No weights."}, "facts": {},
     }  # fmt: skip
     per_image = {"psnr": torch.full((5,), psnr), "ssim": torch.linspace(0.4, 0.6, 5)}
-    experiment = Experiment("mnist", "split", defense, lam, scale="smoke", seed=seed)
+    experiment = Experiment("mnist", "split", defense, lam, scale="smoke", seed=seed, options=options or {})
     return Result(experiment, numbers, per_image, images, images, details, {})
 
 
