@@ -60,7 +60,7 @@ SCALES: dict[str, Scale] = {
         images=1500, width=32, features=(8, 16),
         epochs=2, batch_size=16, learning_rate=0.02, dp_learning_rate=0.3,
         attackers=("dense", "rows"), attack_epochs=25, attack_batch_size=15, attack_hidden=64,
-        gan_epochs=40, fakes=200, inversion_steps=40, fisher_images=200,
+        gan_epochs=40, fakes=200, inversion_steps=80, fisher_images=200,
         judge_epochs=8, tol=1e-2, shown=16, downloads=False,
     ),
     "paper": Scale(

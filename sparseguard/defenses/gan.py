@@ -52,18 +52,18 @@ class GAN(Defense):
         chance = torch.Generator(device).manual_seed(derived_seed("fakes"))
         labels = labels.to(device)
 
-        def fakes() -> tuple[Tensor, Tensor]:
-            index = torch.randint(len(labels), (scale.batch_size,), generator=chance, device=device)
+        def fakes(count: int) -> tuple[Tensor, Tensor]:
+            index = torch.randint(len(labels), (count,), generator=chance, device=device)
             return generator.sample(labels[index], chance), labels[index]
 
         def penalty(epoch: int) -> Tensor | float:
             if self.weight == 0:
                 return 0.0
-            images, labels = fakes()
+            images, labels = fakes(scale.batch_size)
             return self.weight * F.cross_entropy(target(images), labels)
 
         fit(target, split.train_images, split.train_labels, scale, penalty=penalty)
-        generated, asked = fakes()
+        generated, asked = fakes(scale.fakes)
         with torch.no_grad():
             target.facts["accuracy on generated"] = float((target(generated).argmax(1) == asked).float().mean())
         target.exhibits["generated, one a class"] = generator.sample(torch.arange(classes, device=device), chance)

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from .cgan import Generator
 
-STEP = 0.1
+STEP = 0.2
 """Step size of Adam on the latents."""
 
 

@@ -25,6 +25,9 @@ def test_every_printed_row_is_there() -> None:
         (("split", "mnist", "sparse_standard", 0.25), 2, (18.71, 0.288, 188.4, 0.981)),
         (("split", "fashion_mnist", "laplace", None, {"b": 1.0}), 7, (18.36, 0.408, 80.80, 0.878)),
         (("end_to_end", "mnist", "laplace"), 1, (31.18, 0.863, 47.32, 0.980)),
+        (("split", "mnist", "gan"), 2, (28.39, 0.894, 27.26, 0.969)),
+        (("split", "mnist", "gong"), 2, (28.30, 0.806, 69.38, 0.986)),
+        (("split", "mnist", "gong_cl"), 2, (21.94, 0.591, 97.33, 0.991)),
         (("end_to_end", "mnist", "sparse_standard", 0.75), 3, (22.39, 0.593, 142.0, 0.981)),
     ],
 )
@@ -40,6 +43,9 @@ def test_printed_numbers(cell: tuple[object, ...], table: int, numbers: tuple[fl
     [
         ("split", "mnist", "none_conv"),
         ("split", "mnist", "laplace", None, {"b": 2.0}),
+        ("split", "mnist", "gan", None, {"weight": 2.0}),
+        ("split", "mnist", "gong", None, {"weight": 0.5}),
+        ("split", "mnist", "gong_cl", None, {"consolidation": 1.0}),
         ("split", "mnist", "sparse_guard", (0.1, 0.5)),
         ("split", "mnist", "sparse_guard", 0.3),
         ("split", "mnist", "sparse_guard", 0.5, {"pairs": 3}),
