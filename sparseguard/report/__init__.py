@@ -1,6 +1,6 @@
 """Everything that draws: tables, figures, readings. Nothing here trains."""
 
-from . import site
+from . import layer_figures, layer_tables, site
 from .figures import image_distributions, privacy_utility, reconstruction_grid, save
 from .parameters import check_parameters
 from .reading import reading
@@ -10,6 +10,8 @@ __all__ = [
     "Table",
     "check_parameters",
     "image_distributions",
+    "layer_figures",
+    "layer_tables",
     "privacy_utility",
     "reading",
     "reconstruction_grid",
