@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from .attacks import make_attack
 from .data import load_data
 from .experiment import Experiment
+from .features import train_target
 from .scales import check_scale
 from .sparse import SparseCoding2d
 from .store import Store, digest
@@ -47,8 +48,8 @@ def walk_through(experiment: Experiment, store: Store | None = None) -> list[Sta
         store: where the stages are kept, and read by a second call; by default :func:`sparseguard.store.home`.
 
     Example:
-        >>> stages = walk_through(Experiment(setting="split", defense="sparse_guard", scale="smoke"))
-        >>> [stage.name for stage in stages][:3], stages[-1].side, tuple(stages[-1].values.shape)
+        >>> stages = walk_through(Experiment(setting="split", defense="sparse_guard", scale="smoke"))  # doctest: +SKIP
+        >>> [stage.name for stage in stages][:3], stages[-1].side, tuple(stages[-1].values.shape)  # doctest: +SKIP
         (['image', 'sparse code 1', 'batch norm 1'], 'attack', (1, 28, 28))
     """
     place, key = store or Store(), digest({"walk": experiment.key(), "version": WALK_VERSION})
@@ -69,10 +70,7 @@ def _walk(experiment: Experiment) -> list[Stage]:
     split = load_data(experiment.dataset, experiment.scale, experiment.seed)
     device = "cuda" if torch.cuda.is_available() else "cpu"
     with torch.random.fork_rng(), torch.enable_grad():
-        torch.manual_seed(experiment.seed)
-        defense = experiment.make_defense()
-        target = defense.build(split, experiment.setting, scale).to(device)
-        defense.train(target, split, scale)
+        target = train_target(experiment)
         box = BlackBox(target)
         torch.manual_seed(experiment.seed)
         attack = make_attack(experiment.attack).fit(box, split.attack_images, split.held_images, scale, device)

@@ -1,6 +1,7 @@
 """Everything that draws: tables, figures, readings. Nothing here trains."""
 
 from . import layer_figures, layer_tables, site
+from .features import features_figure, features_reading, features_table
 from .figures import image_distributions, privacy_utility, reconstruction_grid, save
 from .parameters import check_parameters
 from .reading import reading
@@ -9,6 +10,9 @@ from .tables import Table, results_table
 __all__ = [
     "Table",
     "check_parameters",
+    "features_figure",
+    "features_reading",
+    "features_table",
     "image_distributions",
     "layer_figures",
     "layer_tables",
