@@ -117,8 +117,10 @@ def project(features: Tensor, seed: int) -> Tensor:
         warnings.filterwarnings("ignore", "Tensorflow not installed", ImportWarning)  # for a part that is not used
         from umap import UMAP  # here: importing it takes ten seconds
 
+    threads = torch.get_num_threads()
     # one job: what umap falls back to, with a warning, where the seed is fixed
     embedding = UMAP(random_state=seed, n_jobs=1).fit_transform(features.numpy())
+    torch.set_num_threads(threads)  # numba shares OpenMP with torch, and leaves it at all cores
     return torch.from_numpy(embedding).float()
 
 

@@ -94,6 +94,17 @@ def test_the_same_seed_gives_the_same_picture_and_another_seed_another() -> None
     assert not torch.allclose(project(x, 0), project(x, 1))
 
 
+def test_a_projection_leaves_torchs_threads_alone() -> None:
+    """Numba changes them, and with them the speed and the rounding of whatever is trained next."""
+    before = torch.get_num_threads()
+    try:
+        torch.set_num_threads(1)
+        project(torch.rand(20, 3), 0)
+        assert torch.get_num_threads() == 1
+    finally:
+        torch.set_num_threads(before)
+
+
 def test_nothing_is_computed_before_all_is_checked(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("sparseguard.features._compute", lambda *_: pytest.fail("computed"))
     for layers, message in ((["pixels", "blur"], "defense must be one of none"), ([], "layers must name at least one")):

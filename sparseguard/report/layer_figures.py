@@ -48,8 +48,7 @@ def pipeline(stages: Sequence[Stage], title: str) -> Figure:
     Grey values run from the smallest entry of each stage to the one that 0.5 % exceed.
     """
     figure, axes = plt.subplots(1, len(stages), figsize=(1.75 * len(stages), 2.5), squeeze=False)
-    cmap = plt.get_cmap("gray").copy()
-    cmap.set_bad("white")
+    cmap = plt.get_cmap("gray").with_extremes(bad="white")  # between and after the channels
     for axis, stage in zip(axes[0], stages):
         _picture(axis, _mosaic(stage.values), cmap=cmap, vmax=float(stage.values.quantile(0.995)))
         colour = _SIDES[stage.side]

@@ -66,7 +66,7 @@ def test_each_panel_shows_every_class_in_a_colour_and_shape_of_its_own(found: li
         assert len(axis.collections) == 3
         points = torch.cat([torch.as_tensor(c.get_offsets()) for c in axis.collections])
         assert points.shape == (30, 2)
-        looks = {(tuple(c.get_facecolor()[0]), c.get_paths()[0].vertices.tobytes()) for c in axis.collections}  # type: ignore[attr-defined,union-attr]
+        looks = {(str(c.get_facecolor()[0]), str(c.get_paths()[0].vertices)) for c in axis.collections}
         assert len(looks) == 3
     legend = figure.axes[3].get_legend()
     assert legend is not None

@@ -1,5 +1,3 @@
-from collections.abc import Iterator
-
 import pytest
 import torch
 
@@ -26,9 +24,9 @@ def curves() -> dict[float, list[EnergyCurve]]:
 
 
 @pytest.fixture
-def learned() -> Iterator[list[Learning]]:
+def learned() -> list[Learning]:
     d = torch.rand(4, 1, 5, 5)
-    yield [
+    return [
         Learning(d, d + 1, torch.tensor([0, 10]), torch.tensor([0.4, 0.3]), [2], torch.tensor([0.5, 0.1, 0.0, 0.2])),
         Learning(d, d + 1, torch.tensor([0, 10]), torch.tensor([0.4, 0.2]), [], torch.tensor([0.5, 0.1, 0.1, 0.2])),
     ]
@@ -104,4 +102,4 @@ def test_a_study_names_what_is_wrong() -> None:
         ({"dataset": "imagenet"}, "dataset must be one of"),
     ):
         with pytest.raises(ValueError, match=message):
-            LayerStudy(**options)  # type: ignore[arg-type]
+            LayerStudy(**options)
