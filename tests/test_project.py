@@ -53,6 +53,7 @@ ROOMS = {
     "attacks": {"scales", "targets"},
     "metrics": {"data", "scales"},
     "store": set(),
+    "features": {"data", "experiment", "scales", "store", "targets"},
     "paper": set(),
 }
 

@@ -1,6 +1,7 @@
 """Everything that draws: tables, figures, readings. Nothing here trains."""
 
-from . import site
+from . import layer_figures, layer_tables, site
+from .features import features_figure, features_reading, features_table
 from .figures import image_distributions, made_images, privacy_utility, reconstruction_grid, save
 from .noise import noise_curves, noise_reading
 from .parameters import check_parameters
@@ -10,7 +11,12 @@ from .tables import Table, results_table
 __all__ = [
     "Table",
     "check_parameters",
+    "features_figure",
+    "features_reading",
+    "features_table",
     "image_distributions",
+    "layer_figures",
+    "layer_tables",
     "made_images",
     "noise_curves",
     "noise_reading",

@@ -1,0 +1,129 @@
+"""One sparse coding layer on the images of a data set, over seeds: what a notebook shows of it.
+
+All images are of the hold-out part, so no private image is shown. A seed draws the split and the random dictionary.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from .data import Split, check_dataset, load_data
+from .scales import check_scale
+from .sparse import SparseCoding2d, positive
+from .sparse.learning import Learning, learn_dictionary
+from .sparse.trace import EnergyCurve, Neurons, energy_curves, kept, neurons
+
+BATCH = 8
+"""Images on which the solvers' energies are compared."""
+
+
+@dataclass(frozen=True)
+class Kept:
+    """What the codes of one layer keep; see :func:`sparseguard.sparse.trace.kept`."""
+
+    lam: float
+    tau: float
+    seed: int
+    active: float
+    explained: float
+
+
+@dataclass(frozen=True)
+class LayerStudy:
+    """A layer with a random dictionary.
+
+    Args:
+        dataset: ``"mnist"``, ``"fashion_mnist"`` or the path of an ``.npz`` file.
+        scale: ``"smoke"``, ``"quick"`` or ``"paper"``: where the images come from.
+        seeds: of the split and the dictionary; pictures show the first.
+        lam: sparsity in the pictures; > 0.
+        lams: sparsities in the table.
+        taus: time constants, in iterations: Table 5 of the paper has 1000, the released code 100.
+        iterations: textbook iterations.
+        features: dictionary features.
+        images: hold-out images a seed.
+
+    Raises:
+        ValueError: anything that is not allowed, before anything is computed.
+
+    Example:
+        >>> study = LayerStudy(scale="smoke", seeds=[0], taus=[100.0], lams=[0.5], images=4)
+        >>> [(row.lam, row.tau, round(row.explained, 1)) for row in study.kept()]
+        [(0.5, 100.0, 0.9)]
+    """
+
+    dataset: str = "mnist"
+    scale: str = "quick"
+    seeds: Sequence[int] = (0, 1, 2)
+    lam: float = 0.5
+    lams: Sequence[float] = (0.1, 0.25, 0.5, 0.75)
+    taus: Sequence[float] = (1000.0, 100.0)
+    iterations: int = 500
+    features: int = 16
+    images: int = 64
+
+    def __post_init__(self) -> None:
+        check_dataset(self.dataset)
+        check_scale(self.scale)
+        for name, values in (("seeds", self.seeds), ("lams", self.lams), ("taus", self.taus)):
+            if isinstance(values, str) or not isinstance(values, Sequence) or not values:
+                raise ValueError(f"{name} must be a list of at least one value, not {values!r}.")
+        for seed in self.seeds:
+            if isinstance(seed, bool) or not isinstance(seed, int) or seed < 0:
+                raise ValueError(f"seeds must be whole numbers from 0 on, not {seed!r}.")
+        if isinstance(self.images, bool) or not isinstance(self.images, int) or self.images < 1:
+            raise ValueError(f"images must be a whole number from 1 on, not {self.images!r}.")
+        for lam in (self.lam, *self.lams):
+            for tau in self.taus:
+                SparseCoding2d(1, self.features, lam=positive("lam", lam), tau=tau, iterations=self.iterations)
+
+    def split(self, seed: int) -> Split:
+        """The data of one seed."""
+        return load_data(self.dataset, self.scale, seed)
+
+    def layer(self, seed: int, lam: float, tau: float) -> SparseCoding2d:
+        """The layer of one seed: the same dictionary for every lambda and tau."""
+        channels = self.split(seed).image_shape[0]
+        with torch.random.fork_rng():
+            torch.manual_seed(seed)
+            layer = SparseCoding2d(channels, self.features, lam=lam, tau=tau, iterations=self.iterations)
+        return layer.requires_grad_(False)
+
+    def image(self) -> Tensor:
+        """The image that the pictures show: the first hold-out image of the first seed, ``(1, C, H, W)``."""
+        return self.split(self.seeds[0]).held_images[:1]
+
+    def neurons(self) -> list[Neurons]:
+        """The neurons at one position of :meth:`image`, for each tau: where the code is largest at the last tau."""
+        layers = [self.layer(self.seeds[0], self.lam, tau) for tau in self.taus]
+        last = neurons(layers[-1], self.image())
+        return [neurons(layer, self.image(), (last.row, last.column)) for layer in layers]
+
+    def energy_curves(self) -> dict[float, list[EnergyCurve]]:
+        """Each solver's way down eq. 1 on a few hold-out images of the first seed, for each tau."""
+        seed = self.seeds[0]
+        images = self.split(seed).held_images[: min(BATCH, self.images)]
+        return {tau: energy_curves(self.layer(seed, self.lam, tau), images) for tau in self.taus}
+
+    def learn(self, updates: int) -> list[Learning]:
+        """For each seed: the dictionary, learned on the attack part, judged on hold-out images; at the first tau."""
+        runs = []
+        for seed in self.seeds:
+            split, layer = self.split(seed), self.layer(seed, self.lam, self.taus[0])
+            with torch.random.fork_rng():
+                torch.manual_seed(seed)
+                runs.append(learn_dictionary(layer, split.attack_images, split.held_images[: self.images], updates))
+        return runs
+
+    def kept(self) -> list[Kept]:
+        """For each tau, lambda and seed: what the codes of the random dictionary keep of hold-out images."""
+        return [
+            Kept(lam, tau, seed, *kept(self.layer(seed, lam, tau), self.split(seed).held_images[: self.images]))
+            for tau in self.taus
+            for lam in self.lams
+            for seed in self.seeds
+        ]
