@@ -15,10 +15,11 @@ from torch import Tensor
 
 from ..experiment import Result
 from ..paper import printed
-from .explorer import VIRIDIS, Explorer, View
-from .figures import COLOURS, MARKERS
+from .explorer import Explorer, View, sweeps
+from .figures import COLOURS
+from .panels import VIRIDIS
 from .reading import Reading
-from .tables import by_cell, spread
+from .tables import spread
 
 # metric: (its name, digits, the least difference that is called one)
 SWEPT: dict[str, tuple[str, int, float]] = {
@@ -32,18 +33,6 @@ RULE = (
     "0.02 (SSIM, accuracy) apart; with one seed nothing is called a difference. Not corrected for the number of "
     "comparisons."
 )
-
-
-def sweeps(results: Sequence[Result]) -> dict[str, dict[float, list[Result]]]:
-    """Cells with one sparsity, by defense (and further options) and λ from small to large; each holds the seeds."""
-    found: dict[str, dict[float, list[Result]]] = {}
-    for group in by_cell(results).values():
-        e = group[0].experiment
-        if isinstance(e.lam, float):
-            found.setdefault(e.label.replace(f" lam={e.lam}", ""), {})[e.lam] = group
-    if not found:
-        raise ValueError("a λ sweep needs cells of a sparse defense with one λ; there is none.")
-    return {name: dict(sorted(of.items())) for name, of in found.items()}
 
 
 def values(group: Sequence[Result], metric: str) -> list[float]:
@@ -69,7 +58,7 @@ def lambda_curves(results: Sequence[Result]) -> Figure:
         for i, (defense, of) in enumerate(sweeps(results).items()):
             numbers = [values(group, metric) for group in of.values()]
             bars = [np.std(v, ddof=1) if len(v) > 1 else 0.0 for v in numbers]
-            style = {"color": COLOURS[i % len(COLOURS)], "marker": MARKERS[i % len(MARKERS)], "ms": 6}
+            style = {"color": COLOURS[i % len(COLOURS)], "marker": "osD^"[i % 4], "ms": 6}
             shift = 1.02**i  # bars at the same λ do not cover each other
             x = np.array(list(of)) * shift
             axis.errorbar(x, [mean(v) for v in numbers], yerr=bars, label=defense, capsize=2, lw=1.2, **style)
@@ -91,49 +80,62 @@ def lambda_curves(results: Sequence[Result]) -> Figure:
     return figure
 
 
-def lambda_multiples(results: Sequence[Result], layer: int = 1, images: Sequence[int] = (0, 1, 2)) -> Figure:
-    """What the explorer shows, at each computed λ: for some images the code, what it gives back, and the attacker's.
+def lambda_multiples(results: Sequence[Result], images: Sequence[int] = (0, 1)) -> Figure:
+    """What the explorer shows, at each computed λ: each layer's code, what it gives back, and the attacker's image.
 
     Args:
-        results: cells of one data set, setting and sparse defense; the first seed is shown.
-        layer: of which the code is.
+        results: cells of one data set; the last sparse defense among them is shown, its first seed.
         images: which of the images that a result keeps.
     """
-    explorer = Explorer(results)
-    views = explorer.path(sorted(explorer.cells), layer)
-    shown = [i for i in images if i < len(views[0].decoded)]
-    rows, columns = 3 * len(shown), len(views) + 1
-    figure, axes = plt.subplots(rows, columns, figsize=(1.15 * columns + 1.5, 1.12 * rows + 0.5), squeeze=False)
+    explorer = Explorer(_all(list(sweeps(results).values())[-1]))
+    paths = [explorer.path(sorted(explorer.cells), layer) for layer in explorer.layers]
+    first = paths[0][0].coder
+    shown = [i for i in images if i < len(first.images)]
+    block, columns = 2 * len(paths) + 1, len(paths[0]) + 1
+    size = (1.15 * columns + 1.2, 1.12 * block * len(shown) + 0.5)
+    figure, axes = plt.subplots(block * len(shown), columns, figsize=size, squeeze=False)
     for axis in axes.flat:
-        axis.set_xticks([])
-        axis.set_yticks([])
+        axis.set(xticks=[], yticks=[])
         axis.grid(False)
         for spine in axis.spines.values():
             spine.set_visible(False)
     for k, i in enumerate(shown):
-        _draw(axes[3 * k, 0], views[0].coder.images[i])
-        axes[3 * k, 0].set_title("input", fontsize=7, pad=2)
-        for column, view in enumerate(views, start=1):
-            code, decoded, attacked = (axes[3 * k + row, column] for row in range(3))
-            code.imshow(VIRIDIS[(_winner(view, i) * 255).astype(np.uint8)])
-            code.set_title(f"{float(view.active[i]):.1%} active", fontsize=7, pad=2)
-            _draw(decoded, view.decoded[i])
-            decoded.set_title(_quality(view.psnr[i], view.ssim[i]), fontsize=7, pad=2)
-            _draw(attacked, view.coder.result.reconstructions[i])
-            attacked.set_title(_quality(view.coder.attacked[0][i], view.coder.attacked[1][i]), fontsize=7, pad=2)
-        for row, text in enumerate((f"code of layer {layer}", "from the code", "attacker")):
-            axes[3 * k + row, 1].set_ylabel(text, rotation=0, ha="right", va="center", fontsize=8)
-    for column, view in enumerate(views, start=1):
-        axes[0, column].annotate(f"λ = {view.lam:g}", (0.5, 1.25), xycoords="axes fraction", ha="center", fontsize=9)
-    e = views[0].coder.result.experiment
-    text = f"{_where([views[0].coder.result])}, {e.defense}, seed {e.seed}"
-    figure.suptitle(f"The code and the attacker: {text}", fontsize=10, y=0.96)
+        rows = axes[block * k : block * (k + 1)]
+        _show(rows[0, 0], first.images[i], "input")
+        for layer, path in enumerate(paths, start=1):
+            code, decoded = rows[2 * layer - 2], rows[2 * layer - 1]
+            for axis, view in zip(code[1:], path):
+                _show(axis, _winner(view, i), f"{float(view.active[i]):.1%} active")
+            for axis, view in zip(decoded[1:], path):
+                _show(axis, view.decoded[i], _quality(view.psnr[i], view.ssim[i]))
+            _beside(code[-1], f"code of layer {layer}")
+            _beside(decoded[-1], f"from the code\nof layer {layer}")
+        for axis, view in zip(rows[-1, 1:], paths[0]):
+            attacked = view.coder.attacked
+            _show(axis, view.coder.result.reconstructions[i], _quality(attacked[0][i], attacked[1][i]))
+        _beside(rows[-1, -1], "attacker")
+    for axis, view in zip(axes[0, 1:], paths[0]):
+        axis.annotate(f"λ = {view.lam:g}", (0.5, 1.25), xycoords="axes fraction", ha="center", fontsize=9)
+    e = first.result.experiment
+    text = f"{_where([first.result])}, {e.defense}, seed {e.seed}"
+    figure.suptitle(f"The code and the attacker: {text}", fontsize=10, y=0.93)
     plt.close(figure)
     return figure
 
 
-def _draw(axis: Axes, image: Tensor) -> None:
-    axis.imshow(image.permute(1, 2, 0).squeeze(-1).numpy(), cmap="gray", vmin=0, vmax=1)
+def _all(of: dict[float, list[Result]]) -> list[Result]:
+    return [r for group in of.values() for r in group]
+
+
+def _show(axis: Axes, image: Tensor | np.ndarray, title: str) -> None:
+    pixels = image.permute(1, 2, 0).squeeze(-1).numpy() if isinstance(image, Tensor) else image
+    axis.imshow(pixels, cmap="gray", vmin=0, vmax=1)
+    axis.set_title(title, fontsize=7, pad=2)
+
+
+def _beside(axis: Axes, text: str) -> None:
+    axis.yaxis.set_label_position("right")
+    axis.set_ylabel(text, rotation=0, ha="left", va="center", fontsize=8)
 
 
 def _quality(psnr: Tensor, ssim: Tensor) -> str:
@@ -141,9 +143,9 @@ def _quality(psnr: Tensor, ssim: Tensor) -> str:
 
 
 def _winner(view: View, index: int) -> np.ndarray:
-    """The strongest feature at each position, ``(h, w)`` in [0, 1], on the explorer's scale."""
-    strongest = view.code[index].amax(0) / view.coder.strongest[index]
-    return np.asarray(strongest.clamp(0, 1).sqrt())
+    """The strongest feature at each position in the explorer's colours, uint8 ``(h, w, 3)``."""
+    strongest = (view.code[index].amax(0) / view.coder.strongest[index]).clamp(0, 1).sqrt()
+    return np.asarray(VIRIDIS[(strongest * 255).byte().numpy()])
 
 
 def _differ(metric: str, a: Sequence[Result], b: Sequence[Result]) -> tuple[float, bool]:
@@ -199,14 +201,14 @@ def lambda_reading(results: Sequence[Result]) -> Reading:
         if told:
             lines.append(f"`{b}` against `{a}`, PSNR at equal λ: {', '.join(told)}.")
     for defense, of in swept.items():
-        for layer in Explorer([r for group in of.values() for r in group]).layers:
+        for layer in Explorer(_all(of)).layers:
             lines.append(_codes(defense, of, layer))
     return Reading("\n".join([*(f"- {line}" for line in lines), "", f"*{RULE}*"]))
 
 
 def _codes(defense: str, of: dict[float, list[Result]], layer: int) -> str:
     """How much the code itself gives back: without an attacker, from the trained dictionaries."""
-    views = Explorer([r for group in of.values() for r in group]).path(list(of), layer)
+    views = Explorer(_all(of)).path(list(of), layer)
     count, seed = len(views[0].decoded), views[0].coder.result.experiment.seed
     told = ", ".join(
         f"{float(v.psnr.mean()):.1f} dB at {v.lam:g} ({float(v.active.mean()):.1%} active; the attacker "

@@ -13,7 +13,8 @@ import ipywidgets as ipw
 from IPython.core.getipython import get_ipython
 
 from ..experiment import Result
-from .explorer import LAMS, TOL, Explorer, View, dictionaries, numbers, picture, png
+from .explorer import LAMS, TOL, Explorer, View, dictionaries, sweeps
+from .panels import numbers, picture, png
 from .reading import Reading
 
 NOT_LIVE = Reading(
@@ -59,15 +60,16 @@ class LambdaExplorer:
     """
 
     def __init__(self, results: Sequence[Result]) -> None:
-        groups: dict[str, dict[str, list[Result]]] = {}
-        for r in results:
-            if dictionaries(r):
-                groups.setdefault(r.experiment.dataset_name, {}).setdefault(r.experiment.defense, []).append(r)
-        if not groups:
-            raise ValueError("the explorer needs a cell of a sparse defense; none of the results is one.")
+        names = dict.fromkeys(r.experiment.dataset_name for r in results if dictionaries(r))
         self.explorers = {
-            name: {defense: Explorer(cells) for defense, cells in of.items()} for name, of in groups.items()
+            name: {
+                defense: Explorer([r for group in of.values() for r in group])
+                for defense, of in sweeps([r for r in results if r.experiment.dataset_name == name]).items()
+            }
+            for name in names
         }
+        if not names:
+            raise ValueError("the explorer needs a cell of a sparse defense; none of the results is one.")
         low, high = (math.log10(lam) for lam in LAMS)
         self.lam = ipw.FloatLogSlider(
             0.5, base=10, min=low, max=high, step=0.02, description="λ", readout_format=".3f",
