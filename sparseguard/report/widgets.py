@@ -13,7 +13,7 @@ import ipywidgets as ipw
 from IPython.core.getipython import get_ipython
 
 from ..experiment import Result
-from .explorer import LAMS, TOL, Explorer, View, dictionaries, sweeps
+from .explorer import LAMS, Explorer, View, dictionaries, sweeps
 from .panels import numbers, picture, png
 from .reading import Reading
 
@@ -21,8 +21,8 @@ NOT_LIVE = Reading(
     "*The live explorer is left out of a batch run: open this notebook in JupyterLab (`make lab`) and run it there. "
     "The picture below shows the same at the computed λ.*"
 )
-REFINEMENTS = 25
-"""At most, for one position of the slider."""
+REFINE, REFINEMENTS = 1e-2, 25
+"""Duality gap above which a resting picture is refined, and how often at most."""
 
 
 def is_live() -> bool:
@@ -109,7 +109,7 @@ class LambdaExplorer:
         start = time.perf_counter()
         self._busy = True
         try:
-            _offer(self.defense, self.explorers[self.dataset.value])
+            _offer(self.defense, reversed(self.explorers[self.dataset.value]))  # the small multiples' first
             shown = self.explorers[self.dataset.value][self.defense.value]
             _offer(self.layer, shown.layers)
             _offer(self.image, range(1, len(next(iter(shown.cells.values())).originals) + 1))
@@ -126,7 +126,7 @@ class LambdaExplorer:
             f'{count} images coded and drawn in <span class="sparseguard-milliseconds">{self.milliseconds:.0f}</span> '
             "ms.</small>"
         )
-        if float(self._view.gap.max()) > TOL and self._refinements < REFINEMENTS:
+        if float(self._view.gap.max()) > REFINE and self._refinements < REFINEMENTS:
             with contextlib.suppress(RuntimeError):  # outside a kernel nothing runs later
                 asyncio.get_running_loop().call_later(0.1, self._refine, self._view)
 

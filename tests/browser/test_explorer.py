@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import secrets
 import shutil
 import subprocess
@@ -35,19 +36,18 @@ pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="there is no Chromium o
 
 @pytest.fixture
 def lab(tmp_path: Path) -> Iterator[str]:
-    """Address of the notebook, with small parameters, in a JupyterLab with settings and store of its own."""
+    """Address of the notebook, with small parameters, in a JupyterLab as `make lab` starts it, with a store of its own."""
     book = nbformat.read(ROOT / "notebooks" / "03_lambda.ipynb", 4)
     cell = next(c for c in book.cells if "parameters" in c.metadata.get("tags", []))
     cell.source += "\n" + "\n".join(f"{name} = {value!r}" for name, value in SMALL.items())
     (tmp_path / "notebooks").mkdir()
     nbformat.write(book, tmp_path / "notebooks" / "03_lambda.ipynb")
-    settings = tmp_path / "settings" / "@jupyterlab" / "apputils-extension"
-    settings.mkdir(parents=True)
-    (settings / "notification.jupyterlab-settings").write_text('{"fetchNews": "false", "checkForUpdates": false}')
     own = {name: str(tmp_path / name.lower()) for name in ("HOME", "JUPYTER_RUNTIME_DIR", "SPARSEGUARD_HOME")}
-    environment = os.environ | own | {"JUPYTERLAB_SETTINGS_DIR": str(tmp_path / "settings")}
+    # one thread: two that wait for each other on a busy machine take ten times as long
+    environment = os.environ | own | {"JUPYTER_PREFER_ENV_PATH": "1", "OMP_NUM_THREADS": "1"}
+    quiet = re.findall(r"^QUIET := (.*)$", (ROOT / "Makefile").read_text(), flags=re.M)[0].split()
     token = secrets.token_hex(16)
-    command = [sys.executable, "-m", "jupyterlab", str(tmp_path / "notebooks"), "--no-browser", "--port=0"]
+    command = [sys.executable, "-m", "jupyterlab", str(tmp_path / "notebooks"), "--no-browser", "--port=0", *quiet]
     with (tmp_path / "log").open("w") as log:
         server = subprocess.Popen(
             [*command, f"--IdentityProvider.token={token}", "--allow-root"], env=environment, stdout=log, stderr=log
