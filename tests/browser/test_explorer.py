@@ -36,7 +36,7 @@ pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="there is no Chromium o
 
 @pytest.fixture
 def lab(tmp_path: Path) -> Iterator[str]:
-    """Address of the notebook, with small parameters, in a JupyterLab as `make lab` starts it, with a store of its own."""
+    """Address of the notebook, with small parameters, in a JupyterLab as `make lab` starts it; a store of its own."""
     book = nbformat.read(ROOT / "notebooks" / "03_lambda.ipynb", 4)
     cell = next(c for c in book.cells if "parameters" in c.metadata.get("tags", []))
     cell.source += "\n" + "\n".join(f"{name} = {value!r}" for name, value in SMALL.items())

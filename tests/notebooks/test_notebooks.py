@@ -155,7 +155,7 @@ def test_every_parameter_file_fits_its_notebook() -> None:
             merged = allowed | given
             assert merged.pop("out") == ""
             merged.pop("explore", None)
-            assert cells(**merged, **dict(RUNS[notebook.stem].fixed))  # type: ignore[arg-type]
+            assert cells(**merged, **dict(RUNS[notebook.stem].fixed))
 
 
 def test_the_papers_runs_cover_every_row_of_its_tables_that_can_be_made() -> None:
