@@ -4,6 +4,7 @@
 # make lab     opens JupyterLab with the right kernel
 PYTHON ?= python3
 BIN := .venv/bin
+QUIET := --LabApp.news_url=None --LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate
 
 .PHONY: report reference test lint lab clean
 
@@ -23,7 +24,7 @@ lint: .venv/.installed-dev
 	$(BIN)/nbqa mypy notebooks
 
 lab: .venv/.installed
-	$(BIN)/jupyter lab notebooks
+	JUPYTER_PREFER_ENV_PATH=1 $(BIN)/jupyter lab notebooks $(QUIET)
 
 .venv/bin/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "sparseguard needs Python 3.11 or later; name it with make PYTHON=/path/to/python3.11"; exit 2; }

@@ -3,10 +3,12 @@
 from . import layer_figures, layer_tables, site
 from .features import features_figure, features_reading, features_table
 from .figures import image_distributions, made_images, privacy_utility, reconstruction_grid, save
+from .lambdas import lambda_curves, lambda_multiples, lambda_reading
 from .noise import noise_curves, noise_reading
 from .parameters import check_parameters
 from .reading import reading
 from .tables import Table, results_table
+from .widgets import lambda_explorer
 
 __all__ = [
     "Table",
@@ -15,6 +17,10 @@ __all__ = [
     "features_reading",
     "features_table",
     "image_distributions",
+    "lambda_curves",
+    "lambda_explorer",
+    "lambda_multiples",
+    "lambda_reading",
     "layer_figures",
     "layer_tables",
     "made_images",

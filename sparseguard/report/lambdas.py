@@ -1,0 +1,221 @@
+"""Sparsity swept: the λ curves, small multiples beside the explorer, and what the numbers say about λ."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import pairwise
+from statistics import mean
+
+import matplotlib.pyplot as plt
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from scipy.stats import ttest_ind
+from torch import Tensor
+
+from ..experiment import Result
+from ..paper import printed
+from .explorer import Explorer, View, sweeps
+from .figures import COLOURS
+from .panels import VIRIDIS
+from .reading import Reading
+from .tables import spread
+
+# metric: (its name, digits, the least difference that is called one)
+SWEPT: dict[str, tuple[str, int, float]] = {
+    "psnr": ("PSNR", 1, 0.5),
+    "ssim": ("SSIM", 2, 0.02),
+    "accuracy": ("accuracy", 2, 0.02),
+}
+UNITS = {"psnr": " (dB)"}
+RULE = (
+    "Rule: two cells differ if Welch's t-test over seeds gives p < 0.05 and their means lie more than 0.5 dB (PSNR) or "
+    "0.02 (SSIM, accuracy) apart; with one seed nothing is called a difference. Not corrected for the number of "
+    "comparisons."
+)
+
+
+def values(group: Sequence[Result], metric: str) -> list[float]:
+    """One number a seed."""
+    return [float(r.metrics[metric]) for r in group]  # type: ignore[arg-type]
+
+
+def _printed(group: Sequence[Result], metric: str) -> float | None:
+    e = group[0].experiment
+    row = printed(e.setting, e.dataset, e.defense, e.lam, dict(e.options))
+    return None if row is None else row.numbers[metric]
+
+
+def _where(results: Sequence[Result]) -> str:
+    e = results[0].experiment
+    return f"{e.dataset_name}, {e.setting.replace('_', '-')}, scale {e.scale}"
+
+
+def lambda_curves(results: Sequence[Result]) -> Figure:
+    """PSNR, SSIM and accuracy against λ, bars one standard deviation over seeds; hollow marks are the paper's."""
+    figure, axes = plt.subplots(1, len(SWEPT), figsize=(11, 3.7))
+    for axis, (metric, (name, _, _)) in zip(axes, SWEPT.items()):
+        for i, (defense, of) in enumerate(sweeps(results).items()):
+            numbers = [values(group, metric) for group in of.values()]
+            bars = [np.std(v, ddof=1) if len(v) > 1 else 0.0 for v in numbers]
+            style = {"color": COLOURS[i % len(COLOURS)], "marker": "osD^"[i % 4], "ms": 6}
+            shift = 1.02**i  # bars at the same λ do not cover each other
+            x = np.array(list(of)) * shift
+            axis.errorbar(x, [mean(v) for v in numbers], yerr=bars, label=defense, capsize=2, lw=1.2, **style)
+            paper = [_printed(group, metric) for group in of.values()]
+            known = [(a, b) for a, b in zip(x, paper) if b is not None]
+            if known:
+                axis.plot(*zip(*known), ls=":", lw=1, mfc="none", label=f"{defense}, printed", **style)
+        axis.set_xscale("log")
+        every = sorted({lam for of in sweeps(results).values() for lam in of})
+        axis.set_xticks(every, [f"{lam:g}" for lam in every])
+        axis.minorticks_off()
+        axis.set_xlabel("λ")
+        axis.set_title(name + UNITS.get(metric, ""), fontsize=10)
+    seeds = sorted({r.experiment.seed for r in results})
+    figure.suptitle(f"Against λ: {_where(results)}, seeds {', '.join(map(str, seeds))}", fontsize=10)
+    figure.tight_layout(rect=(0, 0.08, 1, 1))
+    figure.legend(*axes[0].get_legend_handles_labels(), loc="lower center", ncols=4, fontsize=8)
+    plt.close(figure)
+    return figure
+
+
+def lambda_multiples(results: Sequence[Result], images: Sequence[int] = (0, 1)) -> Figure:
+    """What the explorer shows, at each computed λ: each layer's code, what it gives back, and the attacker's image.
+
+    Args:
+        results: cells of one data set; the last sparse defense among them is shown, its first seed.
+        images: which of the images that a result keeps.
+    """
+    explorer = Explorer(_all(list(sweeps(results).values())[-1]))
+    paths = [explorer.path(sorted(explorer.cells), layer) for layer in explorer.layers]
+    first = paths[0][0].coder
+    shown = [i for i in images if i < len(first.images)]
+    block, columns = 2 * len(paths) + 1, len(paths[0]) + 1
+    size = (1.15 * columns + 1.2, 1.12 * block * len(shown) + 0.5)
+    figure, axes = plt.subplots(block * len(shown), columns, figsize=size, squeeze=False)
+    for axis in axes.flat:
+        axis.set(xticks=[], yticks=[])
+        axis.grid(False)
+        for spine in axis.spines.values():
+            spine.set_visible(False)
+    for k, i in enumerate(shown):
+        rows = axes[block * k : block * (k + 1)]
+        _show(rows[0, 0], first.images[i], "input")
+        for layer, path in enumerate(paths, start=1):
+            code, decoded = rows[2 * layer - 2], rows[2 * layer - 1]
+            for axis, view in zip(code[1:], path):
+                _show(axis, _winner(view, i), f"{float(view.active[i]):.1%} active")
+            for axis, view in zip(decoded[1:], path):
+                _show(axis, view.decoded[i], _quality(view.psnr[i], view.ssim[i]))
+            _beside(code[-1], f"code of layer {layer}")
+            _beside(decoded[-1], f"from the code\nof layer {layer}")
+        for axis, view in zip(rows[-1, 1:], paths[0]):
+            attacked = view.coder.attacked
+            _show(axis, view.coder.result.reconstructions[i], _quality(attacked[0][i], attacked[1][i]))
+        _beside(rows[-1, -1], "attacker")
+    for axis, view in zip(axes[0, 1:], paths[0]):
+        axis.annotate(f"λ = {view.lam:g}", (0.5, 1.25), xycoords="axes fraction", ha="center", fontsize=9)
+    e = first.result.experiment
+    text = f"{_where([first.result])}, {e.defense}, seed {e.seed}"
+    figure.suptitle(f"The code and the attacker: {text}", fontsize=10, y=0.93)
+    plt.close(figure)
+    return figure
+
+
+def _all(of: dict[float, list[Result]]) -> list[Result]:
+    return [r for group in of.values() for r in group]
+
+
+def _show(axis: Axes, image: Tensor | np.ndarray, title: str) -> None:
+    pixels = image.permute(1, 2, 0).squeeze(-1).numpy() if isinstance(image, Tensor) else image
+    axis.imshow(pixels, cmap="gray", vmin=0, vmax=1)
+    axis.set_title(title, fontsize=7, pad=2)
+
+
+def _beside(axis: Axes, text: str) -> None:
+    axis.yaxis.set_label_position("right")
+    axis.set_ylabel(text, rotation=0, ha="left", va="center", fontsize=8)
+
+
+def _quality(psnr: Tensor, ssim: Tensor) -> str:
+    return f"{float(psnr):.1f} dB, {float(ssim):.2f}"
+
+
+def _winner(view: View, index: int) -> np.ndarray:
+    """The strongest feature at each position in the explorer's colours, uint8 ``(h, w, 3)``."""
+    strongest = (view.code[index].amax(0) / view.coder.strongest[index]).clamp(0, 1).sqrt()
+    return np.asarray(VIRIDIS[(strongest * 255).byte().numpy()])
+
+
+def _differ(metric: str, a: Sequence[Result], b: Sequence[Result]) -> tuple[float, bool]:
+    """How much more ``b`` has than ``a``, and whether the rule calls it a difference."""
+    x, y = values(a, metric), values(b, metric)
+    gap = mean(y) - mean(x)
+    if min(len(x), len(y)) < 2 or abs(gap) <= SWEPT[metric][2]:
+        return gap, False
+    return gap, bool(ttest_ind(x, y, equal_var=False).pvalue < 0.05)
+
+
+def _course(metric: str, of: dict[float, list[Result]]) -> str:
+    """What a metric does from the smallest λ to the largest."""
+    name, digits, _ = SWEPT[metric]
+    lams = list(of)
+    listed = ", ".join(f"{spread(list(values(group, metric)), digits)} at {lam:g}" for lam, group in of.items())
+    text = f"{name} is {listed}"
+    if len(lams) < 2:
+        return text
+    steps = [(a, b, *_differ(metric, of[a], of[b])) for a, b in pairwise(lams)]
+    gap, differs = _differ(metric, of[lams[0]], of[lams[-1]])
+    real = [(f"{'rises' if step > 0 else 'falls'} from {a:g} to {b:g}", step) for a, b, step, seen in steps if seen]
+    if differs:
+        end = f"{lams[-1]:g} differs from {lams[0]:g} ({gap:+.{digits}f})"
+    else:
+        end = f"{lams[-1]:g} cannot be told apart from {lams[0]:g} ({gap:+.{digits}f})"
+    if not real:
+        return f"{text}; {end}, and no two neighbours differ"
+    order = "in one direction only" if len({step > 0 for _, step in real}) == 1 else "not monotone"
+    return f"{text}; {end}; it {' and '.join(what for what, _ in real)}, {order}"
+
+
+def lambda_reading(results: Sequence[Result]) -> Reading:
+    """What λ does, by a fixed rule: each metric along λ, one defense against another at equal λ, the printed course."""
+    swept = sweeps(results)
+    lines = []
+    for defense, of in swept.items():
+        lines += [f"`{defense}`: {_course(metric, of)}." for metric in SWEPT]
+        backwards = []
+        for metric in ("psnr", "ssim"):
+            known = [(lam, v) for lam, group in of.items() if (v := _printed(group, metric)) is not None]
+            if any(b > a for (_, a), (_, b) in pairwise(known)):
+                listed = ", ".join(f"{v:g} at {lam:g}" for lam, v in known)
+                backwards.append(f"{SWEPT[metric][0]} ({listed})")
+        if backwards:
+            lines.append(f"`{defense}`: as printed, more sparsity does not always hide more: {'; '.join(backwards)}.")
+    for a, b in pairwise(swept):
+        shared = [lam for lam in swept[a] if lam in swept[b]]
+        told = []
+        for lam in shared:
+            gap, differs = _differ("psnr", swept[a][lam], swept[b][lam])
+            told.append(f"{lam:g} ({gap:+.1f} dB{'' if differs else ', no difference'})")
+        if told:
+            lines.append(f"`{b}` against `{a}`, PSNR at equal λ: {', '.join(told)}.")
+    for defense, of in swept.items():
+        for layer in Explorer(_all(of)).layers:
+            lines.append(_codes(defense, of, layer))
+    return Reading("\n".join([*(f"- {line}" for line in lines), "", f"*{RULE}*"]))
+
+
+def _codes(defense: str, of: dict[float, list[Result]], layer: int) -> str:
+    """How much the code itself gives back: without an attacker, from the trained dictionaries."""
+    views = Explorer(_all(of)).path(list(of), layer)
+    count, seed = len(views[0].decoded), views[0].coder.result.experiment.seed
+    told = ", ".join(
+        f"{float(v.psnr.mean()):.1f} dB at {v.lam:g} ({float(v.active.mean()):.1%} active; the attacker "
+        f"{float(v.coder.attacked[0].mean()):.1f} dB)"
+        for v in views
+    )
+    return (
+        f"`{defense}`: decoded with its dictionaries, without an attack, the code of layer {layer} gives back {told} "
+        f"({count} images, seed {seed}, brightness and contrast given)."
+    )

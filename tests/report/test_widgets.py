@@ -1,0 +1,201 @@
+"""The λ explorer without a browser, its static stand-ins, and what is said about λ."""
+
+import math
+from pathlib import Path
+from xml.etree import ElementTree
+
+import matplotlib.image
+import numpy as np
+import pytest
+import torch
+from skimage.metrics import peak_signal_noise_ratio
+
+from sparseguard.experiment import METRICS, Experiment, Result
+from sparseguard.report import lambda_curves, lambda_explorer, lambda_multiples, lambda_reading, save
+from sparseguard.report.explorer import Coder, Explorer
+from sparseguard.report.panels import GAP, PANEL, VIRIDIS, activity, picture, png
+from sparseguard.report.widgets import NOT_LIVE, LambdaExplorer, is_live
+from sparseguard.sparse import SparseCoding2d, operators
+
+IMAGES = 5
+
+
+@pytest.fixture
+def images(fashion: torch.Tensor) -> torch.Tensor:
+    return fashion[:IMAGES]
+
+
+def cell(
+    images: torch.Tensor, defense: str, lam: float, seed: int = 0, psnr: float = 20.0, dataset: str = "mnist"
+) -> Result:
+    """A cell whose dictionaries are random and whose attacker blurs."""
+    torch.manual_seed(1)
+    counts = [1, 4, 6] if defense == "sparse_guard" else [1, 4]
+    layers = [SparseCoding2d(a, b) for a, b in zip(counts, counts[1:])]  # noqa: RUF007
+    exhibits = {f"dictionary {i}": layer.dictionary.detach().clone() for i, layer in enumerate(layers, start=1)}
+    numbers: dict[str, float | None] = dict.fromkeys(METRICS, 0.5)
+    numbers["psnr"] = psnr
+    blurred = torch.nn.functional.avg_pool2d(images, 3, 1, 1)
+    e = Experiment(dataset, "end_to_end", defense, lam, scale="smoke", seed=seed)
+    return Result(e, numbers, {}, images, blurred, {}, exhibits)
+
+
+@pytest.fixture
+def guard(images: torch.Tensor) -> list[Result]:
+    return [cell(images, "sparse_guard", lam) for lam in (0.1, 0.25, 0.5, 0.75)]
+
+
+@pytest.mark.parametrize("layer", [1, 2])
+@pytest.mark.parametrize("lam", [0.15, 0.4])
+def test_a_view_holds_the_minimiser_and_true_numbers(guard: list[Result], lam: float, layer: int) -> None:
+    view = Explorer(guard).view(lam, layer)
+    coder = view.coder
+    assert coder.result.experiment.lam == {0.15: 0.1, 0.4: 0.5}[lam]
+    canvas = coder.layer.canvas(coder.inputs)
+    gap = operators.relative_gap(canvas, view.code, coder.layer.dictionary, lam, (1, 1), True)
+    assert float(gap.max()) < 5e-3
+    assert view.active.tolist() == pytest.approx([float((c > 0).float().mean()) for c in view.code])
+    for i in range(IMAGES):
+        original, decoded = coder.images[i].double().numpy(), view.decoded[i].double().numpy()
+        assert float(view.psnr[i]) == pytest.approx(peak_signal_noise_ratio(original, decoded, data_range=1))
+    assert float(view.decoded.min()) >= 0
+    assert float(view.decoded.max()) <= 1
+
+
+def test_the_decoder_undoes_the_coder_where_the_code_keeps_everything(guard: list[Result]) -> None:
+    explorer = Explorer(guard)
+    path = explorer.path([0.1, 0.3, 1.0])
+    assert float(path[0].psnr.min()) > 22  # four features that cannot be subtracted, and λ's shrinking
+    assert path[0].psnr.mean() > path[1].psnr.mean() > path[2].psnr.mean()
+    assert path[0].active.mean() > path[1].active.mean() > path[2].active.mean()
+    nothing = explorer.view(1e6)
+    assert not bool(nothing.code.any())
+    assert torch.allclose(
+        nothing.decoded, nothing.coder.images.mean((1, 2, 3), keepdim=True).expand_as(nothing.decoded)
+    )
+
+
+def test_the_second_layers_input_decodes_to_what_the_first_layers_code_does(guard: list[Result]) -> None:
+    coder = Coder(guard[0], 2)
+    hidden = coder.inputs * coder.std + coder.mean
+    assert float(hidden.min()) > -1e-5
+    deployed = guard[0].experiment.make_defense()
+    layer = SparseCoding2d(1, 4, lam=0.1, tau=vars(deployed)["tau"], iterations=vars(deployed)["iterations"])
+    with torch.no_grad():
+        layer.dictionary.copy_(guard[0].exhibits["dictionary 1"])
+        torch.testing.assert_close(hidden, layer(guard[0].originals), atol=1e-4, rtol=1e-3)
+    torch.testing.assert_close(coder.inputs.mean((0, 2, 3)), torch.zeros(4), atol=1e-4, rtol=0)
+
+
+def test_each_move_of_the_slider_changes_the_code_and_a_warm_start_comes_closer(guard: list[Result]) -> None:
+    explorer = Explorer(guard)
+    warm = explorer.view(0.3)
+    moved = explorer.view(0.29, start=warm, quick=True)
+    assert not torch.equal(moved.code, warm.code)
+    assert float(moved.gap.max()) < float(explorer.view(0.29, quick=True).gap.max())
+    other = explorer.view(0.29, 2, start=warm, quick=True)  # another layer's code is no start
+    assert other.code.shape[1] == 6
+
+
+def test_the_picture_shows_what_the_view_holds(guard: list[Result]) -> None:
+    view = Explorer(guard).view(0.3)
+    drawn = picture(view, 2)
+    assert drawn.dtype == np.uint8
+    scale = PANEL // 28
+    for panel, image in ((0, view.coder.images[2]), (2, view.decoded[2]), (3, view.coder.result.reconstructions[2])):
+        left = panel * (PANEL + GAP)
+        shown = drawn[scale // 2 : PANEL : scale, left + scale // 2 : left + PANEL : scale, 0]
+        np.testing.assert_allclose(shown / 255, image[0], atol=0.5 / 255 + 1e-6)
+    tiles = activity(view, 2)
+    active = (tiles[:28, :28] != VIRIDIS[0]).any(-1)
+    assert active[(view.code[2, 0] > view.coder.strongest[2] / 255).numpy()].all()
+    assert not active[(view.code[2, 0] == 0).numpy()].any()
+    assert png(drawn)[:8] == b"\x89PNG\r\n\x1a\n"
+
+
+def test_the_widget_follows_its_controls(images: torch.Tensor, guard: list[Result]) -> None:
+    other = [cell(images.flip(0), "sparse_standard", 0.5, dataset="fashion_mnist")]
+    widget = LambdaExplorer([*guard, *other])
+    for control, value in ((widget.lam, 0.31), (widget.image, 3), (widget.layer, 2), (widget.dataset, "fashion_mnist")):
+        before, said = widget.picture.value, widget.numbers.value
+        control.value = value
+        assert widget.picture.value != before
+        assert widget.numbers.value != said
+    assert widget.layer.options == (1,)  # what the defense has
+    assert widget.defense.value == "sparse_standard"
+    assert "λ = 0.31" in widget.numbers.value
+    assert "attacker, at λ = 0.5" in widget.numbers.value
+    assert "image 3 of 5" in widget.numbers.value
+    assert f">{widget.milliseconds:.0f}</span>" in widget.time.value
+    widget.dataset.value = "mnist"
+    assert widget.layer.options == (1, 2)
+
+
+def test_nobody_sits_at_a_test_and_a_batch_run_gets_a_sentence(guard: list[Result]) -> None:
+    assert not is_live()
+    assert lambda_explorer(guard) is NOT_LIVE
+
+
+@pytest.mark.parametrize("asked", [True, False])
+def test_live_is_where_the_user_can_be_asked(asked: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Shell:
+        class kernel:
+            @staticmethod
+            def get_parent() -> dict[str, dict[str, bool]]:
+                return {"content": {"allow_stdin": asked}}
+
+    monkeypatch.setattr("sparseguard.report.widgets.get_ipython", lambda: Shell)
+    assert is_live() is asked
+
+
+def test_what_cannot_be_explored_is_a_sentence(images: torch.Tensor, guard: list[Result]) -> None:
+    with pytest.raises(ValueError, match="needs a cell of a sparse defense"):
+        LambdaExplorer([])
+    with pytest.raises(ValueError, match="one sparse defense"):
+        Explorer([*guard, cell(images, "sparse_standard", 0.5)])
+    with pytest.raises(ValueError, match=r"\(1 and 2\), not 3"):
+        Coder(guard[0], 3)
+    with pytest.raises(ValueError, match="lam must be a finite number greater than 0"):
+        Explorer(guard).view(math.nan)
+
+
+def swept(images: torch.Tensor, psnrs: dict[float, float], defense: str = "sparse_standard") -> list[Result]:
+    noise = (-0.1, 0.0, 0.1)
+    return [cell(images, defense, lam, s, v + noise[s]) for lam, v in psnrs.items() for s in (0, 1, 2)]
+
+
+def test_the_reading_says_what_lambda_does(images: torch.Tensor) -> None:
+    falling = lambda_reading(swept(images, {0.1: 24.0, 0.25: 22.0, 0.5: 20.0}))
+    assert "PSNR is 24.0 ± 0.1 at 0.1, 22.0 ± 0.1 at 0.25, 20.0 ± 0.1 at 0.5" in falling
+    assert "0.5 differs from 0.1 (-4.0)" in falling
+    assert "falls from 0.1 to 0.25 and falls from 0.25 to 0.5, in one direction only" in falling
+    assert "PSNR (23.45 at 0.1, 21.34 at 0.25, 22.16 at 0.5)" in falling  # as printed, not monotone
+    valley = lambda_reading(swept(images, {0.1: 24.0, 0.25: 20.0, 0.5: 24.1}))
+    assert "cannot be told apart from 0.1 (+0.1); it falls from 0.1 to 0.25 and rises" in valley
+    assert "not monotone" in valley
+    flat = lambda_reading(swept(images, {0.1: 24.0, 0.5: 23.8}))
+    assert "no two neighbours differ" in flat
+    both = lambda_reading(swept(images, {0.1: 24.0}) + swept(images, {0.1: 22.0}, "sparse_guard"))
+    assert "`sparse_guard` against `sparse_standard`, PSNR at equal λ: 0.1 (-2.0 dB)" in both
+    assert "the code of layer 2 gives back" in both
+    one = [r for r in swept(images, {0.1: 24.0, 0.5: 20.0}) if r.experiment.seed == 0]
+    assert "no two neighbours differ" in lambda_reading(one)
+
+
+def test_the_figures_show_measured_and_printed_numbers(images: torch.Tensor, tmp_path: Path) -> None:
+    results = swept(images, {0.1: 24.0, 0.25: 22.0}) + swept(images, {0.1: 21.0, 0.25: 20.0}, "sparse_guard")
+    curves = lambda_curves(results)
+    lines = {str(line.get_label()): np.asarray(line.get_ydata()) for line in curves.axes[0].lines}
+    np.testing.assert_allclose(lines["sparse_standard, printed"], [23.45, 21.34])
+    np.testing.assert_allclose(lines["sparse_guard, printed"], [19.54, 18.81])
+    measured = [c.lines[0].get_ydata() for c in curves.axes[0].containers]  # type: ignore[attr-defined]
+    np.testing.assert_allclose(measured, [[24.0, 22.0], [21.0, 20.0]])
+    multiples = lambda_multiples(results)
+    grid = np.array(multiples.axes).reshape(10, 3)  # two images: two layers with two rows each, and the attacker
+    titles = [axis.get_title() for axis in grid[4]]
+    first = results[-1].originals[0].double().numpy(), results[-1].reconstructions[0].double().numpy()
+    assert titles[1].startswith(f"{peak_signal_noise_ratio(*first, data_range=1):.1f} dB")
+    for name, figure in (("curves", curves), ("multiples", multiples)):
+        save(figure, tmp_path, name)
+        assert matplotlib.image.imread(tmp_path / f"{name}.png").std() > 0
+        ElementTree.parse(tmp_path / f"{name}.svg")
