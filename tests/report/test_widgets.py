@@ -180,6 +180,10 @@ def test_the_reading_says_what_lambda_does(images: torch.Tensor, monkeypatch: py
     assert "not monotone" in valley
     flat = lambda_reading(swept(images, {0.1: 24.0, 0.5: 23.8}))
     assert "no two neighbours differ" in flat
+    agreeing = [
+        cell(images, "sparse_standard", lam, seed, psnr) for lam, psnr in ((0.1, 24.0), (0.5, 20.0)) for seed in (0, 1)
+    ]
+    assert "0.5 differs from 0.1 (-4.0)" in lambda_reading(agreeing)  # and no warning
     one = [r for r in swept(images, {0.1: 24.0, 0.5: 20.0}) if r.experiment.seed == 0]
     assert "no two neighbours differ" in lambda_reading(one)
 
