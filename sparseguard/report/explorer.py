@@ -13,7 +13,7 @@ from .. import metrics
 from ..experiment import Result
 from ..sparse import SparseCoding2d, operators, positive
 
-TOL, ITERATIONS = 2e-3, 500
+TOL, ITERATIONS = 5e-3, 300
 """Relative duality gap that a code is solved to, and the most steps taken for it; the gap reached is always shown."""
 QUICK_TOL = 1e-4
 """The same for a moving slider, so small that each move takes its steps: a code good to 1 % fits the next λ as well."""
