@@ -12,6 +12,7 @@ from matplotlib.figure import Figure
 from scipy.stats import ttest_ind
 
 from ..features import NEIGHBOURS, PIXELS, Features
+from .figures import COLOURS
 from .reading import Reading
 from .tables import Table, spread
 
@@ -57,13 +58,13 @@ def features_figure(found: Sequence[Features]) -> Figure:
         for axis, seeds in zip(row, layers.values()):
             one = min(seeds, key=lambda f: f.experiment.seed)
             x, labels = one.embedding.numpy(), one.labels.numpy()
-            size = float(np.clip(9000 / len(x), 1.0, 12.0))
+            size = float(np.clip(14_000 / len(x), 1.0, 14.0))
             for k, name in enumerate(one.classes):
                 points, mark = x[labels == k], MARKERS[k % len(MARKERS)]
                 axis.scatter(
                     *points.T,
                     s=size,
-                    color=f"C{k % 10}",
+                    color=COLOURS[k % 10],
                     marker=mark,
                     lw=0.2,
                     edgecolors="white",
