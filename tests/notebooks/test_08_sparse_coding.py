@@ -29,7 +29,7 @@ def test_papermill_runs_it_and_the_numbers_are_right(tmp_path: Path) -> None:
 
     kept = pd.read_csv(figures / f"{name}.csv")
     explained = kept["variance explained"].str.split(" ").str[0].astype(float).tolist()
-    assert explained == pytest.approx([0.87, 0.67, 0.93, 0.83], abs=0.08)  # tau 1000, lambda 0.1 and 0.5; tau 100
+    assert explained == pytest.approx([0.70, 0.33, 0.98, 0.80], abs=0.06)  # tau 1000, lambda 0.1 and 0.5; tau 100
     costs = pd.read_csv(figures / f"{name}_solvers.csv")
     reached = costs.iloc[:, 2].astype(int).tolist()
     assert reached[0] > 490
