@@ -57,13 +57,13 @@ def reconstruction_grid(results: Sequence[Result]) -> Figure:
     shown = _one_seed(results)
     columns = min(len(r.originals) for r in shown.values())
     height = len(shown) + 1
-    figure, axes = plt.subplots(height, columns, figsize=(0.55 * columns + 2.4, 0.57 * height + 0.5), squeeze=False)
+    figure, axes = plt.subplots(height, columns, figsize=(0.45 * columns + 2.4, 0.47 * height + 0.5), squeeze=False)
     first = next(iter(shown.values()))
     labels = ["original", *(f"{n}\n{float(r.metrics['psnr'] or 0):.1f} dB, SSIM {float(r.metrics['ssim'] or 0):.2f}"
                             for n, r in shown.items())]  # fmt: skip
     for axis_row, label, images in zip(axes, labels, [first.originals, *(r.reconstructions for r in shown.values())]):
         for axis, image in zip(axis_row, images):
-            axis.imshow(_image(image), cmap="gray", vmin=0, vmax=1)
+            axis.imshow(_image(image), cmap="gray", vmin=0, vmax=1, interpolation="nearest")
             axis.set_xticks([])
             axis.set_yticks([])
             axis.grid(False)
@@ -92,7 +92,7 @@ def made_images(results: Sequence[Result]) -> Figure:
         axis.set(xticks=[], yticks=[], frame_on=False)
     for axis_row, (label, images) in zip(axes, made.items()):
         for axis, image in zip(axis_row, images):
-            axis.imshow(_image(image), cmap="gray", vmin=0, vmax=1)
+            axis.imshow(_image(image), cmap="gray", vmin=0, vmax=1, interpolation="nearest")
             axis.grid(False)
         axis_row[0].set_ylabel(label, rotation=0, ha="right", va="center", fontsize=8)
     what = "Images that defenses made in training" if made else "No defense here makes images"
