@@ -17,7 +17,7 @@ from .tables import by_cell
 
 MARKERS = "oXsDPv^<>*hp"
 # seaborn's colour-blind palette without its palest colours; marks differ in shape as well
-COLOURS = ("C0", "C1", "C2", "C3", "C4", "C5", "black", "C9", "C7", "C8", "C6")
+COLOURS = ("C0", "C1", "C2", "C3", "C4", "C5", "black", "C9", "C7", "C8", "C6", "darkred")
 sns.set_theme(
     style="whitegrid",
     palette="colorblind",
