@@ -88,6 +88,7 @@ def test_dragging_lambda_changes_the_picture_soon_and_nothing_goes_wrong(lab: st
         page.on("pageerror", lambda error: errors.append(str(error)))
         page.goto(lab, timeout=120_000)
         page.locator(".jp-RenderedMarkdown h1", has_text="How sparse?").wait_for(timeout=120_000)
+        page.get_by_text("(ipykernel) | Idle").wait_for(timeout=120_000)  # cells run before that would be lost
         page.get_by_role("menuitem", name="Run", exact=True).click()
         page.get_by_text("Run All Cells", exact=True).click()
         picture = page.locator("img.widget-image")
