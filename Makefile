@@ -4,7 +4,7 @@
 # make lab     opens JupyterLab with the right kernel
 PYTHON ?= python3
 BIN := .venv/bin
-QUIET := --LabApp.news_url=None --LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate
+NEWS := @jupyterlab/apputils-extension:announcements
 
 .PHONY: report reference test lint lab clean
 
@@ -24,7 +24,8 @@ lint: .venv/.installed-dev
 	$(BIN)/nbqa mypy notebooks
 
 lab: .venv/.installed
-	JUPYTER_PREFER_ENV_PATH=1 $(BIN)/jupyter lab notebooks $(QUIET)
+	$(BIN)/jupyter labextension disable $(NEWS)  # neither news nor update prompts
+	JUPYTER_PREFER_ENV_PATH=1 $(BIN)/jupyter lab notebooks
 
 .venv/bin/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "sparseguard needs Python 3.11 or later; name it with make PYTHON=/path/to/python3.11"; exit 2; }

@@ -74,7 +74,9 @@ def lambda_curves(results: Sequence[Result]) -> Figure:
         axis.set_xlabel("λ")
         axis.set_title(name + UNITS.get(metric, ""), fontsize=10)
     seeds = sorted({r.experiment.seed for r in results})
-    figure.suptitle(f"Against λ: {_where(results)}, seeds {', '.join(map(str, seeds))}", fontsize=10)
+    figure.suptitle(
+        f"Against λ: {_where(results)}, seed{'s' * (len(seeds) > 1)} {', '.join(map(str, seeds))}", fontsize=10
+    )
     figure.tight_layout(rect=(0, 0.08, 1, 1))
     figure.legend(*axes[0].get_legend_handles_labels(), loc="lower center", ncols=4, fontsize=8)
     plt.close(figure)

@@ -42,12 +42,18 @@ def lab(tmp_path: Path) -> Iterator[str]:
     cell.source += "\n" + "\n".join(f"{name} = {value!r}" for name, value in SMALL.items())
     (tmp_path / "notebooks").mkdir()
     nbformat.write(book, tmp_path / "notebooks" / "03_lambda.ipynb")
-    own = {name: str(tmp_path / name.lower()) for name in ("HOME", "JUPYTER_RUNTIME_DIR", "SPARSEGUARD_HOME")}
+    own = {
+        name: str(tmp_path / name.lower())
+        for name in ("HOME", "JUPYTER_CONFIG_DIR", "JUPYTER_RUNTIME_DIR", "SPARSEGUARD_HOME")
+    }
     # one thread: two that wait for each other on a busy machine take ten times as long
     environment = os.environ | own | {"JUPYTER_PREFER_ENV_PATH": "1", "OMP_NUM_THREADS": "1"}
-    quiet = re.findall(r"^QUIET := (.*)$", (ROOT / "Makefile").read_text(), flags=re.M)[0].split()
+    news = re.findall(r"^NEWS := (.*)$", (ROOT / "Makefile").read_text(), flags=re.M)[0]
+    (tmp_path / "jupyter_config_dir" / "labconfig").mkdir(parents=True)
+    config = tmp_path / "jupyter_config_dir" / "labconfig" / "page_config.json"
+    config.write_text(json.dumps({"disabledExtensions": {news: True}}))
     token = secrets.token_hex(16)
-    command = [sys.executable, "-m", "jupyterlab", str(tmp_path / "notebooks"), "--no-browser", "--port=0", *quiet]
+    command = [sys.executable, "-m", "jupyterlab", str(tmp_path / "notebooks"), "--no-browser", "--port=0"]
     with (tmp_path / "log").open("w") as log:
         server = subprocess.Popen(
             [*command, f"--IdentityProvider.token={token}", "--allow-root"], env=environment, stdout=log, stderr=log
@@ -131,7 +137,7 @@ def test_dragging_lambda_changes_the_picture_soon_and_nothing_goes_wrong(lab: st
         page.get_by_text("code of layer 2 at").wait_for(timeout=20_000)
         for kind in ("stderr", "error"):
             assert page.locator(f'[data-mime-type="application/vnd.jupyter.{kind}"]').all_inner_texts() == []
-        assert page.locator(".jp-Dialog").count() == 0
+        assert page.locator(".jp-Dialog, .Toastify__toast").count() == 0
         assert errors == []
         if os.environ.get("SPARSEGUARD_SCREENSHOT"):
             page.screenshot(path=os.environ["SPARSEGUARD_SCREENSHOT"])

@@ -51,7 +51,7 @@ RUNS = {
         ("31.21", "22.63", "14.98"), (13.2, 11.3, 12.5), (("setting", "split"),),
     ),
     "03_lambda": Run(
-        SWEEP % "fashion_mnist", ("curves", "multiples"), 12, "more sparsity does not always hide more",
+        SWEEP % "fashion_mnist", ("curves", "multiples"), 12, "decoded with its dictionaries, without an attack",
         ("23.45", "22.39", "19.54", "14.65"), (11.5, 11.3, 11.3, 11.2),
     ),
 }  # fmt: skip
