@@ -82,7 +82,7 @@ def test_fakes_are_what_their_classifier_assigns_the_wanted_class(fakes: Callabl
     assert share(by_classifier, of_public) > 0.8
     assert len(inverted) == LONGER.epochs - LONGER.epochs // 2  # anew in each tuning epoch
     for images, labels, by_target in inverted:
-        assert share(by_target, labels) > 0.5  # chance is 0.1; the first target has seen five short epochs
+        assert share(by_target, labels) > 0.4  # chance is 0.1; the first target has seen five short epochs
         assert images.shape == public.shape
         assert 0 <= float(images.min()) <= float(images.max()) <= 1
     assert share(*inverted[-1][:0:-1]) > 0.7
