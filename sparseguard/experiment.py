@@ -94,9 +94,8 @@ class Experiment:
         built, default = vars(self.make_defense()), vars(make_defense(self.defense))
         object.__setattr__(self, "lam", built.get("lam"))
         changed = {key: built[key] for key in options if built[key] != default[key]}
-        for key, value in changed.items():
-            changed[key] = float(value) if isinstance(default[key], float) and isinstance(value, int) else value
-        object.__setattr__(self, "options", changed)
+        whole = {key: float(v) for key, v in changed.items() if isinstance(default[key], float) and isinstance(v, int)}
+        object.__setattr__(self, "options", changed | whole)
 
     def make_defense(self) -> Defense:
         """The defense with its options."""
@@ -112,9 +111,16 @@ class Experiment:
     @property
     def label(self) -> str:
         """Short name of the defense, its strength and further options: ``sparse_guard lam=0.5``, ``laplace b=1.0``."""
-        strength = {} if self.strength is None else {strength_option(self.defense): self.strength}
-        shown = strength | dict(self.options)
-        return " ".join([self.defense, *(f"{key}={value}" for key, value in shown.items())])
+        strength = self.strength
+        return self._named(({} if strength is None else {strength_option(self.defense): strength}) | dict(self.options))
+
+    @property
+    def variant(self) -> str:
+        """The label without the strength: what cells of one curve have in common."""
+        return self._named({k: v for k, v in self.options.items() if k != strength_option(self.defense)})
+
+    def _named(self, options: Mapping[Any, Any]) -> str:
+        return " ".join([self.defense, *(f"{key}={value}" for key, value in options.items())])
 
     @property
     def dataset_name(self) -> str:

@@ -12,6 +12,7 @@ from torch import Tensor
 from .. import metrics
 from ..experiment import Result
 from ..sparse import SparseCoding2d, operators, positive
+from .compare import by_strength
 
 TOL, ITERATIONS = 5e-3, 300
 """Relative duality gap that a code is solved to, and the most steps taken for it; the gap reached is always shown."""
@@ -35,15 +36,10 @@ def sweeps(results: Sequence[Result]) -> dict[str, dict[float, list[Result]]]:
     Raises:
         ValueError: none is left.
     """
-    found: dict[str, dict[float, list[Result]]] = {}
-    for r in results:
-        e = r.experiment
-        if isinstance(e.strength, float) and dictionaries(r):
-            name = e.label.replace(f" lam={e.strength}", "")
-            found.setdefault(name, {}).setdefault(e.strength, []).append(r)
+    found = by_strength([r for r in results if dictionaries(r)])
     if not found:
         raise ValueError("λ is swept by cells of a sparse defense; there is none among these results.")
-    return {name: dict(sorted(of.items())) for name, of in found.items()}
+    return found
 
 
 class Coder:

@@ -9,12 +9,12 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
-from scipy.stats import ttest_ind
 
 from ..features import NEIGHBOURS, PIXELS, Features
+from .compare import difference
 from .figures import COLOURS
 from .reading import Reading
-from .tables import Table, spread
+from .tables import Table, over_seeds, spread
 
 APART = 0.02
 LOOSE = 0.25
@@ -108,11 +108,9 @@ def features_table(found: Sequence[Features]) -> Table:
     ]
     first = found[0].experiment
     seeds = sorted({f.experiment.seed for f in found})
-    dispersion = "mean ± standard deviation over seeds" if len(seeds) > 1 else "one seed, so no spread"
     counts = ", ".join(str(count) for count in sorted({len(f.labels) for f in found}))
     caption = (
-        f"Features of trained targets (end to end), scale {first.scale} ({counts} private images), seeds "
-        f"{', '.join(map(str, seeds))}; {dispersion}."
+        f"Features of trained targets (end to end), scale {first.scale} ({counts} private images), {over_seeds(seeds)}."
     )
     notes = [
         "Silhouette and nearest neighbours are taken in feature space, not in the projection: Euclidean, all "
@@ -129,11 +127,7 @@ def features_table(found: Sequence[Features]) -> Table:
 
 def _compare(a: Sequence[Features], b: Sequence[Features], metric: str) -> tuple[float, bool]:
     """``a`` minus ``b`` in the mean, and whether the rule calls it a difference."""
-    x, y = ([float(getattr(f, metric)) for f in group] for group in (a, b))
-    gap = mean(x) - mean(y)
-    if min(len(x), len(y)) < 2 or abs(gap) <= APART:
-        return gap, False
-    return gap, bool(ttest_ind(x, y, equal_var=False).pvalue < 0.05)
+    return difference([getattr(f, metric) for f in a], [getattr(f, metric) for f in b], APART)
 
 
 def features_reading(found: Sequence[Features]) -> Reading:

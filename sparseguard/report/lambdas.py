@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Sequence
 from itertools import pairwise
 from statistics import mean
@@ -11,11 +10,10 @@ import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from scipy.stats import ttest_ind
 from torch import Tensor
 
 from ..experiment import Result
-from ..paper import printed
+from .compare import difference, printed_number, values
 from .explorer import Explorer, View, sweeps
 from .figures import COLOURS
 from .panels import VIRIDIS
@@ -36,17 +34,6 @@ RULE = (
 )
 
 
-def values(group: Sequence[Result], metric: str) -> list[float]:
-    """One number a seed."""
-    return [float(r.metrics[metric]) for r in group]  # type: ignore[arg-type]
-
-
-def _printed(group: Sequence[Result], metric: str) -> float | None:
-    e = group[0].experiment
-    row = printed(e.setting, e.dataset, e.defense, e.lam, dict(e.options))
-    return None if row is None else row.numbers[metric]
-
-
 def _where(results: Sequence[Result]) -> str:
     e = results[0].experiment
     return f"{e.dataset_name}, {e.setting.replace('_', '-')}, scale {e.scale}"
@@ -63,7 +50,7 @@ def lambda_curves(results: Sequence[Result]) -> Figure:
             shift = 1.02**i  # bars at the same λ do not cover each other
             x = np.array(list(of)) * shift
             axis.errorbar(x, [mean(v) for v in numbers], yerr=bars, label=defense, capsize=2, lw=1.2, **style)
-            paper = [_printed(group, metric) for group in of.values()]
+            paper = [printed_number(group, metric) for group in of.values()]
             known = [(a, b) for a, b in zip(x, paper) if b is not None]
             if known:
                 axis.plot(*zip(*known), ls=":", lw=1, mfc="none", label=f"{defense}, printed", **style)
@@ -153,13 +140,7 @@ def _winner(view: View, index: int) -> np.ndarray:
 
 def _differ(metric: str, a: Sequence[Result], b: Sequence[Result]) -> tuple[float, bool]:
     """How much more ``b`` has than ``a``, and whether the rule calls it a difference."""
-    x, y = values(a, metric), values(b, metric)
-    gap = mean(y) - mean(x)
-    if min(len(x), len(y)) < 2 or abs(gap) <= SWEPT[metric][2]:
-        return gap, False
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", RuntimeWarning)  # seeds that agree to the last digit
-        return gap, bool(ttest_ind(x, y, equal_var=False).pvalue < 0.05)
+    return difference(values(b, metric), values(a, metric), SWEPT[metric][2])
 
 
 def _course(metric: str, of: dict[float, list[Result]]) -> str:
@@ -191,7 +172,7 @@ def lambda_reading(results: Sequence[Result]) -> Reading:
         lines += [f"`{defense}`: {_course(metric, of)}." for metric in SWEPT]
         backwards = []
         for metric in ("psnr", "ssim"):
-            known = [(lam, v) for lam, group in of.items() if (v := _printed(group, metric)) is not None]
+            known = [(lam, v) for lam, group in of.items() if (v := printed_number(group, metric)) is not None]
             if any(b > a for (_, a), (_, b) in pairwise(known)):
                 listed = ", ".join(f"{v:g} at {lam:g}" for lam, v in known)
                 backwards.append(f"{SWEPT[metric][0]} ({listed})")

@@ -12,7 +12,7 @@ from ..sparse.competition import Duel, winner_takes_all
 from ..sparse.learning import Learning
 from ..sparse.trace import EnergyCurve
 from .reading import Reading
-from .tables import DASH, Table, spread
+from .tables import DASH, Table, over_seeds, spread
 
 NEAR = 1.01
 """Excess energy over the textbook's at which a solver counts as having reached it."""
@@ -26,11 +26,6 @@ LCAPT = (
     "MNIST images it left 0.156, 0.061, 0.031 and 0.022 of the neurons active at λ 0.1, 0.25, 0.5 and 0.75, which "
     "explained 0.97, 0.91, 0.87 and 0.82; at τ = 1000 it explained 0.90, 0.85, 0.76 and 0.62."
 )
-
-
-def _seeds(study: LayerStudy) -> str:
-    dispersion = "mean ± standard deviation over seeds" if len(study.seeds) > 1 else "one seed, so no spread"
-    return f"seeds {', '.join(map(str, study.seeds))}; {dispersion}"
 
 
 def _images(study: LayerStudy, count: int) -> int:
@@ -55,7 +50,7 @@ def kept_table(study: LayerStudy, rows: Sequence[Kept]) -> Table:
     )
     caption = (
         f"{study.dataset}, scale {study.scale}: codes of {_images(study, study.images)} hold-out images a seed, random "
-        f"dictionary of {study.features} features, {study.iterations} textbook iterations; {_seeds(study)}."
+        f"dictionary of {study.features} features, {study.iterations} textbook iterations; {over_seeds(study.seeds)}."
     )
     notes = [
         "Variance explained: of the standardised images, by the code's own linear reconstruction. It is what anybody "

@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from statistics import mean
 
-from scipy.stats import ttest_ind
-
 from ..experiment import Result
+from .compare import difference, values
 from .tables import by_cell, spread
 
 RULE = (
@@ -29,11 +28,7 @@ class Reading(str):
 
 def _difference(a: Sequence[Result], b: Sequence[Result]) -> tuple[float, bool]:
     """PSNR of ``a`` minus PSNR of ``b``, and whether the rule calls it a difference."""
-    x, y = ([float(r.metrics["psnr"] or 0.0) for r in group] for group in (a, b))
-    gap = mean(x) - mean(y)
-    if min(len(x), len(y)) < 2 or abs(gap) <= 0.5:
-        return gap, False
-    return gap, bool(ttest_ind(x, y, equal_var=False).pvalue < 0.05)
+    return difference(values(a, "psnr"), values(b, "psnr"), 0.5)
 
 
 def _compare(name: str, a: Sequence[Result], other: str, b: Sequence[Result]) -> str:
@@ -47,7 +42,7 @@ def _rivals(label: str, groups: dict[str, list[Result]], rivals: Sequence[str]) 
     """Which rivals hide more than a row, and which hide less, of those that do not pay for it with accuracy."""
 
     def accuracy(name: str) -> float:
-        return mean(float(r.metrics["accuracy"] or 0.0) for r in groups[name])
+        return mean(values(groups[name], "accuracy"))
 
     useful = [name for name in rivals if accuracy(name) >= accuracy(label) - SLACK]
     gaps = {name: _difference(groups[name], groups[label]) for name in useful}
@@ -63,7 +58,7 @@ def reading(results: Sequence[Result]) -> Reading:
     groups = by_cell(results)
     first = results[0]
     sentences = []
-    ordered = sorted(groups, key=lambda label: mean(float(r.metrics["psnr"] or 0.0) for r in groups[label]))
+    ordered = sorted(groups, key=lambda label: mean(values(groups[label], "psnr")))
     text = ", ".join(f"`{n}` {spread([r.metrics['psnr'] for r in groups[n]], 1)} dB" for n in ordered)
     sentences.append(f"From the hardest to the easiest to invert: {text}.")
     sparse = [label for label, group in groups.items() if group[0].experiment.lam is not None]
@@ -76,13 +71,13 @@ def reading(results: Sequence[Result]) -> Reading:
         compared = "; ".join(_rivals(label, groups, rivals) for label in sparse)
         sentences.append(f"Against the other defenses whose accuracy is no more than {SLACK:.0%} lower: {compared}.")
     floor = float(first.metrics["psnr_mean_image"] or 0.0)
-    near = [n for n in ordered if mean(float(r.metrics["psnr"] or 0.0) for r in groups[n]) < floor + 1]
+    near = [n for n in ordered if mean(values(groups[n], "psnr")) < floor + 1]
     sentences.append(
         f"Guessing the mean image, without any leak, reaches {floor:.1f} dB; "
         + (f"within 1 dB of that, and so nearly private, are {', '.join(f'`{n}`' for n in near)}." if near
            else "no row comes within 1 dB of that, so every leak here gives images away.")
     )  # fmt: skip
-    recognised = {n: mean(float(r.metrics["judge_accuracy"] or 0.0) for r in groups[n]) for n in groups}
+    recognised = {n: mean(values(groups[n], "judge_accuracy")) for n in groups}
     top, low = max(recognised, key=lambda n: recognised[n]), min(recognised, key=lambda n: recognised[n])
     sentences.append(
         f"The judge recognises the class in {recognised[low]:.0%} (`{low}`) to {recognised[top]:.0%} (`{top}`) of the "

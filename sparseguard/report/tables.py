@@ -12,7 +12,7 @@ from statistics import mean, stdev
 import pandas as pd
 
 from ..experiment import Result
-from ..paper import printed
+from .compare import printed_row
 
 DASH = "—"
 # column of the table: (metric measured, digits, column printed by the paper)
@@ -40,6 +40,16 @@ def spread(values: Sequence[float | None], digits: int) -> str:
         return "∞"
     middle = f"{mean(measured):.{digits}f}"
     return f"{middle} ± {stdev(measured):.{digits}f}" if len(measured) > 1 else middle
+
+
+def over_seeds(seeds: Sequence[int]) -> str:
+    """Which seeds, and what stands behind the ±, for a caption.
+
+    >>> over_seeds([0, 1])
+    'seeds 0, 1; mean ± standard deviation over seeds'
+    """
+    dispersion = "mean ± standard deviation over seeds" if len(seeds) > 1 else "one seed, so no spread"
+    return f"seeds {', '.join(map(str, seeds))}; {dispersion}"
 
 
 def by_cell(results: Sequence[Result]) -> dict[str, list[Result]]:
@@ -83,13 +93,12 @@ def caption(results: Sequence[Result]) -> str:
     """Data set, setting, scale, seeds, sizes and device of a set of results."""
     first = results[0]
     seeds = sorted({r.experiment.seed for r in results})
-    dispersion = "mean ± standard deviation over seeds" if len(seeds) > 1 else "one seed, so no spread"
     devices = ", ".join(sorted({str(r.details["device"]) for r in results}))
     return (
         f"{first.experiment.dataset}, {first.experiment.setting.replace('_', '-')} leak, attack "
         f"{first.experiment.attack}, scale {first.experiment.scale} ({first.details['train_images']} private images "
-        f"reconstructed, {first.details['attack_images']} attacked with), seeds {', '.join(map(str, seeds))}; "
-        f"{dispersion}; {devices}."
+        f"reconstructed, {first.details['attack_images']} attacked with), "
+        f"{over_seeds(seeds)}; {devices}."
     )
 
 
@@ -110,8 +119,7 @@ def results_table(results: Sequence[Result]) -> Table:
     facts = sorted({name for r in results for name in r.details["facts"]})
     rows = []
     for label, group in by_cell(results).items():
-        e = group[0].experiment
-        paper = printed(e.setting, e.dataset, e.defense, e.lam, dict(e.options))
+        paper = printed_row(group)
         own = mark(_warnings(group) + (paper.remarks.get("defense", []) if paper else []))
         row = {"defense": label + own}
         for column, (metric, digits, printed_column) in COLUMNS.items():

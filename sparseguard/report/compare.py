@@ -1,0 +1,55 @@
+"""What curves and readings share: cells by strength, their numbers over seeds, and when two of them differ."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Sequence
+from statistics import mean
+
+from scipy.stats import ttest_ind
+
+from ..experiment import Result
+from ..paper import Printed, printed
+
+
+def values(group: Sequence[Result], metric: str) -> list[float]:
+    """One number a seed."""
+    return [float(r.metrics[metric] or 0.0) for r in group]
+
+
+def difference(a: Sequence[float], b: Sequence[float], least: float = 0.0) -> tuple[float, bool]:
+    """Mean of ``a`` minus mean of ``b``, one number a seed, and whether that is called a difference.
+
+    It is if it is more than ``least`` and Welch's t-test gives p < 0.05; with one seed it never is.
+
+    >>> difference([3.0, 3.1, 2.9], [2.0, 2.1, 1.9], 0.5)[1], difference([3.0], [2.0])
+    (True, (1.0, False))
+    """
+    gap = mean(a) - mean(b)
+    if min(len(a), len(b)) < 2 or abs(gap) <= least:
+        return gap, False
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", RuntimeWarning)  # seeds that agree to the last digit
+        return gap, bool(ttest_ind(a, b, equal_var=False).pvalue < 0.05)
+
+
+def by_strength(results: Sequence[Result]) -> dict[str, dict[float, list[Result]]]:
+    """Seeds of each strength of each defense (and further options), from weak to strong; others are left out."""
+    found: dict[str, dict[float, list[Result]]] = {}
+    for r in results:
+        e = r.experiment
+        if isinstance(e.strength, float):
+            found.setdefault(e.variant, {}).setdefault(e.strength, []).append(r)
+    return {name: dict(sorted(of.items())) for name, of in found.items()}
+
+
+def printed_row(group: Sequence[Result]) -> Printed | None:
+    """The paper's row of a cell, or ``None``."""
+    e = group[0].experiment
+    return printed(e.setting, e.dataset, e.defense, e.lam, dict(e.options))
+
+
+def printed_number(group: Sequence[Result], metric: str) -> float | None:
+    """One number of it, by the name of the column or metric."""
+    row = printed_row(group)
+    return None if row is None else row.numbers[metric]
