@@ -23,7 +23,7 @@ from .defenses import Defense, defense_options, make_defense, strength_option
 from .scales import check_scale
 from .sparse import positive
 from .store import Store, digest
-from .targets import BlackBox, check_setting
+from .targets import BlackBox, Target, check_setting
 
 RESULT_VERSION = 4
 """Raised whenever the same experiment would give another result; older cells are then not read any more."""
@@ -238,6 +238,16 @@ def _judged_split(dataset: str, fingerprint: str, scale: str, seed: int, device:
     return split, measure.train_judge(split, check_scale(scale), seed, device)
 
 
+def train_target(experiment: Experiment, split: Split, device: str) -> Target:
+    """The trained target of an experiment on its split. Seeds torch's generator, which the caller keeps for himself."""
+    scale = check_scale(experiment.scale)
+    torch.manual_seed(experiment.seed)
+    defense = experiment.make_defense()
+    target = defense.build(split, experiment.setting, scale).to(device)
+    defense.train(target, split, scale)
+    return target
+
+
 def _run(experiment: Experiment, device: str, show: Callable[[str], None]) -> Result:
     scale = check_scale(experiment.scale)
     split, judge = _judged_split(
@@ -245,12 +255,9 @@ def _run(experiment: Experiment, device: str, show: Callable[[str], None]) -> Re
     )
     deterministic = torch.backends.cudnn.flags(deterministic=True, benchmark=False)
     with torch.random.fork_rng(), deterministic:
-        torch.manual_seed(experiment.seed)
         show(STAGES[0])
         start = time.perf_counter()
-        defense = experiment.make_defense()
-        target = defense.build(split, experiment.setting, scale).to(device)
-        defense.train(target, split, scale)
+        target = train_target(experiment, split, device)
         box = BlackBox(target)
         held = box.classify(split.held_images).argmax(1)
         seconds_target = time.perf_counter() - start

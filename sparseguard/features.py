@@ -16,8 +16,7 @@ from torch import Tensor, nn
 from tqdm.auto import tqdm
 
 from .data import load_data
-from .experiment import Experiment
-from .scales import check_scale
+from .experiment import Experiment, train_target
 from .store import Store, digest
 from .targets import Target
 
@@ -194,7 +193,9 @@ def _compute(experiment: Experiment, pixels: bool) -> tuple[dict[str, Any], dict
     accuracy = None
     layers: nn.Module = nn.Identity()
     if not pixels:
-        target = train_target(experiment)
+        device = "cuda" if torch.cuda.is_available() else "cpu"
+        with torch.random.fork_rng(), torch.backends.cudnn.flags(deterministic=True, benchmark=False):
+            target = train_target(experiment, split, device)
         layers = after_two_layers(target)
         logits = features_of(target, split.held_images)
         accuracy = float((logits.argmax(1) == split.held_labels).float().mean())
@@ -208,15 +209,3 @@ def _compute(experiment: Experiment, pixels: bool) -> tuple[dict[str, Any], dict
         "classes": split.classes,
     }
     return record, {"embedding": project(features, experiment.seed), "labels": split.train_labels}
-
-
-def train_target(experiment: Experiment) -> Target:
-    """The target of an experiment, as its run trains it: same seed, same weights."""
-    split, scale = load_data(experiment.dataset, experiment.scale, experiment.seed), check_scale(experiment.scale)
-    device = "cuda" if torch.cuda.is_available() else "cpu"
-    with torch.random.fork_rng(), torch.backends.cudnn.flags(deterministic=True, benchmark=False):
-        torch.manual_seed(experiment.seed)
-        defense = experiment.make_defense()
-        target = defense.build(split, experiment.setting, scale).to(device)
-        defense.train(target, split, scale)
-    return target.eval()

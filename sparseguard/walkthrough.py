@@ -9,8 +9,7 @@ from torch import Tensor, nn
 
 from .attacks import make_attack
 from .data import load_data
-from .experiment import Experiment
-from .features import train_target
+from .experiment import Experiment, train_target
 from .scales import check_scale
 from .sparse import SparseCoding2d
 from .store import Store, digest
@@ -69,8 +68,9 @@ def _walk(experiment: Experiment) -> list[Stage]:
     scale = check_scale(experiment.scale)
     split = load_data(experiment.dataset, experiment.scale, experiment.seed)
     device = "cuda" if torch.cuda.is_available() else "cpu"
-    with torch.random.fork_rng(), torch.enable_grad():
-        target = train_target(experiment)
+    deterministic = torch.backends.cudnn.flags(deterministic=True, benchmark=False)
+    with torch.random.fork_rng(), torch.enable_grad(), deterministic:
+        target = train_target(experiment, split, device)
         box = BlackBox(target)
         torch.manual_seed(experiment.seed)
         attack = make_attack(experiment.attack).fit(box, split.attack_images, split.held_images, scale, device)

@@ -9,7 +9,8 @@ from torch import nn
 from sparseguard import Experiment, load_data
 from sparseguard.data import Split
 from sparseguard.defenses import make_defense
-from sparseguard.features import after_two_layers, clustering, features_of, measure, project, study, train_target
+from sparseguard.experiment import train_target
+from sparseguard.features import after_two_layers, clustering, features_of, measure, project, study
 from sparseguard.scales import SCALES
 from sparseguard.store import Store
 
@@ -44,7 +45,8 @@ def test_a_split_target_without_a_front_has_only_one_layer(split: Split) -> None
 def test_features_are_those_of_the_trained_target_in_inference_mode() -> None:
     """The target that the experiment attacks: same accuracy; batch norm does not mix images; it was trained."""
     experiment = Experiment("mnist", "end_to_end", "none_conv", scale="smoke", fid=False)
-    split, target = load_data("mnist", "smoke", 0), train_target(experiment)
+    split = load_data("mnist", "smoke", 0)
+    target = train_target(experiment, split, "cpu")
     found = measure(experiment)
     assert found.accuracy == pytest.approx(experiment.run(progress=False).metrics["accuracy"])
     layers = after_two_layers(target)

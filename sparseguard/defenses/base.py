@@ -88,6 +88,11 @@ def nonnegative(name: str, value: float) -> float:
         raise ValueError(f"{name} must be a finite number from 0 on, not {value!r}.") from None
 
 
+def trained(model: nn.Module) -> list[nn.Parameter]:
+    """The parameters that training changes."""
+    return [parameter for parameter in model.parameters() if parameter.requires_grad]
+
+
 def fit(
     model: nn.Module,
     inputs: Tensor,
@@ -113,8 +118,8 @@ def fit(
     """
     device = next(model.parameters()).device
     inputs, labels = inputs.to(device), labels.to(device)
-    trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
-    optimizer = torch.optim.SGD(trained, lr=scale.learning_rate, momentum=0.9)
+    learning = trained(model)
+    optimizer = torch.optim.SGD(learning, lr=scale.learning_rate, momentum=0.9)
     model.train()
     for epoch in range(scale.epochs):
         for index in batches(len(inputs), scale.batch_size):
@@ -125,7 +130,7 @@ def fit(
             optimizer.zero_grad()
             loss.backward()
             if math.isfinite(longest_gradient):
-                nn.utils.clip_grad_norm_(trained, longest_gradient)
+                nn.utils.clip_grad_norm_(learning, longest_gradient)
             optimizer.step()
             after_step()
     optimizer.zero_grad()  # no gradient of private images stays with the target

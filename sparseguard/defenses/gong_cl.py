@@ -23,7 +23,7 @@ from torch import Tensor, nn
 
 from ..scales import Scale
 from ..targets import Target
-from .base import nonnegative
+from .base import nonnegative, trained
 from .gong import Gong
 from .shared import derived_seed
 
@@ -49,11 +49,6 @@ class GongCL(Gong):
         information = [f.clamp(max=largest) for f in fisher(target, images[chosen].to(device), chance)]
         anchor = [parameter.detach().clone() for parameter in trained(target)]
         return lambda: self.consolidation / 2 * moved(target, anchor, information)
-
-
-def trained(model: nn.Module) -> list[nn.Parameter]:
-    """The parameters that training changes."""
-    return [parameter for parameter in model.parameters() if parameter.requires_grad]
 
 
 def fisher(model: nn.Module, images: Tensor, chance: torch.Generator) -> list[Tensor]:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import seaborn as sns
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from torch import Tensor
 
@@ -45,8 +47,19 @@ def _one_seed(results: Sequence[Result]) -> dict[str, Result]:
     return {label: next(r for r in group if r.experiment.seed == first) for label, group in by_cell(results).items()}
 
 
-def _image(x: Tensor) -> np.ndarray:
-    return x.permute(1, 2, 0).squeeze(-1).numpy()
+def show(axis: Axes, values: np.ndarray | Tensor, **options: Any) -> None:
+    """A picture without ticks or grid: grey values ``(h, w)``, colours ``(h, w, 3)``, or an image ``(C, H, W)``."""
+    pixels = values.permute(1, 2, 0).squeeze(-1).numpy() if isinstance(values, Tensor) else values
+    axis.imshow(pixels, **({"cmap": "gray"} | options))
+    axis.set_xticks([])
+    axis.set_yticks([])
+    axis.grid(False)
+
+
+def _row(axes: Sequence[Axes], label: str, images: Tensor) -> None:
+    for axis, image in zip(axes, images):
+        show(axis, image, vmin=0, vmax=1, interpolation="nearest")
+    axes[0].set_ylabel(label, rotation=0, ha="right", va="center", fontsize=7)
 
 
 def reconstruction_grid(results: Sequence[Result]) -> Figure:
@@ -62,12 +75,7 @@ def reconstruction_grid(results: Sequence[Result]) -> Figure:
     labels = ["original", *(f"{n}\n{float(r.metrics['psnr'] or 0):.1f} dB, SSIM {float(r.metrics['ssim'] or 0):.2f}"
                             for n, r in shown.items())]  # fmt: skip
     for axis_row, label, images in zip(axes, labels, [first.originals, *(r.reconstructions for r in shown.values())]):
-        for axis, image in zip(axis_row, images):
-            axis.imshow(_image(image), cmap="gray", vmin=0, vmax=1, interpolation="nearest")
-            axis.set_xticks([])
-            axis.set_yticks([])
-            axis.grid(False)
-        axis_row[0].set_ylabel(label, rotation=0, ha="right", va="center", fontsize=7)
+        _row(axis_row, label, images)
     title = f"Originals and reconstructions: {_title(results)}, seed {first.experiment.seed}"
     figure.suptitle(title, fontsize=10, y=0.92)
     plt.close(figure)
@@ -91,10 +99,7 @@ def made_images(results: Sequence[Result]) -> Figure:
     for axis in axes.flat:
         axis.set(xticks=[], yticks=[], frame_on=False)
     for axis_row, (label, images) in zip(axes, made.items()):
-        for axis, image in zip(axis_row, images):
-            axis.imshow(_image(image), cmap="gray", vmin=0, vmax=1, interpolation="nearest")
-            axis.grid(False)
-        axis_row[0].set_ylabel(label, rotation=0, ha="right", va="center", fontsize=8)
+        _row(axis_row, label, images)
     what = "Images that defenses made in training" if made else "No defense here makes images"
     figure.suptitle(f"{what}: {_title(results)}, seed {min(r.experiment.seed for r in results)}", fontsize=10, y=0.94)
     plt.close(figure)

@@ -15,7 +15,7 @@ from torch import Tensor
 from ..experiment import Result
 from .compare import difference, printed_number, values
 from .explorer import Explorer, View, sweeps
-from .figures import COLOURS
+from .figures import COLOURS, show
 from .panels import VIRIDIS
 from .reading import Reading
 from .tables import spread
@@ -118,8 +118,7 @@ def _all(of: dict[float, list[Result]]) -> list[Result]:
 
 
 def _show(axis: Axes, image: Tensor | np.ndarray, title: str) -> None:
-    pixels = image.permute(1, 2, 0).squeeze(-1).numpy() if isinstance(image, Tensor) else image
-    axis.imshow(pixels, cmap="gray", vmin=0, vmax=1)
+    show(axis, image, vmin=0, vmax=1)
     axis.set_title(title, fontsize=7, pad=2)
 
 

@@ -16,18 +16,11 @@ from ..sparse.competition import Duel, resting_codes, winner_takes_all
 from ..sparse.learning import Learning
 from ..sparse.trace import EnergyCurve, Neurons
 from ..walkthrough import Stage
-from .figures import COLOURS, MARKERS
+from .figures import COLOURS, MARKERS, show
 
 _SOLVERS = {"euler": ("C0", "o", "textbook (Euler)"), "lca": ("C1", "X", "lca"), "fista": ("C2", "s", "fista")}
 _SIDES = {"target": "black", "leak": "C3", "attack": "C3"}
 _DASHES = ("-", "--", "-.", ":")
-
-
-def _picture(axis: Axes, values: np.ndarray, **options: Any) -> None:
-    axis.imshow(values, **({"cmap": "gray"} | options))
-    axis.set_xticks([])
-    axis.set_yticks([])
-    axis.grid(False)
 
 
 def _mosaic(values: Tensor) -> np.ndarray:
@@ -50,7 +43,7 @@ def pipeline(stages: Sequence[Stage], title: str) -> Figure:
     figure, axes = plt.subplots(1, len(stages), figsize=(1.75 * len(stages), 2.5), squeeze=False)
     cmap = plt.get_cmap("gray").with_extremes(bad="white")  # between and after the channels
     for axis, stage in zip(axes[0], stages):
-        _picture(axis, _mosaic(stage.values), cmap=cmap, vmax=float(stage.values.quantile(0.995)))
+        show(axis, _mosaic(stage.values), cmap=cmap, vmax=float(stage.values.quantile(0.995)))
         colour = _SIDES[stage.side]
         axis.set_title(stage.name, fontsize=9, color=colour)
         axis.set_xlabel(" × ".join(map(str, stage.values.shape)), fontsize=8, color=colour)
@@ -79,7 +72,7 @@ def potentials(traces: Sequence[Neurons], image: Tensor, title: str) -> Figure:
     figure, axes = plt.subplots(
         1, len(traces) + 1, figsize=(4.4 * len(traces) + 2.2, 3.3), width_ratios=[1.0, *[2.0] * len(traces)]
     )
-    _picture(axes[0], image.mean(0).numpy())
+    show(axes[0], image.mean(0).numpy())
     ever = sorted({f for trace in traces for f in (trace.codes[-1] > 0).nonzero().flatten().tolist()})
     spot = Rectangle((traces[0].column - 2.5, traces[0].row - 2.5), 5, 5, fill=False, color="C1", lw=2)
     axes[0].add_patch(spot)
@@ -181,7 +174,7 @@ def dictionary(runs: Sequence[Learning], labels: Sequence[str], title: str) -> F
                 continue
             picture = features[f].mean(0).numpy()
             limit = max(float(np.abs(picture).max()), 1e-12)
-            _picture(axis, picture, vmin=-limit, vmax=limit)
+            show(axis, picture, vmin=-limit, vmax=limit)
             if name.startswith("after"):
                 axis.set_xlabel(f"{float(first.use[f]):.1%}", fontsize=7, labelpad=2)
         part.suptitle(f"{name} ({labels[0]})", fontsize=9, y=0.97)

@@ -13,8 +13,9 @@ from torch import Tensor, nn
 from sparseguard import Experiment, load_data
 from sparseguard.data import Images, Split
 from sparseguard.defenses import make_defense
+from sparseguard.defenses.base import trained
 from sparseguard.defenses.gong import Gong
-from sparseguard.defenses.gong_cl import GongCL, fisher, moved, trained
+from sparseguard.defenses.gong_cl import GongCL, fisher, moved
 from sparseguard.defenses.inversion import invert, log_not
 from sparseguard.defenses.public import in_shape, public_models
 from sparseguard.scales import SCALES
