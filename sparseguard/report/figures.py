@@ -20,10 +20,11 @@ from .tables import by_cell
 MARKERS = "oXsDPv^<>*hp"
 # seaborn's colour-blind palette without its palest colours; marks differ in shape as well
 COLOURS = ("C0", "C1", "C2", "C3", "C4", "C5", "black", "C9", "C7", "C8", "C6", "darkred")
+# what a notebook holds inline is coarser than the files, for the notebook's size
 sns.set_theme(
     style="whitegrid",
     palette="colorblind",
-    rc={"figure.dpi": 110, "savefig.bbox": "tight", "svg.hashsalt": "sparseguard"},
+    rc={"figure.dpi": 72, "savefig.dpi": 110, "savefig.bbox": "tight", "svg.hashsalt": "sparseguard"},
 )
 
 
