@@ -31,9 +31,10 @@ from torch import Tensor
 
 from sparseguard import SparseCoding2d
 from sparseguard.data import load_images
+from sparseguard.device import default_device
 from sparseguard.sparse import solvers
 
-DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
+DEVICE = default_device()
 LAYERS = ["1-16-28", "16-28-28", "3-16-32", "16-32-32", "1-16-64"]
 BATCHES = [32, 1, 256]
 

@@ -18,6 +18,7 @@ import typer
 
 from sparseguard.data import load_data
 from sparseguard.defenses import make_defense
+from sparseguard.device import default_device
 from sparseguard.scales import check_scale
 
 
@@ -31,7 +32,7 @@ def main(
     """Print the table."""
     sizes = replace(check_scale(scale), epochs=1)
     split = load_data(dataset, "quick", 0)
-    device = "cuda" if torch.cuda.is_available() else "cpu"
+    device = default_device()
     best: dict[str, float] = {}
     for _ in range(repeats):
         for name in defense or ["none_conv", "sparse_standard", "sparse_guard"]:

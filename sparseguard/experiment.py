@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import hashlib
 import math
-import platform
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
@@ -18,8 +16,9 @@ from tqdm.auto import tqdm
 
 from . import metrics as measure
 from .attacks import make_attack
-from .data import Split, check_dataset, load_data
+from .data import Split, check_dataset, fingerprint, load_data
 from .defenses import Defense, defense_options, make_defense, strength_option
+from .device import default_device, device_name
 from .scales import check_scale
 from .sparse import positive
 from .store import Store, digest
@@ -129,7 +128,12 @@ class Experiment:
 
     def key(self) -> str:
         """Name of the cell in the store."""
-        return digest(asdict(self) | {"version": RESULT_VERSION, "dataset": _fingerprint(self.dataset)})
+        return digest(asdict(self) | {"version": RESULT_VERSION, "dataset": fingerprint(self.dataset)})
+
+    def stored(self, store: Store | None = None) -> Result | None:
+        """The result, if the store (by default the usual one) has it; nothing is computed."""
+        found = (store or Store()).load(self.key())
+        return None if found is None else Result.restore(self, *found)
 
     def run(
         self,
@@ -150,13 +154,11 @@ class Experiment:
         """
         place = Store() if store == "default" else store if isinstance(store, Store) or store is None else Store(store)
         if place is not None:
-            found = place.load(self.key())
-            if found is not None:
-                result = Result.restore(self, *found)
-                if not result.fid_can_be_had_now():
-                    return result
+            found = self.stored(place)
+            if found is not None and not found.fid_can_be_had_now():
+                return found
             place.prepare()
-        device = device or ("cuda" if torch.cuda.is_available() else "cpu")
+        device = device or default_device()
         if callable(progress):
             result = _run(self, device, progress)
         else:
@@ -195,6 +197,16 @@ class Result:
     details: dict[str, Any]
     exhibits: dict[str, Tensor]
 
+    @property
+    def seconds(self) -> float:
+        """All that training and measuring took when this was computed."""
+        return sum(float(value or 0) for name, value in self.metrics.items() if name.startswith("seconds_"))
+
+    @property
+    def device(self) -> str:
+        """What it was computed on."""
+        return str(self.details["device"])
+
     def dump(self) -> tuple[dict[str, Any], dict[str, Tensor]]:
         """JSON-able record and tensors, as the store keeps them."""
         arrays = {"originals": self.originals, "reconstructions": self.reconstructions}
@@ -223,14 +235,9 @@ class Result:
         return measure.fid_obstacle(len(self.per_image["psnr"]), download=False) is None
 
 
-def _fingerprint(dataset: str) -> str:
-    """The name of a known data set; of a file, what it holds, whatever its name."""
-    return hashlib.sha256(Path(dataset).read_bytes()).hexdigest() if Path(dataset).is_file() else dataset
-
-
 @lru_cache(maxsize=2)
-def _judged_split(dataset: str, fingerprint: str, scale: str, seed: int, device: str) -> tuple[Split, measure.Judge]:
-    """The split and its judge, shared by all defenses of a notebook; ``fingerprint`` tells a changed file."""
+def _judged_split(dataset: str, content: str, scale: str, seed: int, device: str) -> tuple[Split, measure.Judge]:
+    """The split and its judge, shared by all defenses of a notebook; ``content`` tells a changed file."""
     split = load_data(dataset, scale, seed)
     if min(split.image_shape[1:]) < measure.SSIM_WINDOW:
         height, width = split.image_shape[1:]
@@ -251,7 +258,7 @@ def train_target(experiment: Experiment, split: Split, device: str) -> Target:
 def _run(experiment: Experiment, device: str, show: Callable[[str], None]) -> Result:
     scale = check_scale(experiment.scale)
     split, judge = _judged_split(
-        experiment.dataset, _fingerprint(experiment.dataset), experiment.scale, experiment.seed, device
+        experiment.dataset, fingerprint(experiment.dataset), experiment.scale, experiment.seed, device
     )
     deterministic = torch.backends.cudnn.flags(deterministic=True, benchmark=False)
     with torch.random.fork_rng(), deterministic:
@@ -305,7 +312,7 @@ def _run(experiment: Experiment, device: str, show: Callable[[str], None]) -> Re
         "updates": attack.updates,
         "train_images": len(originals),
         "attack_images": len(split.attack_images),
-        "device": torch.cuda.get_device_name(device) if device.startswith("cuda") else platform.machine() + " CPU",
+        "device": device_name(device),
         "torch": torch.__version__,
         "notes": {"fid": fid_note} if fid_note else {},
         "facts": target.facts,

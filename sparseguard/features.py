@@ -6,6 +6,7 @@ the classes among the features, and how well the nearest private features tell t
 
 from __future__ import annotations
 
+import time
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -16,11 +17,12 @@ from torch import Tensor, nn
 from tqdm.auto import tqdm
 
 from .data import load_data
+from .device import default_device, device_name
 from .experiment import Experiment, train_target
-from .store import Store, digest
+from .store import Cell, Store, digest
 from .targets import Target
 
-FEATURES_VERSION = 1
+FEATURES_VERSION = 2
 """Raised whenever the same study would give other numbers; older ones are then not read any more."""
 NEIGHBOURS = 5
 SILHOUETTE_IMAGES = 10_000
@@ -44,6 +46,7 @@ class Features:
         accuracy: of the target itself on the same hold-out images; ``None`` for the raw pixels.
         dimensions: of a feature vector.
         classes: their names.
+        seconds, device: what training, measuring and projecting took, and where it ran.
     """
 
     experiment: Experiment
@@ -55,6 +58,8 @@ class Features:
     accuracy: float | None
     dimensions: int
     classes: tuple[str, ...]
+    seconds: float
+    device: str
 
 
 def after_two_layers(target: Target) -> nn.Sequential:
@@ -173,27 +178,33 @@ def measure(experiment: Experiment, pixels: bool = False, store: Store | None = 
         pixels: the raw images instead of a target's features.
         store: by default :func:`sparseguard.store.home`. It keeps coordinates and labels, no image.
     """
-    place = store or Store()
-    key = digest({"features": experiment.key(), "pixels": pixels, "version": FEATURES_VERSION, "k": NEIGHBOURS})
-    stored = place.load(key)
-    if stored is None:
-        place.prepare()
-        stored = _compute(experiment, pixels)
-        place.save(key, *stored)
-    record, arrays = stored
+    found = (store or Store()).recall(_key(experiment, pixels), lambda: _compute(experiment, pixels))
+    return _features(experiment, pixels, found)
+
+
+def stored(experiment: Experiment, pixels: bool = False, store: Store | None = None) -> Features | None:
+    """What :func:`measure` would read from the store; nothing is computed."""
+    found = (store or Store()).load(digest(_key(experiment, pixels)))
+    return None if found is None else _features(experiment, pixels, found)
+
+
+def _key(experiment: Experiment, pixels: bool) -> dict[str, Any]:
+    return {"features": experiment.key(), "pixels": pixels, "version": FEATURES_VERSION, "k": NEIGHBOURS}
+
+
+def _features(experiment: Experiment, pixels: bool, found: Cell) -> Features:
+    record, arrays = found
     layer = PIXELS if pixels else experiment.label
-    return Features(
-        experiment, layer, arrays["embedding"], arrays["labels"],
-        record["silhouette"], record["knn"], record["accuracy"], record["dimensions"], tuple(record["classes"]),
-    )  # fmt: skip
+    rest = record | {"classes": tuple(record["classes"])}
+    return Features(experiment, layer, arrays["embedding"], arrays["labels"], **rest)
 
 
-def _compute(experiment: Experiment, pixels: bool) -> tuple[dict[str, Any], dict[str, Tensor]]:
+def _compute(experiment: Experiment, pixels: bool) -> Cell:
+    start, device = time.perf_counter(), default_device()
     split = load_data(experiment.dataset, experiment.scale, experiment.seed)
     accuracy = None
     layers: nn.Module = nn.Identity()
     if not pixels:
-        device = "cuda" if torch.cuda.is_available() else "cpu"
         with torch.random.fork_rng(), torch.backends.cudnn.flags(deterministic=True, benchmark=False):
             target = train_target(experiment, split, device)
         layers = after_two_layers(target)
@@ -201,11 +212,14 @@ def _compute(experiment: Experiment, pixels: bool) -> tuple[dict[str, Any], dict
         accuracy = float((logits.argmax(1) == split.held_labels).float().mean())
     features, held = (features_of(layers, images) for images in (split.train_images, split.held_images))
     silhouette, knn = clustering(features, split.train_labels, held, split.held_labels, experiment.seed)
+    embedding = project(features, experiment.seed)
     record = {
         "silhouette": silhouette,
         "knn": knn,
         "accuracy": accuracy,
         "dimensions": features.shape[1],
         "classes": split.classes,
+        "seconds": time.perf_counter() - start,
+        "device": device_name(device),
     }
-    return record, {"embedding": project(features, experiment.seed), "labels": split.train_labels}
+    return record, {"embedding": embedding, "labels": split.train_labels}

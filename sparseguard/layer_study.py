@@ -6,17 +6,21 @@ All images are of the hold-out part, so no private image is shown. A seed draws 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
 
-from .data import Split, check_dataset, load_data
+from .data import Split, check_dataset, fingerprint, load_data
 from .scales import check_scale
 from .sparse import SparseCoding2d, positive
 from .sparse.learning import Learning, learn_dictionary
 from .sparse.trace import EnergyCurve, Neurons, energy_curves, kept, neurons
+from .store import Cell, Store
 
+STUDY_VERSION = 1
+"""Raised whenever the same study would give other numbers; older ones are then not read any more."""
 BATCH = 8
 """Images on which the solvers' energies are compared."""
 
@@ -103,11 +107,33 @@ class LayerStudy:
         last = neurons(layers[-1], self.image())
         return [neurons(layer, self.image(), (last.row, last.column)) for layer in layers]
 
-    def energy_curves(self) -> dict[float, list[EnergyCurve]]:
-        """Each solver's way down eq. 1 on a few hold-out images of the first seed, for each tau."""
-        seed = self.seeds[0]
-        images = self.split(seed).held_images[: min(BATCH, self.images)]
-        return {tau: energy_curves(self.layer(seed, self.lam, tau), images) for tau in self.taus}
+    def key(self, part: str) -> dict[str, Any]:
+        """Key of one part of the study in the store."""
+        return asdict(self) | {"study": part, "version": STUDY_VERSION, "dataset": fingerprint(self.dataset)}
+
+    def energy_curves(self, store: Store | None = None) -> dict[float, list[EnergyCurve]]:
+        """Each solver's way down eq. 1 on a few hold-out images of the first seed, for each tau; kept in the store."""
+
+        def compute() -> Cell:
+            seed = self.seeds[0]
+            images = self.split(seed).held_images[: min(BATCH, self.images)]
+            curves = {str(i): energy_curves(self.layer(seed, self.lam, tau), images) for i, tau in enumerate(self.taus)}
+            solvers = {i: [curve.solver for curve in group] for i, group in curves.items()}
+            return solvers, {
+                f"{i}.{curve.solver}.{name}": getattr(curve, name)
+                for i, group in curves.items()
+                for curve in group
+                for name in ("evaluations", "excess")
+            }
+
+        solvers, arrays = (store or Store()).recall(self.key("energy curves"), compute)
+        return {
+            tau: [
+                EnergyCurve(name, arrays[f"{i}.{name}.evaluations"], arrays[f"{i}.{name}.excess"])
+                for name in solvers[str(i)]
+            ]
+            for i, tau in enumerate(self.taus)
+        }
 
     def learn(self, updates: int) -> list[Learning]:
         """For each seed: the dictionary, learned on the attack part, judged on hold-out images; at the first tau."""
@@ -119,11 +145,17 @@ class LayerStudy:
                 runs.append(learn_dictionary(layer, split.attack_images, split.held_images[: self.images], updates))
         return runs
 
-    def kept(self) -> list[Kept]:
-        """For each tau, lambda and seed: what the codes of the random dictionary keep of hold-out images."""
-        return [
-            Kept(lam, tau, seed, *kept(self.layer(seed, lam, tau), self.split(seed).held_images[: self.images]))
-            for tau in self.taus
-            for lam in self.lams
-            for seed in self.seeds
-        ]
+    def kept(self, store: Store | None = None) -> list[Kept]:
+        """For each tau, lambda and seed: what the codes of the random dictionary keep of hold-out images; stored."""
+
+        def compute() -> Cell:
+            rows = [
+                Kept(lam, tau, seed, *kept(self.layer(seed, lam, tau), self.split(seed).held_images[: self.images]))
+                for tau in self.taus
+                for lam in self.lams
+                for seed in self.seeds
+            ]
+            return {"rows": [asdict(row) for row in rows]}, {}
+
+        record, _ = (store or Store()).recall(self.key("kept"), compute)
+        return [Kept(**row) for row in record["rows"]]

@@ -14,6 +14,7 @@ import shutil
 import tempfile
 import time
 import warnings
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,8 @@ from safetensors import SafetensorError
 from safetensors.torch import load, save
 from torch import Tensor
 
+Cell = tuple[dict[str, Any], dict[str, Tensor]]
+"""What is kept under one name: a JSON-able record, and tensors by name."""
 _PARTIAL = ".partial-"
 _STALE_SECONDS = 86_400
 """Age after which what a killed run left half-written is removed."""
@@ -103,7 +106,16 @@ class Store:
         finally:
             shutil.rmtree(partial, ignore_errors=True)
 
-    def load(self, name: str) -> tuple[dict[str, Any], dict[str, Tensor]] | None:
+    def recall(self, key: dict[str, Any], compute: Callable[[], Cell]) -> Cell:
+        """The cell of a JSON-able key, computed and saved where it is not there yet."""
+        found = self.load(digest(key))
+        if found is None:
+            self.prepare()
+            found = compute()
+            self.save(digest(key), *found)
+        return found
+
+    def load(self, name: str) -> Cell | None:
         """The cell of that name, or ``None``; a damaged one is reported as a warning and is ``None`` too."""
         folder = self.folder / name
         if not folder.is_dir():

@@ -9,10 +9,11 @@ from torch import Tensor, nn
 
 from .attacks import make_attack
 from .data import load_data
+from .device import default_device
 from .experiment import Experiment, train_target
 from .scales import check_scale
 from .sparse import SparseCoding2d
-from .store import Store, digest
+from .store import Cell, Store
 from .targets import BlackBox
 
 WALK_VERSION = 1
@@ -51,15 +52,13 @@ def walk_through(experiment: Experiment, store: Store | None = None) -> list[Sta
         >>> [stage.name for stage in stages][:3], stages[-1].side, tuple(stages[-1].values.shape)  # doctest: +SKIP
         (['image', 'sparse code 1', 'batch norm 1'], 'attack', (1, 28, 28))
     """
-    place, key = store or Store(), digest({"walk": experiment.key(), "version": WALK_VERSION})
-    found = place.load(key)
-    if found is None:
-        place.prepare()
+
+    def compute() -> Cell:
         stages = _walk(experiment)
         labels = {"names": [s.name for s in stages], "sides": [s.side for s in stages]}
-        place.save(key, labels, {str(i): s.values for i, s in enumerate(stages)})
-        return stages
-    record, arrays = found
+        return labels, {str(i): s.values for i, s in enumerate(stages)}
+
+    record, arrays = (store or Store()).recall({"walk": experiment.key(), "version": WALK_VERSION}, compute)
     return [Stage(n, arrays[str(i)], s) for i, (n, s) in enumerate(zip(record["names"], record["sides"]))]
 
 
@@ -67,7 +66,7 @@ def walk_through(experiment: Experiment, store: Store | None = None) -> list[Sta
 def _walk(experiment: Experiment) -> list[Stage]:
     scale = check_scale(experiment.scale)
     split = load_data(experiment.dataset, experiment.scale, experiment.seed)
-    device = "cuda" if torch.cuda.is_available() else "cpu"
+    device = default_device()
     deterministic = torch.backends.cudnn.flags(deterministic=True, benchmark=False)
     with torch.random.fork_rng(), torch.enable_grad(), deterministic:
         target = train_target(experiment, split, device)

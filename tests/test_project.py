@@ -47,13 +47,14 @@ def test_public_names() -> None:
 ROOMS = {
     "sparse": {"sparse"},
     "scales": set(),
+    "device": set(),
     "targets": {"sparse"},
     "data": {"scales"},
     "defenses": {"data", "scales", "sparse", "targets"},
     "attacks": {"scales", "targets"},
     "metrics": {"data", "scales"},
     "store": set(),
-    "features": {"data", "experiment", "scales", "store", "targets"},
+    "features": {"data", "device", "experiment", "scales", "store", "targets"},
     "paper": set(),
 }
 

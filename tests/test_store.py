@@ -144,3 +144,16 @@ def test_home_is_the_environments_or_runs(monkeypatch: pytest.MonkeyPatch, tmp_p
     monkeypatch.delenv("SPARSEGUARD_HOME")
     assert home().name == "runs"
     assert (home().parent / "notebooks").is_dir()
+
+
+def test_recall_computes_once_and_keeps(tmp_path: Path) -> None:
+    calls = []
+
+    def compute() -> tuple[dict[str, object], dict[str, torch.Tensor]]:
+        calls.append(1)
+        return {"n": len(calls)}, {"x": torch.ones(2)}
+
+    first, again = (Store(tmp_path).recall({"a": 1, "b": [2]}, compute) for _ in range(2))
+    assert first[0] == again[0] == {"n": 1}
+    assert torch.equal(again[1]["x"], torch.ones(2))
+    assert Store(tmp_path).recall({"a": 2, "b": [2]}, compute)[0] == {"n": 2}

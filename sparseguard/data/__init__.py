@@ -1,6 +1,16 @@
 """Images: loaders, the seeded 70/30 split, the bundled mini sets."""
 
-from .datasets import DATASETS, Images, check_dataset, data_home, load_images
+from .datasets import DATASETS, Images, check_dataset, data_home, fingerprint, load_images
 from .split import Split, load_data, load_pool
 
-__all__ = ["DATASETS", "Images", "Split", "check_dataset", "data_home", "load_data", "load_images", "load_pool"]
+__all__ = [
+    "DATASETS",
+    "Images",
+    "Split",
+    "check_dataset",
+    "data_home",
+    "fingerprint",
+    "load_data",
+    "load_images",
+    "load_pool",
+]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 from dataclasses import dataclass
 from importlib.resources import as_file, files
@@ -55,6 +56,11 @@ def check_dataset(name: str) -> str:
         return name
     allowed = ", ".join(DATASETS)
     raise ValueError(f"dataset must be one of {allowed}, or the path of an existing .npz file, not {name!r}.")
+
+
+def fingerprint(name: str) -> str:
+    """The name of a known data set; of a file, what it holds, whatever its name."""
+    return hashlib.sha256(Path(name).read_bytes()).hexdigest() if Path(name).is_file() else name
 
 
 def load_images(name: str, bundled: bool) -> Images:

@@ -6,6 +6,7 @@ from .figures import image_distributions, made_images, privacy_utility, reconstr
 from .lambdas import lambda_curves, lambda_multiples, lambda_reading
 from .noise import noise_curves, noise_reading
 from .parameters import check_parameters
+from .provenance import provenance, provenance_of
 from .reading import reading
 from .tables import Table, results_table
 from .widgets import lambda_explorer
@@ -27,6 +28,8 @@ __all__ = [
     "noise_curves",
     "noise_reading",
     "privacy_utility",
+    "provenance",
+    "provenance_of",
     "reading",
     "reconstruction_grid",
     "results_table",

@@ -16,6 +16,7 @@ def fake(layer: str, silhouette: float, seed: int, dataset: str = "mnist") -> Fe
     return Features(
         experiment, label, torch.rand(30, 2, generator=generator), torch.arange(30) % 3,
         silhouette + 0.001 * seed, 0.8 + 0.001 * seed, None if layer == "pixels" else 0.9, 12, ("a", "b", "c"),
+        3.0, "cpu",
     )  # fmt: skip
 
 

@@ -1,0 +1,39 @@
+"""One sentence that says where numbers come from: how many, scale, seeds, device, duration."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Protocol
+
+from ..experiment import Experiment
+
+WHEN = "when they were computed"
+
+
+class Measured(Protocol):
+    """A result of any kind: of an experiment, its features, its cost."""
+
+    @property
+    def experiment(self) -> Experiment: ...
+    @property
+    def seconds(self) -> float: ...
+    @property
+    def device(self) -> str: ...
+
+
+def provenance(what: str, scale: str, seeds: Iterable[int], device: str, seconds: float, when: str = WHEN) -> str:
+    """The sentence.
+
+    >>> provenance("2 cells", "quick", [1, 0], "cpu", 12.34)
+    '2 cells: scale quick; seeds 0, 1; cpu; 12 s when they were computed.'
+    """
+    numbers = ", ".join(map(str, sorted(set(seeds))))
+    return f"{what}: scale {scale}; seeds {numbers}; {device}; {seconds:.0f} s {when}."
+
+
+def provenance_of(results: Sequence[Measured], kind: str = "cells") -> str:
+    """The sentence about results of one scale."""
+    devices = ", ".join(sorted({r.device for r in results}))
+    seeds = [r.experiment.seed for r in results]
+    scale = results[0].experiment.scale
+    return provenance(f"{len(results)} {kind}", scale, seeds, devices, sum(r.seconds for r in results))
