@@ -185,8 +185,8 @@ class Result:
         originals, reconstructions: the first K training images and what the attack made of them, ``(K, C, H, W)`` in
             [0, 1], aligned. No other private image is kept.
         exhibits: what the defense made in training, by name, ``(K, C, h, w)`` each: dictionaries, generated images.
-        details: the winning attacker, the validation error of each, updates, device, versions, notes, and ``facts``
-            that the defense's training established, by name.
+        details: the winning attacker, the validation error of each, updates, device, versions, notes, the number of
+            the target's ``parameters``, and ``facts`` that the defense's training established, by name.
     """
 
     experiment: Experiment
@@ -316,6 +316,7 @@ def _run(experiment: Experiment, device: str, show: Callable[[str], None]) -> Re
         "torch": torch.__version__,
         "notes": {"fid": fid_note} if fid_note else {},
         "facts": target.facts,
+        "parameters": sum(p.numel() for p in target.parameters()),
     }
     kept = slice(0, scale.shown)
     return Result(

@@ -1,8 +1,8 @@
-"""The numbers that the paper printed, and the remarks that they need. Data, never repaired."""
+"""What the paper printed, and claims, with the remarks that they need. Data, never repaired."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache
 from importlib.resources import files
 from typing import Any
@@ -22,6 +22,48 @@ class Printed:
     table: int
     numbers: dict[str, float]
     remarks: dict[str, list[str]]
+
+
+@dataclass(frozen=True)
+class Contrast:
+    """One comparison that a claim is taken to mean; ``claims.yaml`` explains the fields."""
+
+    of: list[Any]
+    relation: str
+    metrics: list[str]
+    than: list[Any] = field(default_factory=list)
+    settings: list[str] = field(default_factory=lambda: ["end_to_end", "split"])
+    than_setting: str | None = None
+    than_metric: str | None = None
+    than_value: float | None = None
+    times: float = 1.0
+
+
+@dataclass(frozen=True)
+class Claim:
+    """A claim of the paper: its section, its words, what it is taken to mean, and where that is shown.
+
+    ``untested`` says why there is nothing to compare, ``remark`` what has to be said about the paper's own numbers.
+    """
+
+    section: str
+    quote: str
+    means: str = ""
+    notebooks: list[str] = field(default_factory=list)
+    compare: list[Contrast] = field(default_factory=list)
+    untested: str = ""
+    remark: str = ""
+
+
+@lru_cache(maxsize=1)
+def claims() -> list[Claim]:
+    """The paper's claims, in its order."""
+    entries = yaml.safe_load((files(__name__) / "claims.yaml").read_text(encoding="utf-8"))
+    found = []
+    for entry in entries:
+        tests = [Contrast(relation=test.pop("is"), **test) for test in entry.pop("compare", [])]
+        found.append(Claim(**{key: value for key, value in entry.items()}, compare=tests))
+    return found
 
 
 @lru_cache(maxsize=1)
@@ -97,4 +139,4 @@ def printed(
     return Printed(int(row.table), {c: float(row[c]) for c in ("psnr", "ssim", "fid", "accuracy")}, remarks)
 
 
-__all__ = ["Printed", "printed", "printed_label", "printed_tables"]
+__all__ = ["Claim", "Contrast", "Printed", "claims", "printed", "printed_label", "printed_tables"]

@@ -1,6 +1,8 @@
 """Everything that draws: tables, figures, readings. Nothing here trains."""
 
 from . import layer_figures, layer_tables, site
+from .claims import claims_figure, claims_reading, claims_rule, claims_table, judge_claim, linked
+from .evidence import Evidence
 from .features import features_figure, features_reading, features_table
 from .figures import image_distributions, made_images, privacy_utility, reconstruction_grid, save
 from .lambdas import lambda_curves, lambda_multiples, lambda_reading
@@ -12,18 +14,25 @@ from .tables import Table, results_table
 from .widgets import lambda_explorer
 
 __all__ = [
+    "Evidence",
     "Table",
     "check_parameters",
+    "claims_figure",
+    "claims_reading",
+    "claims_rule",
+    "claims_table",
     "features_figure",
     "features_reading",
     "features_table",
     "image_distributions",
+    "judge_claim",
     "lambda_curves",
     "lambda_explorer",
     "lambda_multiples",
     "lambda_reading",
     "layer_figures",
     "layer_tables",
+    "linked",
     "made_images",
     "noise_curves",
     "noise_reading",

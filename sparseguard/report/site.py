@@ -16,11 +16,15 @@ import yaml
 
 from . import committed
 
+TURNS = {"07_compute_time": 1, "00_overview": 2}
+"""Who waits: one measures time and wants the machine for itself, the other reads what all have stored."""
+
 
 def build(notebooks: Path, out: Path, parameters: dict[str, Any], jobs: int = 0, figures: Path | None = None) -> Path:
     """Execute every notebook of a folder and write ``out/index.html``.
 
-    Notebooks run side by side, one a core, because the small networks of the quick scale use one core better than two.
+    Notebooks run side by side, one a core, because the small networks of the quick scale use one core better than two;
+    those of :data:`TURNS` wait for the others.
 
     Args:
         notebooks: folder of ``*.ipynb``.
@@ -41,16 +45,15 @@ def build(notebooks: Path, out: Path, parameters: dict[str, Any], jobs: int = 0,
         raise ValueError(f"there is no notebook in {notebooks.resolve()}.")
     out.mkdir(parents=True, exist_ok=True)
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    jobs = min(jobs or cores, len(sources))
-    threads = str(max(cores // jobs, 1))
-    environment = os.environ | {
-        "OMP_NUM_THREADS": threads,
-        "MKL_NUM_THREADS": threads,
-        "PYDEVD_DISABLE_FILE_VALIDATION": "1",
-    }
+    turns = [[s for s in sources if TURNS.get(s.stem, 0) == turn] for turn in range(max(TURNS.values()) + 1)]
     given = yaml.safe_dump(parameters | {"out": str((figures or out / "figures").resolve())})
 
-    def execute(source: Path) -> float:
+    def execute(source: Path, threads: int) -> float:
+        environment = os.environ | {
+            "OMP_NUM_THREADS": str(threads),
+            "MKL_NUM_THREADS": str(threads),
+            "PYDEVD_DISABLE_FILE_VALIDATION": "1",
+        }
         start = time.perf_counter()
         target = out / source.name
         print(f"running {source.name} …", flush=True)
@@ -68,11 +71,25 @@ def build(notebooks: Path, out: Path, parameters: dict[str, Any], jobs: int = 0,
         print(f"{source.name} done after {seconds:.0f} s", flush=True)
         return seconds
 
-    with ThreadPoolExecutor(jobs) as pool:  # each thread only waits for its process
-        seconds = list(pool.map(execute, sources))
+    seconds: dict[Path, float] = {}
+    for group in filter(None, turns):
+        side_by_side = min(jobs or cores, len(group))
+        with ThreadPoolExecutor(side_by_side) as pool:  # each thread only waits for its process
+            threads = max(cores // side_by_side, 1)
+            seconds |= zip(group, pool.map(lambda source, n=threads: execute(source, n), group))
+    for source in sources:
+        _link_pages(out / f"{source.stem}.html", sources)
     index = out / "index.html"
-    index.write_text(_index([out / s.name for s in sources], seconds), encoding="utf-8")
+    index.write_text(_index([out / s.name for s in sources], [seconds[s] for s in sources]), encoding="utf-8")
     return index
+
+
+def _link_pages(page: Path, sources: list[Path]) -> None:
+    """Links to notebooks become links to their pages."""
+    text = page.read_text(encoding="utf-8")
+    for source in sources:
+        text = text.replace(f'href="{source.name}"', f'href="{source.stem}.html"')
+    page.write_text(text, encoding="utf-8")
 
 
 def _index(executed: list[Path], seconds: list[float]) -> str:

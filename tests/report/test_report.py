@@ -16,7 +16,6 @@ from sparseguard.report import (
     reconstruction_grid,
     results_table,
     save,
-    site,
 )
 from sparseguard.report.figures import save as save_figure
 from sparseguard.report.tables import spread
@@ -147,8 +146,3 @@ def test_a_table_is_saved_as_csv_and_markdown(results: list[Result], tmp_path: P
     results_table(results).save(tmp_path, "t")
     assert "15.10 ± 0.10" in (tmp_path / "t.csv").read_text()
     assert "seeds 0, 1, 2" in (tmp_path / "t.md").read_text()
-
-
-def test_a_site_of_no_notebooks_and_of_a_failing_one_is_a_sentence(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match="there is no notebook in"):
-        site.build(tmp_path, tmp_path / "out", {})

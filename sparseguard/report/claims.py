@@ -1,0 +1,234 @@
+"""The paper's claims against what the store holds: comparisons, verdicts, a table, a picture. Computes nothing else."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from statistics import mean
+from textwrap import shorten
+
+import matplotlib.pyplot as plt
+import pandas as pd
+from matplotlib.figure import Figure
+
+from ..paper import Claim
+from .compare import difference
+from .evidence import Evidence
+from .reading import Reading
+from .tables import DASH, Table
+
+LEAST = {"psnr": 0.5, "ssim": 0.02, "accuracy": 0.02, "judge_accuracy": 0.02, "silhouette": 0.02}
+"""Differences of means that are too small to count, whatever the p-value."""
+MOST, FEW = 0.9, 0.1
+VERDICTS = ("holds", "holds in part", "does not hold", "not tested")
+MARKS = dict(zip(VERDICTS, ("✓", "◐", "✗", "·")))
+# how a metric is written: name, digits, unit
+WRITTEN = {
+    "psnr": ("PSNR", 1, " dB"), "ssim": ("SSIM", 3, ""), "frechet": ("Fréchet distance", 1, ""),
+    "accuracy": ("accuracy", 3, ""), "silhouette": ("silhouette", 3, ""), "seconds": ("time", 1, " s"),
+    "seconds_target": ("training time", 1, " s"), "parameters": ("parameters, times as many", 1, ""),
+    "excess": ("energy left", 4, ""), "explained": ("variance explained", 2, ""),
+}  # fmt: skip
+RULE = Reading(
+    "A claim is taken to mean the comparisons that stand beside it in words, each for every data set and setting that"
+    " it speaks of. A comparison comes out *as claimed*, *the other way*, or *neither*. Two rows differ if Welch's "
+    "t-test over seeds gives p < 0.05 and the means differ by more than 0.5 dB of PSNR, 0.02 of SSIM, accuracy or "
+    "silhouette, or anything in the Fréchet distance or in seconds; a comparison of *less* or *more* needs such a "
+    "difference, one of *comparable* or *no less* needs that there is none against it. Where a claim is held against "
+    "a fixed number, or is about numbers of parameters, every seed must agree. **Holds**: as claimed in at least nine"
+    " of ten comparisons. **Does not hold**: in at most one of ten. **Holds in part**: in between. **Not tested**: "
+    "the store has nothing for it, or only one seed. By chance alone one comparison in forty comes out as claimed."
+)
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """One pair of rows (or a row and a fixed number) in one metric.
+
+    ``shown`` is what the table says of it: the mean of the claim's row minus the mean of the other, or their ratio, or
+    the row's mean alone; ``outcome`` is 1 as claimed, -1 the other way, 0 neither.
+    """
+
+    dataset: str
+    metric: str
+    shown: float
+    outcome: int
+    gap: bool = True
+    """``shown`` is a difference."""
+
+
+@dataclass(frozen=True)
+class Judged:
+    """A claim with its comparisons; ``missing`` counts those whose numbers the store does not have."""
+
+    claim: Claim
+    comparisons: list[Comparison]
+    missing: int
+
+    @property
+    def verdict(self) -> str:
+        """One of :data:`VERDICTS`."""
+        if not self.comparisons:
+            return "not tested"
+        share = sum(c.outcome == 1 for c in self.comparisons) / len(self.comparisons)
+        return "holds" if share >= MOST else "does not hold" if share <= FEW else "holds in part"
+
+
+def outcome(of: Sequence[float], than: Sequence[float], relation: str, least: float = 0.0) -> int:
+    """Whether two rows, one number a seed each, are as a claim says.
+
+    >>> outcome([1.0, 1.1], [2.0, 2.1], "lower"), outcome([1.0, 1.1], [2.0, 2.1], "not_lower")
+    (1, -1)
+    >>> outcome([1.0, 2.0], [1.1, 2.1], "lower"), outcome([1.0, 2.0], [1.1, 2.1], "same")
+    (0, 1)
+    """
+    gap, told = difference(of, than, least)
+    if relation == "same":
+        return -1 if told else 1
+    if relation.startswith("not_"):
+        return -1 if told and (gap < 0) == (relation == "not_lower") else 1
+    return 0 if not told else 1 if (gap < 0) == (relation == "lower") else -1
+
+
+def outcome_in_every_seed(of: Sequence[float], than: Sequence[float], relation: str) -> int:
+    """The same for numbers without chance, seed by seed; a tie is neither.
+
+    >>> outcome_in_every_seed([1, 2], [3, 3], "lower"), outcome_in_every_seed([1, 4], [3, 3], "lower")
+    (1, 0)
+    """
+    want = 1 if relation in ("higher", "not_lower") else -1
+    signs = {((a > b) - (a < b)) * want for a, b in zip(of, than, strict=True)}
+    return signs.pop() if len(signs) == 1 else 0
+
+
+def judge_claim(claim: Claim, evidence: Evidence) -> Judged:
+    """Make all comparisons of a claim for which the store has the numbers."""
+    found, missing = [], 0
+    for test in claim.compare:
+        for dataset, metric, of, than in evidence.pairs(test):
+            if of is None or than is None or (metric not in evidence.CERTAIN and min(len(of), len(than)) < 2):
+                missing += 1
+                continue
+            shown = mean(of) - mean(than)
+            if test.than_value is not None:
+                shown = mean(of)
+            elif metric == "parameters":
+                shown = test.times * mean(of) / mean(than)
+            if metric in evidence.CERTAIN or test.than_value is not None:
+                result = outcome_in_every_seed(of, than, test.relation)
+            else:
+                result = outcome(of, than, test.relation, LEAST.get(metric, 0.0))
+            found.append(Comparison(dataset, metric, shown, result, test.than_value is None and metric != "parameters"))
+    return Judged(claim, found, missing)
+
+
+def _measured(one: Judged) -> str:
+    """Between what the shown numbers lie, and how many comparisons came out as claimed, by data set and metric."""
+    if one.claim.untested:
+        return one.claim.untested
+    if not one.comparisons:
+        return f"nothing in the store: run {', '.join(one.claim.notebooks)}"
+    parts = []
+    for dataset in dict.fromkeys(c.dataset for c in one.comparisons):
+        texts = []
+        for metric in dict.fromkeys(c.metric for c in one.comparisons):
+            of = [c for c in one.comparisons if (c.dataset, c.metric) == (dataset, metric)]
+            if of:
+                name, digits, unit = WRITTEN[metric]
+                sign = "+" if of[0].gap else ""
+                ends = sorted({f"{end(c.shown for c in of):{sign}.{digits}f}" for end in (min, max)}, key=float)
+                yes, other = (sum(c.outcome == sign for c in of) for sign in (1, -1))
+                opposite = f", {other} the other way" if other else ""
+                texts.append(f"{name} {' to '.join(ends)}{unit}, {yes} of {len(of)} as claimed{opposite}")
+        parts.append(f"{dataset}: {'; '.join(texts)}")
+    return ". ".join(parts) + "."
+
+
+def claims_rule() -> Reading:
+    """The rule that turns numbers into verdicts."""
+    return RULE
+
+
+def claims_table(judged: Sequence[Judged], evidence: Evidence) -> Table:
+    """One row a claim: quoted by section, what it is taken to mean, what was measured, the verdict, the notebooks."""
+    notes = [
+        "Measured: between what the differences lie (the claim's row minus the other, means over seeds), and how many "
+        "comparisons came out as claimed. Numbers of parameters are given as ratios; where a claim is held against a "
+        "fixed number, the numbers themselves are given."
+    ]
+    rows = []
+    for one in judged:
+        remark = ""
+        if one.claim.remark:
+            notes.append(one.claim.remark)
+            remark = f" [{len(notes)}]"
+        on = ", ".join(dict.fromkeys(c.dataset for c in one.comparisons))
+        rows.append(
+            {
+                "section": one.claim.section,
+                "the paper": f"“{one.claim.quote}”{remark}",
+                "taken to mean": one.claim.means or DASH,
+                "measured [1]": _measured(one),
+                "on": f"{on}, {evidence.scale}" if on else DASH,
+                "verdict": f"{MARKS[one.verdict]} {one.verdict}",
+                "shown in": ", ".join(one.claim.notebooks) or DASH,
+            }
+        )
+    caption = evidence.provenance()
+    return Table(pd.DataFrame(rows), caption, notes)
+
+
+def linked(table: Table) -> Reading:
+    """The table as Markdown, with the names of notebooks as links to them."""
+    return Reading(re.sub(r"\b(0\d_[a-z_]+)\b", r"[\1](\1.ipynb)", table.to_markdown()))
+
+
+def claims_figure(judged: Sequence[Judged], evidence: Evidence) -> Figure:
+    """One bar a claim that was tested: the shares of its comparisons as claimed, neither, and the other way."""
+    tested = [one for one in judged if one.comparisons]
+    figure, axis = plt.subplots(figsize=(9.5, 0.36 * max(len(tested), 1) + 1.2))
+    styles = ((1, "as claimed", "C0", ""), (0, "neither", "0.85", ""), (-1, "the other way", "C1", "///"))
+    names = [f"{one.claim.section}: {shorten(one.claim.quote, 62, placeholder=' …')}" for one in tested]
+    left = [0.0] * len(tested)
+    for value, label, colour, hatch in styles:
+        share = [sum(c.outcome == value for c in one.comparisons) / len(one.comparisons) for one in tested]
+        axis.barh(range(len(tested)), share, left=left, color=colour, hatch=hatch, edgecolor="white", label=label)
+        left = [a + b for a, b in zip(left, share)]
+    for y, one in enumerate(tested):
+        axis.text(1.01, y, f"{len(one.comparisons)}  {one.verdict}", va="center", fontsize=8)
+    axis.set_yticks(range(len(tested)), names, fontsize=8)
+    axis.set(xlim=(0, 1), xlabel="share of comparisons; their number and the verdict on the right")
+    axis.invert_yaxis()
+    for limit in (FEW, MOST):
+        axis.axvline(limit, color="black", ls=":", lw=1)
+    axis.legend(ncols=3, fontsize=8, loc="lower left", bbox_to_anchor=(0, 1.0), frameon=False)
+    where = ", ".join(dict.fromkeys(c.dataset for one in tested for c in one.comparisons)) or "nothing stored"
+    figure.suptitle(f"The paper's claims: {where}, scale {evidence.scale}", fontsize=10)
+    figure.tight_layout()
+    plt.close(figure)
+    return figure
+
+
+def claims_reading(judged: Sequence[Judged], evidence: Evidence) -> Reading:
+    """How many claims hold, and which."""
+    counts = Counter(one.verdict for one in judged)
+    lines = [f"Of {len(judged)} claims, " + ", ".join(f"{counts[verdict]} {verdict}" for verdict in VERDICTS) + "."]
+    for verdict in VERDICTS[:3]:
+        which = [f"{one.claim.means} (section {one.claim.section})" for one in judged if one.verdict == verdict]
+        if which:
+            lines.append(f"**{verdict.capitalize()}**: " + "; ".join(which) + ".")
+    absent = sorted({n for one in judged if one.missing for n in one.claim.notebooks})
+    if absent:
+        count = sum(one.missing for one in judged)
+        lines.append(
+            f"{count} comparisons could not be made: their numbers are not in the store. Notebooks {', '.join(absent)} "
+            f"compute them, given {', '.join(evidence.datasets)} and scale `{evidence.scale}`."
+        )
+    lines.append(
+        f"All of this is scale `{evidence.scale}`"
+        + ("." if evidence.scale == "paper" else ", not the paper's: a claim that fails here may hold there, and the "
+           "other way round.")
+    )  # fmt: skip
+    return Reading("\n".join(f"- {line}" for line in lines))

@@ -1,0 +1,137 @@
+"""What the store holds about rows of the paper's tables; nothing is computed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any, ClassVar
+
+from .. import cost, features
+from ..experiment import Experiment
+from ..grid import Entry, cells
+from ..layer_study import LayerStudy
+from ..paper import Contrast
+from ..store import Store, digest
+from ..targets import SETTINGS
+from .provenance import provenance
+
+Pair = tuple[str, str, list[float] | None, list[float] | None]
+"""Data set, metric, and the numbers of both rows, one a seed; ``None`` where the store lacks one."""
+LAMS = (0.1, 0.25, 0.5)
+"""What a sparse row stands for where a claim names no λ."""
+
+
+class Evidence:
+    """Numbers of the store for some data sets at one scale.
+
+    Args:
+        datasets, scale, seeds: whose cells are looked for.
+        fid: look for cells that were asked for FID, and take that as the Fréchet distance; else the judge's.
+        store: by default :func:`sparseguard.store.home`.
+
+    Raises:
+        ValueError: anything that is not allowed.
+    """
+
+    CERTAIN: ClassVar = ("parameters", "excess", "explained")
+    """Metrics without chance, or whose chance is the random dictionary alone: every seed must agree."""
+
+    def __init__(
+        self,
+        datasets: Sequence[str],
+        scale: str,
+        seeds: Sequence[int],
+        fid: bool = False,
+        store: Store | None = None,
+    ) -> None:
+        self.datasets = [datasets] if isinstance(datasets, str) else list(datasets)
+        self.scale, self.fid, self.store = scale, fid, store or Store()
+        self.seeds = [seeds] if isinstance(seeds, int) else list(seeds)
+        for dataset in self.datasets:
+            cells(dataset, SETTINGS[0], "none", LAMS, scale, self.seeds)
+        self._found: dict[tuple[str, str], Any] = {}
+
+    def pairs(self, test: Contrast) -> Iterator[Pair]:
+        """Both sides of every comparison that a test of a claim asks for."""
+        for dataset in self.datasets:
+            for setting in test.settings:
+                for metric in test.metrics:
+                    read = self._layer if metric in ("excess", "explained") else self._cells
+                    ours = read(dataset, setting, test.of, metric)
+                    if test.than_value is not None:
+                        for of in ours:
+                            yield dataset, metric, of, None if of is None else [test.than_value] * len(of)
+                        continue
+                    other = read(dataset, test.than_setting or setting, test.than, test.than_metric or metric)
+                    for of, than in _meet(ours, other, test.than_setting or test.than_metric):
+                        yield dataset, metric, of, None if than is None else [test.times * value for value in than]
+
+    def provenance(self) -> str:
+        """Of everything that was found so far, in one sentence."""
+        found = [one for one in self._found.values() if one is not None]
+        devices = ", ".join(sorted({one.device for one in found})) or "nothing found"
+        what = f"{len(found)} stored results of {', '.join(self.datasets)}"
+        return provenance(what, self.scale, self.seeds, devices, sum(one.seconds for one in found))
+
+    def _cells(self, dataset: str, setting: str, entries: Sequence[Entry], metric: str) -> list[list[float] | None]:
+        rows: dict[str, list[Experiment]] = {}
+        for e in cells(dataset, setting, list(entries), LAMS, self.scale, self.seeds, fid=self.fid):
+            rows.setdefault(e.label, []).append(e)
+        return [self._numbers(experiments, metric) for experiments in rows.values()]
+
+    def _numbers(self, experiments: Sequence[Experiment], metric: str) -> list[float] | None:
+        values = [self._number(e, metric) for e in experiments]
+        known = [value for value in values if value is not None]
+        return known if len(known) == len(values) else None
+
+    def _number(self, e: Experiment, metric: str) -> float | None:
+        kind, read = _reader(metric, self.fid)
+        key = (kind, e.key())
+        if key not in self._found:
+            self._found[key] = STORED[kind](e, self.store)
+        found = self._found[key]
+        return None if found is None else read(found)
+
+    def _layer(self, dataset: str, _: str, entries: Sequence[Entry], metric: str) -> list[list[float] | None]:
+        """Of notebook 08's layers, one row a time constant."""
+        study = LayerStudy(dataset, self.scale, self.seeds)
+        part = {"excess": "energy curves", "explained": "kept"}[metric]
+        taus = [float(entry["tau"]) for entry in entries if isinstance(entry, Mapping)]
+        if self.store.load(digest(study.key(part))) is None:
+            return [None] * len(taus)
+        if metric == "excess":
+            curves = study.energy_curves(self.store)
+            return [[float(curves[tau][0].excess[-1])] for tau in taus]
+        kept = study.kept(self.store)
+        return [[row.explained for row in kept if row.tau == tau] for tau in taus]
+
+
+def _meet(
+    ours: list[list[float] | None], other: list[list[float] | None], matched: str | None
+) -> Iterator[tuple[list[float] | None, list[float] | None]]:
+    """Each with each; a row with itself where the sides differ in setting or metric only."""
+    return iter(zip(ours, other, strict=True)) if matched else ((a, b) for a in ours for b in other)
+
+
+def _of_features(e: Experiment, store: Store) -> features.Features | None:
+    return features.stored(e, store=store)
+
+
+STORED: dict[str, Callable[[Experiment, Store], Any]] = {
+    "cell": lambda e, store: e.stored(store),
+    "features": _of_features,
+    "cost": cost.stored,
+}
+
+
+def _reader(metric: str, fid: bool) -> tuple[str, Callable[[Any], float | None]]:
+    """Which stored thing has a metric, and how it is read from it."""
+    if metric == "silhouette":
+        return "features", lambda f: float(f.silhouette)
+    if metric == "seconds":
+        return "cost", lambda c: float(c.seconds)
+    if metric == "seconds_target":
+        return "cost", lambda c: float(c.seconds_by_stage["target"])
+    if metric == "parameters":
+        return "cell", lambda r: r.details.get("parameters")
+    name = ("fid" if fid else "fd_judge") if metric == "frechet" else metric
+    return "cell", lambda r: r.metrics[name]

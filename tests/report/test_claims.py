@@ -1,0 +1,170 @@
+"""The overview of claims: outcomes in closed form, and every claim of the paper against made-up and stored numbers."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from matplotlib.patches import Rectangle
+
+from sparseguard import Experiment
+from sparseguard.grid import cells, run_grid
+from sparseguard.paper import Claim, Contrast, claims
+from sparseguard.report import Evidence, claims_figure, claims_reading, claims_table, judge_claim, linked
+from sparseguard.report.claims import VERDICTS, WRITTEN, Comparison, Judged, outcome, outcome_in_every_seed
+from sparseguard.store import Store
+
+ROOT = Path(__file__).resolve().parents[2]
+NOISE = (0.0, 0.1, -0.1)
+
+
+class Made(Evidence):
+    """Evidence from a function of experiment and metric, the same in every seed but for a little noise."""
+
+    def __init__(self, number: Callable[[Experiment, str], float | None], seeds: tuple[int, ...] = (0, 1, 2)) -> None:
+        super().__init__(["mnist"], "smoke", seeds)
+        self.made = number
+
+    def _number(self, e: Experiment, metric: str) -> float | None:
+        value = self.made(e, metric)
+        return None if value is None else value + 0.01 * NOISE[e.seed]
+
+
+@pytest.mark.parametrize(
+    ("of", "relation", "expected"),
+    [
+        ([1.0, 1.1, 0.9], "lower", 1), ([1.0, 1.1, 0.9], "higher", -1), ([1.0, 1.1, 0.9], "not_lower", -1),
+        ([1.0, 1.1, 0.9], "not_higher", 1), ([1.0, 1.1, 0.9], "same", -1),
+        ([2.9, 3.1, 3.05], "lower", 0), ([2.9, 3.1, 3.05], "higher", 0), ([2.9, 3.1, 3.05], "not_lower", 1),
+        ([2.9, 3.1, 3.05], "not_higher", 1), ([2.9, 3.1, 3.05], "same", 1),
+        ([5.0, 5.1, 4.9], "higher", 1), ([5.0, 5.1, 4.9], "not_higher", -1), ([5.0, 5.1, 4.9], "not_lower", 1),
+    ],
+)  # fmt: skip
+def test_outcomes_against_a_row_of_three(of: list[float], relation: str, expected: int) -> None:
+    assert outcome(of, [3.0, 3.1, 2.9], relation) == expected
+
+
+def test_a_difference_smaller_than_what_counts_is_none() -> None:
+    assert outcome([1.0, 1.001, 0.999], [1.4, 1.401, 1.399], "lower", least=0.5) == 0
+    assert outcome([1.0, 1.001, 0.999], [1.6, 1.601, 1.599], "lower", least=0.5) == 1
+
+
+def test_without_chance_every_seed_must_agree() -> None:
+    assert outcome_in_every_seed([4.0, 4.0], [3.0, 3.0], "not_higher") == -1
+    assert outcome_in_every_seed([2.0, 2.0], [3.0, 3.0], "not_higher") == 1
+    assert outcome_in_every_seed([0.3, 0.2], [0.25, 0.25], "higher") == 0
+
+
+@pytest.mark.parametrize(
+    ("outcomes", "verdict"),
+    [([], "not tested"), ([1], "holds"), ([0], "does not hold"), ([-1, 1], "holds in part"),
+     ([1] * 9 + [0], "holds"), ([1] * 8 + [0] * 2, "holds in part"), ([1] + [0] * 9, "does not hold"),
+     ([1] * 2 + [-1] * 8, "holds in part")],
+)  # fmt: skip
+def test_verdicts_at_their_limits(outcomes: list[int], verdict: str) -> None:
+    made = [Comparison("mnist", "psnr", 0.0, value) for value in outcomes]
+    assert Judged(Claim("1", "q"), made, 0).verdict == verdict
+
+
+def test_every_claim_can_be_looked_up_and_an_empty_store_tests_none(tmp_path: Path) -> None:
+    evidence = Evidence(["mnist", "fashion_mnist"], "smoke", [0, 1], store=Store(tmp_path))
+    for claim in claims():
+        judged = judge_claim(claim, evidence)
+        assert judged.verdict == "not tested"
+        assert (judged.missing > 0) != bool(claim.untested)
+        assert {metric for test in claim.compare for metric in test.metrics} <= WRITTEN.keys()
+        assert all((ROOT / "notebooks" / f"{name}.ipynb").is_file() for name in claim.notebooks)
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_world_in_which_sparse_coding_protects_and_one_in_which_it_does_not() -> None:
+    """The same claims, opposite verdicts: no verdict is written by hand."""
+
+    def psnr(sign: float) -> Callable[[Experiment, str], float | None]:
+        def number(e: Experiment, metric: str) -> float | None:
+            better = (10.0 + 10 * (e.lam[0] if isinstance(e.lam, tuple) else e.lam)) if e.lam else 0.0
+            return 30.0 + sign * better * (1 if metric == "frechet" else -1) if metric != "accuracy" else 0.9
+
+        return number
+
+    by_quote = {claim.quote[:30]: claim for claim in claims()}
+    main, wider = by_quote["degrading state-of-the-art tra"], by_quote["Increasing SPARSE-GUARD's spar"]
+    accuracy = by_quote["SPARSE-GUARD networks maintain"]
+    for sign, verdict in ((1.0, "holds"), (-1.0, "does not hold")):
+        evidence = Made(psnr(sign))
+        assert [judge_claim(claim, evidence).verdict for claim in (main, wider)] == [verdict] * 2
+        assert judge_claim(accuracy, evidence).verdict == "holds"
+    judged = judge_claim(main, Made(psnr(1.0)))
+    assert len(judged.comparisons) == 2 * 3 * 5 * 3  # settings, λ, rivals, metrics
+    assert judge_claim(main, Made(psnr(1.0), seeds=(0,))).verdict == "not tested"
+
+
+def test_settings_metrics_numbers_and_multiples_are_what_a_contrast_says() -> None:
+    """Each optional field of a contrast, against numbers that only it can make true."""
+    values = {"end_to_end": 20.0, "split": 26.0}
+
+    def number(e: Experiment, metric: str) -> float:
+        return values[e.setting] if metric == "psnr" else 23.0
+
+    evidence = Made(number)
+
+    def result(**fields: object) -> list[int]:
+        test = Contrast(["none"], fields.pop("relation", "higher"), ["psnr"], **fields)  # type: ignore[arg-type]
+        return [c.outcome for c in judge_claim(Claim("1", "q", compare=[test]), evidence).comparisons]
+
+    assert result(than=["none"], settings=["split"], than_setting="end_to_end") == [1]
+    assert result(than=["none"], than_metric="psnr_mean_image") == [-1, 1]
+    assert result(than_value=22.0) == [-1, 1]
+    assert result(than=["gaussian"], times=1.25) == [-1, -1]
+    assert result(than=["gaussian"], times=1.25, relation="not_higher") == [1, 1]
+
+
+def test_stored_cells_are_read_and_nothing_else_is_computed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    store = Store(tmp_path)
+    results = run_grid(cells("mnist", "split", ["none", "laplace"], [0.5], "smoke", [0, 1]), store, progress=False)
+    stored = sorted(path.name for path in tmp_path.iterdir())
+    monkeypatch.setattr(Experiment, "run", lambda *_, **__: pytest.fail("an overview trains nothing"))
+    evidence = Evidence(["mnist"], "smoke", [0, 1], store=store)
+    claim = next(c for c in claims() if c.quote.startswith("noise-based defenses are known"))
+    judged = judge_claim(claim, evidence)
+    assert len(judged.comparisons) == 1  # Laplace, split
+    assert judged.missing == 3
+    accuracy = [r.metrics["accuracy"] or 0.0 for r in results]
+    assert judged.comparisons[0].shown == pytest.approx(sum(accuracy[2:]) / 2 - sum(accuracy[:2]) / 2)
+    parameters = Contrast(["laplace"], "not_higher", ["parameters"], ["none"], ["split"], times=1.1)
+    ratio = judge_claim(Claim("1", "q", compare=[parameters]), evidence).comparisons[0]
+    assert (ratio.shown, ratio.outcome) == (1.0, 1)
+    assert evidence.provenance().startswith("4 stored results of mnist: scale smoke; seeds 0, 1; ")
+    assert sorted(path.name for path in tmp_path.iterdir()) == stored
+
+
+def test_the_table_links_quotes_and_says_what_is_missing(tmp_path: Path) -> None:
+    claim = Claim("4.1", "it is so", "it is so", ["02_split"], [Contrast(["none"], "lower", ["psnr"], ["gaussian"])],
+                  remark="As printed, it is not.")  # fmt: skip
+    other = Claim("C", "and more", untested="Not run here.")
+    evidence = Made(lambda e, _: 20.0 if e.defense == "none" else 25.0)
+    table = claims_table([judge_claim(c, evidence) for c in (claim, other)], evidence)
+    assert table.frame.iloc[0].tolist() == [
+        "4.1", "“it is so” [2]", "it is so", "mnist: PSNR -5.0 dB, 2 of 2 as claimed.", "mnist, smoke", "✓ holds",
+        "02_split",
+    ]  # fmt: skip
+    assert table.frame.iloc[1].tolist()[3:6] == ["Not run here.", "—", "· not tested"]
+    assert table.footnotes[1] == "As printed, it is not."
+    assert "[02_split](02_split.ipynb)" in linked(table)
+    empty = Evidence(["mnist"], "smoke", [0, 1], store=Store(tmp_path))
+    unknown = claims_table([judge_claim(claim, empty)], empty)
+    assert unknown.frame.iloc[0, 3] == "nothing in the store: run 02_split"
+
+
+def test_the_picture_and_the_reading_count_every_claim() -> None:
+    evidence = Made(lambda e, _: 20.0 if e.lam else 25.0)
+    judged = [judge_claim(claim, evidence) for claim in claims()]
+    figure = claims_figure(judged, evidence)
+    bars = [patch for axis in figure.axes for patch in axis.patches if isinstance(patch, Rectangle)]
+    tested = [one for one in judged if one.comparisons]
+    assert len(bars) == 3 * len(tested)
+    assert sum(bar.get_width() for bar in bars) == pytest.approx(len(tested))
+    reading = str(claims_reading(judged, evidence))
+    counts = [sum(one.verdict == verdict for one in judged) for verdict in VERDICTS]
+    assert f"Of {len(judged)} claims, " + ", ".join(f"{n} {v}" for n, v in zip(counts, VERDICTS)) in reading
+    assert min(counts[0], counts[2]) > 0
+    assert "scale `smoke`, not the paper's" in reading
