@@ -1,6 +1,7 @@
 """Everything that draws: tables, figures, readings. Nothing here trains."""
 
 from . import layer_figures, layer_tables, site
+from .costs import costs_figure, costs_reading, costs_table
 from .features import features_figure, features_reading, features_table
 from .figures import image_distributions, made_images, privacy_utility, reconstruction_grid, save
 from .lambdas import lambda_curves, lambda_multiples, lambda_reading
@@ -14,6 +15,9 @@ from .widgets import lambda_explorer
 __all__ = [
     "Table",
     "check_parameters",
+    "costs_figure",
+    "costs_reading",
+    "costs_table",
     "features_figure",
     "features_reading",
     "features_table",
