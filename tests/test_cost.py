@@ -75,7 +75,7 @@ def test_without_none_there_is_nothing_to_compare_with(tmp_path: Path) -> None:
 
 
 def test_each_cell_pays_for_its_own_models_and_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The GAN is charged to ``gan``, though this process has it at hand and a second run here takes what ``none`` does."""
+    """The GAN is charged to ``gan``, though this process has it at hand, as a second run here shows."""
     here = [GAN.run(store=None, progress=False).metrics["seconds_target"] or 0.0 for _ in range(2)]
     store = Store()
     assert stored(GAN, store) is None
