@@ -57,6 +57,24 @@ def test_memory_that_the_system_does_not_tell_is_none(monkeypatch: pytest.Monkey
     assert (peaks.held, peaks.by_stage) == (None, {"one": None, "two": None})
 
 
+def test_on_a_gpu_it_is_the_memory_of_its_tensors(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A stand-in for CUDA's allocator: what is held now, and the most since the last reset, in bytes."""
+    held, peak = 5 * 2**20, 0
+
+    def reset(device: str) -> None:
+        nonlocal peak
+        peak = held
+
+    monkeypatch.setattr(torch.cuda, "reset_peak_memory_stats", reset)
+    monkeypatch.setattr(torch.cuda, "max_memory_allocated", lambda device: peak)
+    peaks = Peaks("cuda")
+    peaks.start("needs 7 MiB, leaves 2")
+    peak, held = 12 * 2**20, 7 * 2**20
+    peaks.start("needs no more")
+    peaks.stop()
+    assert (peaks.held, peaks.by_stage) == (5, {"needs 7 MiB, leaves 2": 7, "needs no more": 2})
+
+
 def test_a_killed_process_is_one_sentence_that_names_the_cell() -> None:
     with pytest.raises(OSError, match="^none, seed 3: its process was killed, perhaps for lack of memory; what was"):
         apart("none, seed 3", partial(os._exit, 9))

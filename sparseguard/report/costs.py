@@ -167,7 +167,7 @@ def costs_figure(costs: Sequence[Cost]) -> Figure:
     unit = mean(c.seconds for c in costs if c.experiment.defense == "none")
     ratios = [(r * unit, row) for row, g in zip(rows, groups.values()) if (r := _printed_ratio(g[0].experiment))]
     if ratios:
-        left.plot(*zip(*ratios), ls="none", marker="D", mfc="none", mec="black", label="printed × none's seconds here")
+        left.plot(*zip(*ratios), ls="none", marker="D", mfc="white", mec="black", label="printed × none's seconds here")
     if all(c.held is None for c in costs):
         right.text(0.5, 0.5, "not measured on this system", ha="center", va="center", transform=right.transAxes)
     left.set(xlabel="seconds", yticks=rows, yticklabels=list(groups))
