@@ -74,6 +74,13 @@ def printed_tables() -> pd.DataFrame:
 
 
 @lru_cache(maxsize=1)
+def _printed_times() -> dict[str, float]:
+    """Table 16: seconds by the paper's name of the row."""
+    with (files(__name__) / "timing.csv").open(encoding="utf-8") as file:
+        return {str(model): float(seconds) for model, seconds in pd.read_csv(file).itertuples(index=False)}
+
+
+@lru_cache(maxsize=1)
 def _footnotes() -> list[dict[str, Any]]:
     notes: list[dict[str, Any]] = yaml.safe_load((files(__name__) / "footnotes.yaml").read_text(encoding="utf-8"))
     return notes
@@ -139,4 +146,22 @@ def printed(
     return Printed(int(row.table), {c: float(row[c]) for c in ("psnr", "ssim", "fid", "accuracy")}, remarks)
 
 
-__all__ = ["Claim", "Contrast", "Printed", "claims", "printed", "printed_label", "printed_tables"]
+def printed_seconds(defense: str, lam: Any = None, options: dict[str, Any] | None = None) -> float | None:
+    """Seconds that Table 16 prints for a defense (MNIST under the Plug and Play attack), or ``None``.
+
+    Its SPARSE-STANDARD row has no lambda and is taken as 0.25, as in :func:`printed`.
+
+    >>> printed_seconds("sparse_guard", 0.5), printed_seconds("none_conv")
+    (17912.9, None)
+    """
+    label = printed_label(defense, lam, dict(options or {}))
+    if label is None:
+        return None
+    name, value = label
+    plain = value is None or (name == "SPARSE-STANDARD" and value == 0.25)
+    return _printed_times().get(name if plain else f"{name} {value:g}")
+
+
+__all__ = [
+    "Claim", "Contrast", "Printed", "claims", "printed", "printed_label", "printed_seconds", "printed_tables",
+]  # fmt: skip

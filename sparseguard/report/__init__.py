@@ -2,6 +2,7 @@
 
 from . import layer_figures, layer_tables, site
 from .claims import claims_figure, claims_reading, claims_rule, claims_table, judge_claim, linked
+from .costs import costs_figure, costs_reading, costs_table
 from .evidence import Evidence
 from .features import features_figure, features_reading, features_table
 from .figures import image_distributions, made_images, privacy_utility, reconstruction_grid, save
@@ -21,6 +22,9 @@ __all__ = [
     "claims_reading",
     "claims_rule",
     "claims_table",
+    "costs_figure",
+    "costs_reading",
+    "costs_table",
     "features_figure",
     "features_reading",
     "features_table",

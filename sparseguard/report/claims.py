@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections import Counter
 from collections.abc import Sequence
@@ -19,27 +20,30 @@ from .evidence import Evidence
 from .reading import Reading
 from .tables import DASH, Table
 
-LEAST = {"psnr": 0.5, "ssim": 0.02, "accuracy": 0.02, "judge_accuracy": 0.02, "silhouette": 0.02}
-"""Differences of means that are too small to count, whatever the p-value."""
+SECONDS = ("seconds", "seconds_target")
+RATIOS = (*SECONDS, "parameters")
+LEAST = {"psnr": 0.5, "ssim": 0.02, "accuracy": 0.02, "silhouette": 0.02} | dict.fromkeys(SECONDS, math.log(1.05))
+"""Differences of means that are too small to count, whatever the p-value; of seconds, those of logarithms."""
 MOST, FEW = 0.9, 0.1
 VERDICTS = ("holds", "holds in part", "does not hold", "not tested")
 MARKS = dict(zip(VERDICTS, ("✓", "◐", "✗", "·")))
 # how a metric is written: name, digits, unit
 WRITTEN = {
     "psnr": ("PSNR", 1, " dB"), "ssim": ("SSIM", 3, ""), "frechet": ("Fréchet distance", 1, ""),
-    "accuracy": ("accuracy", 3, ""), "silhouette": ("silhouette", 3, ""), "seconds": ("time", 1, " s"),
-    "seconds_target": ("training time", 1, " s"), "parameters": ("parameters, times as many", 1, ""),
+    "accuracy": ("accuracy", 3, ""), "silhouette": ("silhouette", 3, ""), "seconds": ("times as long", 2, ""),
+    "seconds_target": ("training times as long", 2, ""), "parameters": ("parameters, times as many", 1, ""),
     "excess": ("energy left", 4, ""), "explained": ("variance explained", 2, ""),
 }  # fmt: skip
 RULE = Reading(
     "A claim is taken to mean the comparisons that stand beside it in words, each for every data set and setting that"
     " it speaks of. A comparison comes out *as claimed*, *the other way*, or *neither*. Two rows differ if Welch's "
     "t-test over seeds gives p < 0.05 and the means differ by more than 0.5 dB of PSNR, 0.02 of SSIM, accuracy or "
-    "silhouette, or anything in the Fréchet distance or in seconds; a comparison of *less* or *more* needs such a "
-    "difference, one of *comparable* or *no less* needs that there is none against it. Where a claim is held against "
-    "a fixed number, or is about numbers of parameters, every seed must agree. **Holds**: as claimed in at least nine"
-    " of ten comparisons. **Does not hold**: in at most one of ten. **Holds in part**: in between. **Not tested**: "
-    "the store has nothing for it, or only one seed. By chance alone one comparison in forty comes out as claimed."
+    "silhouette, 5 % of seconds (compared as logarithms), or anything in the Fréchet distance; a comparison of *less*"
+    " or *more* needs such a difference, one of *comparable* or *no less* needs that there is none against it. Where "
+    "a claim is held against a fixed number, or is about numbers of parameters, every seed must agree. **Holds**: as "
+    "claimed in at least nine of ten comparisons. **Does not hold**: in at most one of ten. **Holds in part**: in "
+    "between. **Not tested**: the store has nothing for it, or only one seed. By chance alone one comparison in forty"
+    " comes out as claimed."
 )
 
 
@@ -114,13 +118,15 @@ def judge_claim(claim: Claim, evidence: Evidence) -> Judged:
             shown = mean(of) - mean(than)
             if test.than_value is not None:
                 shown = mean(of)
-            elif metric == "parameters":
+            elif metric in RATIOS:
                 shown = test.times * mean(of) / mean(than)
             if metric in evidence.CERTAIN or test.than_value is not None:
                 result = outcome_in_every_seed(of, than, test.relation)
             else:
+                if metric in SECONDS:
+                    of, than = list(map(math.log, of)), list(map(math.log, than))
                 result = outcome(of, than, test.relation, LEAST.get(metric, 0.0))
-            found.append(Comparison(dataset, metric, shown, result, test.than_value is None and metric != "parameters"))
+            found.append(Comparison(dataset, metric, shown, result, test.than_value is None and metric not in RATIOS))
     return Judged(claim, found, missing)
 
 
@@ -155,8 +161,8 @@ def claims_table(judged: Sequence[Judged], evidence: Evidence) -> Table:
     """One row a claim: quoted by section, what it is taken to mean, what was measured, the verdict, the notebooks."""
     notes = [
         "Measured: between what the differences lie (the claim's row minus the other, means over seeds), and how many "
-        "comparisons came out as claimed. Numbers of parameters are given as ratios; where a claim is held against a "
-        "fixed number, the numbers themselves are given."
+        "comparisons came out as claimed. Seconds and numbers of parameters are given as ratios; where a claim is held "
+        "against a fixed number, the numbers themselves are given."
     ]
     rows = []
     for one in judged:

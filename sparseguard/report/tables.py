@@ -8,12 +8,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import mean, stdev
+from typing import TypeVar
 
 import pandas as pd
 
 from ..experiment import Result
 from .compare import printed_row
+from .provenance import Measured
 
+M = TypeVar("M", bound=Measured)
 DASH = "—"
 # column of the table: (metric measured, digits, column printed by the paper)
 COLUMNS: dict[str, tuple[str, int, str | None]] = {
@@ -52,9 +55,9 @@ def over_seeds(seeds: Sequence[int]) -> str:
     return f"seeds {', '.join(map(str, seeds))}; {dispersion}"
 
 
-def by_cell(results: Sequence[Result]) -> dict[str, list[Result]]:
+def by_cell(results: Sequence[M]) -> dict[str, list[M]]:
     """Results grouped by defense and strength, in their order; each group holds the seeds."""
-    groups: dict[str, list[Result]] = {}
+    groups: dict[str, list[M]] = {}
     for result in results:
         groups.setdefault(result.experiment.label, []).append(result)
     return groups

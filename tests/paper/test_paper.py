@@ -4,7 +4,7 @@ import pandas as pd
 import pytest
 import yaml
 
-from sparseguard.paper import printed, printed_label, printed_tables
+from sparseguard.paper import printed, printed_label, printed_seconds, printed_tables
 
 FOLDER = Path(printed_tables.__wrapped__.__code__.co_filename).parent
 
@@ -77,3 +77,35 @@ def test_remarks_come_with_their_numbers() -> None:
     assert row is not None
     assert any("Fréchet" in text for text in row.remarks["fid"])
     assert any("prints no λ" in text for text in row.remarks["defense"])
+
+
+@pytest.mark.parametrize(
+    ("cell", "seconds"),
+    [
+        (("none",), 10555.3),
+        (("gaussian",), 12555.3),
+        (("laplace",), 14390.2),
+        (("gan",), 15762.4),
+        (("gong",), 16061.8),
+        (("gong_cl",), 17521.8),
+        (("mi_reg",), 15229.9),
+        (("dp_sgd",), 16923.9),
+        (("sparse_standard", 0.25), 12327.5),
+        (("sparse_guard", 0.1), 17009.8),
+        (("sparse_guard", 0.25), 17181.2),
+        (("sparse_guard", (0.5, 0.5)), 17912.9),
+        (("sparse_standard", 0.5), None),
+        (("sparse_guard", 0.3), None),
+        (("laplace", None, {"b": 1.0}), None),
+        (("none_conv",), None),
+    ],
+)
+def test_printed_seconds(cell: tuple[object, ...], seconds: float | None) -> None:
+    assert printed_seconds(*cell) == seconds  # type: ignore[arg-type]
+
+
+def test_printed_seconds_do_not_follow_the_papers_own_order() -> None:
+    """Notebook 07 says so: sparse-standard is quicker than the noises, sparse-guard slower than gan and gong."""
+    seconds = {name: printed_seconds(name) or 0.0 for name in ("gaussian", "laplace", "gan", "gong")}
+    assert (printed_seconds("sparse_standard", 0.25) or 0.0) < min(seconds["gaussian"], seconds["laplace"])
+    assert all((printed_seconds("sparse_guard", v) or 0) > max(seconds.values()) for v in (0.1, 0.25, 0.5))

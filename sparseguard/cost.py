@@ -1,0 +1,202 @@
+"""Seconds and peak memory of each stage of an experiment (paper, Table 16), each cell in a fresh process.
+
+Cells of one process share models (a GAN, the public classifier) and memory, so the first would pay for the others.
+"""
+
+from __future__ import annotations
+
+import gc
+import multiprocessing
+import os
+import re
+from collections.abc import Callable, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+from typing import Any, TypeVar
+
+import torch
+from tqdm.auto import tqdm
+
+from .device import default_device, device_name
+from .experiment import STAGES, Experiment
+from .store import Cell, Store, digest
+
+T = TypeVar("T")
+COST_VERSION = 1
+"""Raised whenever the same cell would be measured otherwise; older costs are then not read any more."""
+STAGE_NAMES = dict(zip(STAGES, ("target", "attack", "evaluation"), strict=True))
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What one experiment took, by stage: ``"target"``, ``"attack"``, ``"evaluation"``.
+
+    Attributes:
+        seconds_by_stage: wall clock.
+        peaks_by_stage: most memory in MiB above ``held``: of the GPU's tensors where there is a GPU, else of the
+            process; ``None`` where the system does not tell it.
+        held: MiB that the process held just before the first stage: libraries, data, the judge.
+        threads, cores: that PyTorch used, and that the machine has.
+        load: the system's load average of the last minute when the process started; ``None`` where there is none.
+        device: name of the GPU or processor.
+    """
+
+    experiment: Experiment
+    seconds_by_stage: dict[str, float]
+    peaks_by_stage: dict[str, float | None]
+    held: float | None
+    threads: int
+    cores: int
+    load: float | None
+    device: str
+
+    @property
+    def seconds(self) -> float:
+        """Of all stages."""
+        return sum(self.seconds_by_stage.values())
+
+
+class Peaks:
+    """Peak memory of each stage, above what was held before the first, in MiB.
+
+    On a GPU these are PyTorch's tensors. On a CPU it is the kernel's high-water mark of the process, which Linux resets
+    on request; a stage that fits into memory that the process had already shows 0.
+
+    Args:
+        device: ``"cpu"``, ``"cuda"``, ...
+
+    Example:
+        >>> peaks = Peaks("cpu")
+        >>> peaks.start("copying"); copy = bytes(2**20); peaks.stop()
+        >>> list(peaks.by_stage)
+        ['copying']
+    """
+
+    def __init__(self, device: str) -> None:
+        self.device = device
+        self.held: float | None = None
+        self.by_stage: dict[str, float | None] = {}
+        self._stage: str | None = None
+        self._can_reset = True
+
+    def start(self, stage: str) -> None:
+        """End the stage before, if any, and begin another."""
+        self.stop()
+        gc.collect()
+        self._reset()
+        if not self.by_stage:
+            self.held = self._peak()
+        self._stage = stage
+
+    def stop(self) -> None:
+        """End the stage."""
+        if self._stage is not None:
+            peak = self._peak()
+            self.by_stage[self._stage] = None if peak is None or self.held is None else max(0.0, peak - self.held)
+        self._stage = None
+
+    def _reset(self) -> None:
+        if self.device.startswith("cuda"):
+            torch.cuda.reset_peak_memory_stats(self.device)
+            return
+        try:
+            Path("/proc/self/clear_refs").write_text("5")
+        except OSError:
+            self._can_reset = False
+
+    def _peak(self) -> float | None:
+        """Highest since the last reset."""
+        if self.device.startswith("cuda"):
+            return torch.cuda.max_memory_allocated(self.device) / 2**20
+        status = Path("/proc/self/status").read_text() if self._can_reset else ""
+        found = re.search(r"^VmHWM:\s*(\d+) kB$", status, re.M)
+        return int(found[1]) / 1024 if found else None
+
+
+def costs(experiments: Sequence[Experiment], store: Store | None = None, progress: bool = True) -> list[Cost]:
+    """Costs of all cells of a table, in its order, seed by seed: a seed's ``none`` stands in one round with the others.
+
+    In a script, call it under ``if __name__ == "__main__":``, since each process of its own imports the script.
+
+    Raises:
+        ValueError: a seed without a cell of ``none``, which the others are compared with.
+        ValueError, ArithmeticError, OSError: as :func:`measure`; what was measured before is kept.
+    """
+    missing = {e.seed for e in experiments} - {e.seed for e in experiments if e.defense == "none"}
+    if missing:
+        seeds = ", ".join(map(str, sorted(missing)))
+        raise ValueError(f"costs are relative to none: defenses must name it; there is no cell of it for seed {seeds}.")
+    found: dict[Experiment, Cost] = {}
+    with tqdm(total=len(experiments), unit="cell", disable=not progress, leave=False) as bar:
+        for e in sorted(experiments, key=lambda e: e.seed):
+            bar.set_description(f"{e.label}, seed {e.seed}")
+            found[e] = measure(e, store)
+            bar.update()
+    return [found[e] for e in experiments]
+
+
+def measure(experiment: Experiment, store: Store | None = None) -> Cost:
+    """Run the experiment in a process of its own, without FID, or read what a former call found.
+
+    Args:
+        store: by default :func:`sparseguard.store.home`. The result itself is not kept.
+
+    Raises:
+        ValueError, ArithmeticError: as :meth:`Experiment.run`.
+        OSError: the same, or the process was killed.
+    """
+    experiment = replace(experiment, fid=False)
+    work = partial(_compute, experiment, torch.get_num_threads())
+    name = f"{experiment.label}, seed {experiment.seed}"
+    return Cost(experiment, **(store or Store()).recall(_key(experiment), lambda: apart(name, work))[0])
+
+
+def stored(experiment: Experiment, store: Store | None = None) -> Cost | None:
+    """What :func:`measure` would read from the store; nothing is computed."""
+    experiment = replace(experiment, fid=False)
+    found = (store or Store()).load(digest(_key(experiment)))
+    return None if found is None else Cost(experiment, **found[0])
+
+
+def apart(name: str, work: Callable[[], T]) -> T:
+    """Call a function in a fresh process; both it and what it returns can be pickled.
+
+    Raises:
+        OSError: the process was killed; the sentence begins with the name.
+    """
+    with ProcessPoolExecutor(max_workers=1, mp_context=multiprocessing.get_context("spawn")) as pool:
+        try:
+            return pool.submit(work).result()
+        except BrokenProcessPool as error:
+            raise OSError(
+                f"{name}: its process was killed, perhaps for lack of memory; what was measured before is kept."
+            ) from error
+
+
+def _key(experiment: Experiment) -> dict[str, Any]:
+    where = {"device": device_name(default_device()), "threads": torch.get_num_threads()}
+    return {"cost": experiment.key(), "version": COST_VERSION} | where
+
+
+def _compute(experiment: Experiment, threads: int) -> Cell:
+    import opacus  # noqa: F401  (dp_sgd imports it when it trains: no part of its training)
+
+    load = os.getloadavg()[0] if hasattr(os, "getloadavg") else None
+    torch.set_num_threads(threads)
+    device = default_device()
+    peaks = Peaks(device)
+    result = experiment.run(store=None, progress=peaks.start, device=device)
+    peaks.stop()
+    record = {
+        "seconds_by_stage": {name: result.metrics[f"seconds_{name}"] for name in STAGE_NAMES.values()},
+        "peaks_by_stage": {name: peaks.by_stage[stage] for stage, name in STAGE_NAMES.items()},
+        "held": peaks.held,
+        "threads": threads,
+        "cores": os.cpu_count() or 1,
+        "load": load,
+        "device": device_name(device),
+    }
+    return record, {}

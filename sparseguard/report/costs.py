@@ -1,0 +1,283 @@
+"""What each defense costs in seconds and memory, relative to none: table, picture and reading (paper, Table 16)."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Sequence
+from statistics import mean, stdev
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+from matplotlib.figure import Figure
+
+from ..cost import STAGE_NAMES, Cost
+from ..experiment import Experiment
+from ..paper import printed_seconds
+from .compare import difference
+from .figures import COLOURS
+from .reading import Reading
+from .tables import DASH, Table, by_cell, over_seeds, spread
+
+APART = 1.05
+RULE = (
+    "Rule: one row is quicker than another if Welch's t-test on the logarithm of seconds over seeds gives p < 0.05 and "
+    f"the geometric means lie more than {APART - 1:.0%} apart; with one seed nothing is called a difference. A claim "
+    "holds if every pair of rows that it compares differs its way, and in part if some do. Not corrected for the "
+    "number of comparisons."
+)
+HATCHES = ("", "////", "....")
+NOISES, GONG = ("gaussian", "laplace"), ("gong", "gong_cl")
+CONTROLS = ("none", "none_conv", "none_frozen_conv")
+SPARSE = ("sparse_standard", "sparse_guard")
+Number = Callable[[Cost], float | None]
+
+
+def _seconds(stage: str) -> Number:
+    return lambda cost: cost.seconds_by_stage[stage]
+
+
+def _peak(stage: str) -> Number:
+    return lambda cost: cost.peaks_by_stage[stage]
+
+
+def _total(cost: Cost) -> float:
+    return cost.seconds
+
+
+def _largest(cost: Cost) -> float | None:
+    """MiB of the stage that needs most; ``None`` where a stage was not measured."""
+    peaks = [peak for peak in cost.peaks_by_stage.values() if peak is not None]
+    return max(peaks) if len(peaks) == len(cost.peaks_by_stage) else None
+
+
+def _times_none(costs: Sequence[Cost], number: Number) -> dict[str, list[float | None]]:
+    """By row: each seed's number over that of the same seed's ``none``; ``None`` where either is missing or 0."""
+    base = {c.experiment.seed: number(c) for c in costs if c.experiment.defense == "none"}
+
+    def ratio(cost: Cost) -> float | None:
+        own, of_none = number(cost), base[cost.experiment.seed]
+        return own / of_none if own is not None and of_none else None
+
+    return {label: [ratio(c) for c in group] for label, group in by_cell(costs).items()}
+
+
+def _printed(e: Experiment) -> float | None:
+    """Seconds of Table 16, which is about MNIST alone."""
+    return printed_seconds(e.defense, e.lam, dict(e.options)) if e.dataset == "mnist" else None
+
+
+def _printed_ratio(e: Experiment) -> float | None:
+    own, of_none = _printed(e), printed_seconds("none")
+    return own / of_none if own and of_none else None
+
+
+def _text(values: Iterable[float | None]) -> str:
+    """Seconds or MiB, over seeds, with two digits below 100 and none above."""
+    numbers = list(values)
+    return spread(numbers, 2 if all(v is None or v < 100 for v in numbers) else 0)
+
+
+def costs_table(costs: Sequence[Cost]) -> Table:
+    """One row a defense and strength: seconds printed and measured, in all and by stage, and peak memory by stage.
+
+    ``× none``: the ratio to ``none`` of the same seed, then mean and standard deviation over seeds. ``—``: not printed,
+    or not measured.
+    """
+    total, largest = _times_none(costs, _total), _times_none(costs, _largest)
+    by_stage = {stage: _times_none(costs, _seconds(name)) for stage, name in STAGE_NAMES.items()}
+    rows = []
+    for label, group in by_cell(costs).items():
+        e = group[0].experiment
+        printed, ratio = _printed(e), _printed_ratio(e)
+        row = {
+            "defense": label,
+            "seconds printed": DASH if printed is None else f"{printed:.1f}",
+            "× none printed": DASH if ratio is None else f"{ratio:.2f}",
+            "seconds measured": _text(c.seconds for c in group),
+            "× none measured": spread(total[label], 2),
+        }
+        for stage, name in STAGE_NAMES.items():
+            row[f"{stage} (s)"] = _text(map(_seconds(name), group))
+            row[f"{stage} × none"] = spread(by_stage[stage][label], 2)
+        for stage, name in STAGE_NAMES.items():
+            row[f"peak {stage} (MiB)"] = _text(map(_peak(name), group))
+        rows.append(row | {"largest peak × none": spread(largest[label], 2)})
+    return Table(pd.DataFrame(rows), _caption(costs), _notes(costs))
+
+
+def _caption(costs: Sequence[Cost]) -> str:
+    e = costs[0].experiment
+    devices, threads, cores = (
+        ", ".join(map(str, sorted({getattr(c, name) for c in costs}))) for name in ("device", "threads", "cores")
+    )
+    loads = [c.load for c in costs if c.load is not None]
+    busy = f"load average at most {max(loads):.1f} on {cores} cores" if loads else f"load not known, {cores} cores"
+    return (
+        f"{e.dataset}, {e.setting.replace('_', '-')} leak, attack {e.attack}, scale {e.scale}, "
+        f"{over_seeds(sorted({c.experiment.seed for c in costs}))}; {devices}, threads: {threads}, {busy}."
+    )
+
+
+def _notes(costs: Sequence[Cost]) -> list[str]:
+    held = [c.held for c in costs if c.held is not None]
+    memory = (
+        f"Peak memory: MiB above the {_text(held)} MiB that the process held before the first stage (libraries, data, "
+        "the judge). On a GPU it is that of PyTorch's tensors, else the whole process's, as Linux counts it. What was "
+        "freed before and not given back counts as held, so small peaks are lower bounds."
+    )
+    unknown = "Peak memory was not measured in every cell: the system does not let a process reset its high-water mark."
+    return [
+        "Printed: Table 16, MNIST under the Plug and Play attack at the paper's sizes, on a cluster with V100 GPUs. In "
+        "the released code it is the wall clock of a whole script, which trains a GAN even without a defense. Ours is "
+        "another attack on another machine: only ratios can be compared, and loosely.",
+        "The paper prints no λ for SPARSE-STANDARD (compared with 0.25) and no b for Titcombe et al. (with 0.5, its "
+        "only one in Table 1).",
+        "Each cell ran in a fresh process, one after the other, so each defense trains all that it needs, its GAN say, "
+        "itself. In no stage: loading libraries and data, the split, and training the judge, which are the same for "
+        "all. FID is not measured.",
+        *([memory] if held else []),
+        *([unknown] if len(held) < len(costs) else []),
+        "The load average is that of the minute before a cell, so it counts the cell before it.",
+        "At small scales the fixed costs of each update and call weigh more than arithmetic: ratios at another scale "
+        "are others.",
+    ]
+
+
+def costs_figure(costs: Sequence[Cost]) -> Figure:
+    """Seconds by stage, stacked, and beside them peak memory by stage; means over seeds.
+
+    Bars at the end are one standard deviation of the total; hollow diamonds are the paper's ratio times the seconds
+    that ``none`` took here.
+    """
+    groups = by_cell(costs)
+    rows = np.arange(len(groups))
+    figure, (left, right) = plt.subplots(1, 2, figsize=(11, 0.42 * len(groups) + 1.9), sharey=True)
+    start = np.zeros(len(groups))
+    for i, (stage, name) in enumerate(STAGE_NAMES.items()):
+        style = {"color": COLOURS[i], "hatch": HATCHES[i], "edgecolor": "white", "lw": 0.5, "label": stage}
+        seconds = np.array([mean(c.seconds_by_stage[name] for c in group) for group in groups.values()])
+        left.barh(rows, seconds, left=start, height=0.7, **style)
+        start = start + seconds
+        peaks = [[_peak(name)(c) for c in group] for group in groups.values()]
+        known = [math.nan if None in p else float(np.mean(np.array(p, dtype=float))) for p in peaks]
+        right.barh(rows + 0.25 * (i - 1), known, height=0.25, **style)
+    deviations = [stdev(c.seconds for c in group) if len(group) > 1 else 0.0 for group in groups.values()]
+    left.errorbar(start, rows, xerr=deviations, ls="none", color="black", capsize=2, lw=1)
+    unit = mean(c.seconds for c in costs if c.experiment.defense == "none")
+    ratios = [(r * unit, row) for row, g in zip(rows, groups.values()) if (r := _printed_ratio(g[0].experiment))]
+    if ratios:
+        left.plot(*zip(*ratios), ls="none", marker="D", mfc="white", mec="black", label="printed × none's seconds here")
+    if all(c.held is None for c in costs):
+        right.text(0.5, 0.5, "not measured on this system", ha="center", va="center", transform=right.transAxes)
+    left.set(xlabel="seconds", yticks=rows, yticklabels=list(groups))
+    left.invert_yaxis()
+    right.set(xlabel="peak memory above what was held (MiB)")
+    left.grid(axis="y", visible=False)
+    right.grid(axis="y", visible=False)
+    handles, labels = left.get_legend_handles_labels()
+    figure.legend(handles, labels, loc="lower center", ncols=4, fontsize=8, frameon=False)
+    e = costs[0].experiment
+    seeds = ", ".join(map(str, sorted({c.experiment.seed for c in costs})))
+    where = f"{e.dataset_name}, {e.setting.replace('_', '-')}, scale {e.scale}, seeds {seeds}"
+    figure.suptitle(f"Compute time and memory by stage: {where}", fontsize=10)
+    figure.tight_layout(rect=(0, 0.03, 1, 1))
+    plt.close(figure)
+    return figure
+
+
+def _logs(group: Sequence[Cost], number: Number) -> list[float]:
+    return [math.log(number(c) or math.nan) for c in group]
+
+
+def _faster(a: Sequence[Cost], b: Sequence[Cost], number: Number) -> tuple[float, bool]:
+    """Ratio of the geometric means of ``a`` and ``b``, and whether the rule calls it a difference."""
+    gap, differs = difference(_logs(a, number), _logs(b, number), math.log(APART))
+    return math.exp(gap), differs
+
+
+def _claim(groups: dict[str, list[Cost]], tiers: Sequence[Sequence[str]], number: Number) -> str | None:
+    """How many pairs of rows of an earlier and a later tier differ as claimed: the earlier is quicker."""
+    by_tier = [[g for g in groups.values() if g[0].experiment.defense in tier] for tier in tiers]
+    pairs = [_faster(a, b, number) for i, tier in enumerate(by_tier) for a in tier for c in by_tier[i + 1 :] for b in c]
+    if not pairs:
+        return None
+    right = sum(differs and ratio < 1 for ratio, differs in pairs)
+    wrong = sum(differs and ratio > 1 for ratio, differs in pairs)
+    verdict = "holds" if right == len(pairs) else "holds in part" if right else "does not show"
+    return (
+        f"of {len(pairs)} pairs {right} differ that way, {wrong} the other way, {len(pairs) - right - wrong} cannot be "
+        f"told apart: the claim {verdict} here"
+    )
+
+
+def _against(label: str, groups: dict[str, list[Cost]], rivals: Sequence[str], ratio: float | None) -> str:
+    """A row of sparse-guard beside each benchmark (Table 16's caption)."""
+    found = {name: _faster(groups[label], groups[name], _total) for name in rivals}
+    slower = [f"`{name}` ({times:.2f}×)" for name, (times, differs) in found.items() if differs and times > 1]
+    quicker = [f"`{name}` ({times:.2f}×)" for name, (times, differs) in found.items() if differs and times < 1]
+    parts = [f"slower than {', '.join(slower)}"] if slower else []
+    parts += [f"quicker than {', '.join(quicker)}"] if quicker else []
+    alike = len(rivals) - len(slower) - len(quicker)
+    parts += [f"not to be told apart from {alike} of {len(rivals)}"] if alike else []
+    printed = f", printed {ratio:.2f} times" if ratio else ""
+    times = _faster(groups[label], groups["none"], _total)[0]
+    return f"`{label}` takes {times:.2f} times `none`{printed}; {'; '.join(parts)}"
+
+
+def costs_reading(costs: Sequence[Cost]) -> Reading:
+    """What the numbers say about the paper's three statements on compute time, the stages and memory."""
+    groups = by_cell(costs)
+    ratios = {label: _faster(group, groups["none"], _total)[0] for label, group in groups.items()}
+    order = ", ".join(f"`{label}` {ratios[label]:.2f}" for label in sorted(ratios, key=lambda n: ratios[n]))
+    lines = [f"From the quickest to the slowest, in seconds of `none`: {order}."]
+    claims: list[tuple[str, Sequence[Sequence[str]], Number]] = [
+        (
+            "Appendix A.2: noise is quickest, then SPARSE-STANDARD, then SPARSE-GUARD and Gong et al. All stages",
+            (NOISES, SPARSE[:1], (SPARSE[1], *GONG)),
+            _total,
+        ),
+        (
+            "Section 3: sparse coding trains slightly faster than defenses with a GAN. Training the target",
+            (SPARSE, ("gan", *GONG)),
+            _seconds("target"),
+        ),
+    ]
+    lines += [f"{text}: {found}." for text, tiers, number in claims if (found := _claim(groups, tiers, number))]
+    own = [label for label, group in groups.items() if group[0].experiment.defense == "sparse_guard"]
+    rivals = [n for n, g in groups.items() if g[0].experiment.defense not in (*CONTROLS, *SPARSE)]
+    if own and rivals:
+        lines.append('Table 16: SPARSE-GUARD takes "comparable or less compute time", at worst "slightly" more:')
+        printed = {n: _printed_ratio(groups[n][0].experiment) for n in own}
+        lines += [f"{_against(n, groups, rivals, printed[n])}." for n in own]
+    if "none_conv" in groups:
+        sparse = {n: g for n, g in groups.items() if g[0].experiment.defense in SPARSE}
+        shares = [f"`{n}` {_faster(g, groups['none_conv'], _seconds('target'))[0]:.1f}" for n, g in sparse.items()]
+        if shares:
+            lines.append("Training the target, in seconds of `none_conv`, which has convolutions in the sparse layers' "
+                         f"place: {', '.join(shares)}.")  # fmt: skip
+    return Reading("\n".join([*(f"- {line}" for line in [*lines, *_stages(groups)]), "", f"*{RULE}*"]))
+
+
+def _stages(groups: dict[str, list[Cost]]) -> list[str]:
+    """Which stage takes most of the time, and which row most of the memory."""
+    total = sum(c.seconds for group in groups.values() for c in group)
+    shares = {
+        stage: sum(c.seconds_by_stage[name] for group in groups.values() for c in group) / total
+        for stage, name in STAGE_NAMES.items()
+    }
+    top = max(shares, key=lambda stage: shares[stage])
+    text = ", ".join(f"{stage} {share:.0%}" for stage, share in shares.items())
+    heavy = [n for n, g in groups.items() if mean(c.seconds_by_stage["target"] / c.seconds for c in g) > 0.5]
+    named = f"in {', '.join(f'`{n}`' for n in heavy)}" if heavy else "in no row"
+    lines = [f"Of all seconds: {text}. Most is {top}; training the target takes more than half {named}."]
+    every = {n: [_largest(c) for c in g] for n, g in groups.items()}
+    peaks = {n: mean(float(p or 0) for p in v) for n, v in every.items() if None not in v}
+    if len(peaks) < len(groups):
+        return [*lines, "Memory was not measured in every row: the system does not tell it."]
+    most, least = max(peaks, key=lambda n: peaks[n]), min(peaks, key=lambda n: peaks[n])
+    return [
+        *lines,
+        f"Memory: the largest peak above what was held is {peaks[most]:.0f} MiB (`{most}`), the smallest "
+        f"{peaks[least]:.0f} MiB (`{least}`); `none` needs {peaks['none']:.0f} MiB.",
+    ]
