@@ -205,7 +205,8 @@ def claims_figure(judged: Sequence[Judged], evidence: Evidence) -> Figure:
     for y, one in enumerate(tested):
         axis.text(1.01, y, f"{len(one.comparisons)}  {one.verdict}", va="center", fontsize=8)
     axis.set_yticks(range(len(tested)), names, fontsize=8)
-    axis.set(xlim=(0, 1), xlabel="share of comparisons; their number and the verdict on the right")
+    axis.set(xlim=(0, 1))
+    axis.set_xlabel("share of comparisons; their number and the verdict on the right", fontsize=9)
     axis.invert_yaxis()
     for limit in (FEW, MOST):
         axis.axvline(limit, color="black", ls=":", lw=1)
@@ -220,9 +221,9 @@ def claims_figure(judged: Sequence[Judged], evidence: Evidence) -> Figure:
 def claims_reading(judged: Sequence[Judged], evidence: Evidence) -> Reading:
     """How many claims hold, and which."""
     counts = Counter(one.verdict for one in judged)
-    lines = [f"Of {len(judged)} claims, " + ", ".join(f"{counts[verdict]} {verdict}" for verdict in VERDICTS) + "."]
+    lines = [f"Of {len(judged)} claims: " + ", ".join(f"{verdict} {counts[verdict]}" for verdict in VERDICTS) + "."]
     for verdict in VERDICTS[:3]:
-        which = [f"{one.claim.means} (section {one.claim.section})" for one in judged if one.verdict == verdict]
+        which = [f"{one.claim.means} ({one.claim.section})" for one in judged if one.verdict == verdict]
         if which:
             lines.append(f"**{verdict.capitalize()}**: " + "; ".join(which) + ".")
     absent = sorted({n for one in judged if one.missing for n in one.claim.notebooks})

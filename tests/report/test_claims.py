@@ -165,6 +165,6 @@ def test_the_picture_and_the_reading_count_every_claim() -> None:
     assert sum(bar.get_width() for bar in bars) == pytest.approx(len(tested))
     reading = str(claims_reading(judged, evidence))
     counts = [sum(one.verdict == verdict for one in judged) for verdict in VERDICTS]
-    assert f"Of {len(judged)} claims, " + ", ".join(f"{n} {v}" for n, v in zip(counts, VERDICTS)) in reading
+    assert f"Of {len(judged)} claims: " + ", ".join(f"{v} {n}" for n, v in zip(counts, VERDICTS)) in reading
     assert min(counts[0], counts[2]) > 0
     assert "scale `smoke`, not the paper's" in reading
