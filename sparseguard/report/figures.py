@@ -24,7 +24,7 @@ COLOURS = ("C0", "C1", "C2", "C3", "C4", "C5", "black", "C9", "C7", "C8", "C6", 
 sns.set_theme(
     style="whitegrid",
     palette="colorblind",
-    rc={"figure.dpi": 72, "savefig.dpi": 110, "savefig.bbox": "tight", "svg.hashsalt": "sparseguard"},
+    rc={"figure.dpi": 90, "savefig.dpi": 110, "savefig.bbox": "tight", "svg.hashsalt": "sparseguard"},
 )
 
 

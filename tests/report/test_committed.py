@@ -1,10 +1,15 @@
+import base64
+import io
 from collections.abc import Callable
 from pathlib import Path
 
+import matplotlib.pyplot as plt
 import nbformat
+import numpy as np
 import pytest
 from nbformat import NotebookNode
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
+from PIL import Image
 
 from sparseguard.report import committed
 
@@ -80,3 +85,22 @@ def test_outputs_of_another_notebook_are_refused(notebook: Path) -> None:
     with pytest.raises(ValueError, match="was not made from"):
         committed.adopt(notebook.with_name("executed.ipynb"), notebook, 1.0)
     assert notebook.read_bytes() == before
+
+
+def test_pictures_get_smaller_grey_stays_as_it_is_and_colours_nearly() -> None:
+    figure, axes = plt.subplots(1, 2, figsize=(6, 3))
+    axes[0].imshow(np.random.default_rng(0).random((28, 28)), cmap="gray")
+    axes[1].bar(range(3), range(1, 4), color=["C0", "C1", "C2"])
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png")
+    plt.close(figure)
+    text = base64.b64encode(buffer.getvalue()).decode()
+    small = committed.with_a_palette(text)
+    assert len(small) < 0.6 * len(text)
+    before, after = (
+        np.asarray(Image.open(io.BytesIO(base64.b64decode(png))).convert("RGB")).astype(int) for png in (text, small)
+    )
+    grey = (before == before[..., :1]).all(-1)
+    assert grey.mean() > 0.5
+    assert np.abs(after - before)[grey].max() <= 8
+    assert np.abs(after - before).mean() < 0.5
