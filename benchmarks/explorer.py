@@ -48,6 +48,7 @@ def drag(explorer: Explorer, layer: int, lams: Sequence[float]) -> tuple[list[fl
         png(picture(view, 0))
         numbers(view, 0)
         taken.append(1000 * (time.perf_counter() - start))
+        view.coder.pace(taken[-1])
         gaps.append(float(view.gap.max()))
     return taken, gaps
 

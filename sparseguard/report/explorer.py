@@ -18,6 +18,8 @@ TOL, ITERATIONS = 5e-3, 300
 """Relative duality gap that a code is solved to, and the most steps taken for it; the gap reached is always shown."""
 QUICK_TOL = 1e-4
 """The same for a moving slider, so small that each move takes its steps: a code good to 1 % fits the next λ as well."""
+PACE, STEPS = 70.0, (4, 30)
+"""Milliseconds that an update should take, half of what a hand on a slider notices; fewest and most quick steps."""
 LAMS = (0.02, 2.0)
 """Range of the slider."""
 
@@ -54,7 +56,7 @@ class Coder:
         layer: 1 or 2.
 
     Attributes:
-        quick: steps that two cores take in well under 100 ms: a first answer, to start the next from.
+        quick: steps of a first answer, to start the next from; :meth:`pace` fits them to the machine.
         attacked: PSNR and SSIM of the attacker's images, ``(N,)`` each.
         strongest: largest drive Ψ that any feature gets from an image, ``(N,)``: no entry of a code is much larger.
 
@@ -78,7 +80,7 @@ class Coder:
             self.std = (hidden.var(dim=(0, 2, 3), keepdim=True) + 1e-5).sqrt()
             self.inputs = (hidden - self.mean) / self.std
         self.number = layer
-        self.quick = max(5, min(30, 2500 // self.layer.dictionary[:, :, 0, 0].numel()))
+        self.quick = max(STEPS[0], min(STEPS[1] // 2, 1250 // self.layer.dictionary[:, :, 0, 0].numel()))
         self.attacked = _quality(self.images, result.reconstructions)
         canvas = self.layer.canvas(self.inputs)
         drive = operators.analysis(canvas, self.layer.dictionary, self.layer.stride)
@@ -92,6 +94,11 @@ class Coder:
             code: Tensor = self.layer(self.inputs, start=start)
         assert self.layer.last_gap is not None
         return code, self.layer.last_gap
+
+    def pace(self, milliseconds: float) -> None:
+        """Take fewer or more quick steps after an update that took so long; no wilder than by half or a quarter."""
+        wanted = round(self.quick * max(0.5, min(1.25, PACE / milliseconds)))
+        self.quick = max(STEPS[0], min(STEPS[1], wanted))
 
     def decode(self, code: Tensor) -> Tensor:
         """Images ``(N, C, H, W)`` in [0, 1] from nothing but a code and the dictionaries.

@@ -120,6 +120,7 @@ class LambdaExplorer:
         self.picture.value = png(picture(self._view, index))
         self.numbers.value = numbers(self._view, index)
         self.milliseconds = 1000 * (time.perf_counter() - start)
+        self._view.coder.pace(self.milliseconds)
         count = len(self._view.code)
         self.time.value = (
             "<small>Below the panels, top to bottom: all inputs, from their codes, the attacker's. "

@@ -12,7 +12,7 @@ from skimage.metrics import peak_signal_noise_ratio
 
 from sparseguard.experiment import METRICS, Experiment, Result
 from sparseguard.report import lambda_curves, lambda_explorer, lambda_multiples, lambda_reading, save
-from sparseguard.report.explorer import Coder, Explorer
+from sparseguard.report.explorer import PACE, STEPS, Coder, Explorer
 from sparseguard.report.panels import GAP, PANEL, VIRIDIS, activity, picture, png
 from sparseguard.report.widgets import NOT_LIVE, LambdaExplorer, is_live
 from sparseguard.sparse import SparseCoding2d, operators
@@ -205,3 +205,20 @@ def test_the_figures_show_measured_and_printed_numbers(images: torch.Tensor, tmp
         save(figure, tmp_path, name)
         assert matplotlib.image.imread(tmp_path / f"{name}.png").std() > 0
         ElementTree.parse(tmp_path / f"{name}.svg")
+
+
+def test_quick_steps_are_fitted_to_the_machine(guard: list[Result]) -> None:
+    coder = Explorer(guard).coder(0.5, 1)
+    coder.quick = 20
+    coder.pace(PACE)
+    assert coder.quick == 20
+    coder.pace(1.25 * PACE)
+    assert coder.quick == 16
+    coder.pace(100 * PACE)
+    assert coder.quick == 8
+    for _ in range(20):
+        coder.pace(100 * PACE)
+    assert coder.quick == STEPS[0]
+    for _ in range(20):
+        coder.pace(0.01 * PACE)
+    assert coder.quick == STEPS[1]
