@@ -13,6 +13,8 @@ import pandas as pd
 import pytest
 import yaml
 
+from sparseguard.report import committed
+
 ROOT = Path(__file__).resolve().parents[2]
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
 
@@ -93,6 +95,17 @@ def test_notebooks_are_thin_and_have_the_skeleton(notebook: Path) -> None:
         if cell.cell_type == "code" and "parameters" not in cell.metadata.get("tags", []):
             statements = re.sub(r"\([^()]*\)", "()", cell.source)  # an import list is one line
             assert len(statements.splitlines()) <= 10, cell.source
+
+
+@each_notebook
+def test_its_outputs_belong_to_its_sources_and_say_where_they_come_from(notebook: Path) -> None:
+    assert committed.complaint(notebook) is None
+    book = nbformat.read(notebook, 4)
+    printed = "".join(o.get("text", "") for c in book.cells if c.cell_type == "code" for o in c.outputs)
+    assert re.search(r": scale \w+; seeds \d+(, \d+)*; .+; \d+ s (when|in)", printed)
+    assert not re.search(r"/(home|root|tmp|work)/", printed)
+    name = f"{notebook.stem}_*"
+    assert {path.suffix for path in (ROOT / "figures").glob(name)} == {".png", ".svg", ".csv", ".md"}
 
 
 @pytest.mark.parametrize("name", RUNS)

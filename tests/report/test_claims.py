@@ -118,6 +118,27 @@ def test_settings_metrics_numbers_and_multiples_are_what_a_contrast_says() -> No
     assert result(than=["gaussian"], times=1.25, relation="not_higher") == [1, 1]
 
 
+def test_what_counts_as_a_difference_depends_on_the_metric() -> None:
+    """0.3 dB, 0.03 of accuracy; seconds by ratio, so 0.3 of 10 are too few and 0.3 of 2 are not."""
+    test = Contrast(["none"], "lower", ["psnr", "accuracy", "seconds"], ["gaussian"], ["end_to_end"])
+    ten = {"psnr": (20.0, 20.3), "accuracy": (0.80, 0.83), "seconds": (10.0, 10.3)}
+    two = ten | {"seconds": (2.0, 2.3), "psnr": (20.0, 20.6)}
+
+    def outcomes(numbers: dict[str, tuple[float, float]]) -> list[int]:
+        evidence = Made(lambda e, metric: numbers[metric][e.defense == "gaussian"])
+        return [c.outcome for c in judge_claim(Claim("1", "q", compare=[test]), evidence).comparisons]
+
+    assert outcomes(ten) == [0, 1, 0]
+    assert outcomes(two) == [1, 1, 1]
+
+
+def test_a_row_that_lacks_a_seed_is_missing() -> None:
+    evidence = Made(lambda e, _: None if (e.defense, e.seed) == ("gaussian", 2) else 1.0)
+    test = Contrast(["gaussian", "laplace"], "same", ["psnr"], ["none"], ["split"])
+    judged = judge_claim(Claim("1", "q", compare=[test]), evidence)
+    assert (len(judged.comparisons), judged.missing) == (1, 1)
+
+
 def test_stored_cells_are_read_and_nothing_else_is_computed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     store = Store(tmp_path)
     results = run_grid(cells("mnist", "split", ["none", "laplace"], [0.5], "smoke", [0, 1]), store, progress=False)
