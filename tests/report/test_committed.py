@@ -87,7 +87,7 @@ def test_outputs_of_another_notebook_are_refused(notebook: Path) -> None:
     assert notebook.read_bytes() == before
 
 
-def test_pictures_get_smaller_grey_stays_as_it_is_and_colours_nearly() -> None:
+def test_pictures_get_smaller_grey_stays_as_it_is_and_colours_nearly(tmp_path: Path) -> None:
     figure, axes = plt.subplots(1, 2, figsize=(6, 3))
     axes[0].imshow(np.random.default_rng(0).random((28, 28)), cmap="gray")
     axes[1].bar(range(3), range(1, 4), color=["C0", "C1", "C2"])
@@ -97,6 +97,12 @@ def test_pictures_get_smaller_grey_stays_as_it_is_and_colours_nearly() -> None:
     text = base64.b64encode(buffer.getvalue()).decode()
     small = committed.with_a_palette(text)
     assert len(small) < 0.6 * len(text)
+    book = new_notebook(cells=[new_code_cell("a")])
+    nbformat.write(book, tmp_path / "n.ipynb")
+    book.cells[0].outputs = [new_output("display_data", {"image/png": text})]
+    nbformat.write(book, tmp_path / "executed.ipynb")
+    committed.adopt(tmp_path / "executed.ipynb", tmp_path / "n.ipynb", 1.0)
+    assert nbformat.read(tmp_path / "n.ipynb", 4).cells[0].outputs[0].data["image/png"].strip() == small
     before, after = (
         np.asarray(Image.open(io.BytesIO(base64.b64decode(png))).convert("RGB")).astype(int) for png in (text, small)
     )

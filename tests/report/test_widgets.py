@@ -222,3 +222,12 @@ def test_quick_steps_are_fitted_to_the_machine(guard: list[Result]) -> None:
     for _ in range(20):
         coder.pace(0.01 * PACE)
     assert coder.quick == STEPS[1]
+
+
+def test_every_update_sets_the_pace(guard: list[Result], monkeypatch: pytest.MonkeyPatch) -> None:
+    told: list[float] = []
+    monkeypatch.setattr(Coder, "pace", lambda _, milliseconds: told.append(milliseconds))
+    explorer = LambdaExplorer(guard)
+    explorer.lam.value = 0.3
+    assert len(told) == 2
+    assert told[-1] == explorer.milliseconds > 0
