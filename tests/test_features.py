@@ -10,7 +10,7 @@ from sparseguard import Experiment, load_data
 from sparseguard.data import Split
 from sparseguard.defenses import make_defense
 from sparseguard.experiment import train_target
-from sparseguard.features import after_two_layers, clustering, features_of, measure, project, study
+from sparseguard.features import after_two_layers, clustering, features_of, measure, project, stored, study
 from sparseguard.scales import SCALES
 from sparseguard.store import Store
 
@@ -112,3 +112,17 @@ def test_nothing_is_computed_before_all_is_checked(monkeypatch: pytest.MonkeyPat
     for layers, message in ((["pixels", "blur"], "defense must be one of none"), ([], "layers must name at least one")):
         with pytest.raises(ValueError, match=message):
             study("mnist", layers, 0.5, "smoke", 0)
+
+
+def test_pixels_and_features_of_one_experiment_are_kept_apart(tmp_path: Path) -> None:
+    experiment, store = Experiment("mnist", "end_to_end", "none", scale="smoke", fid=False), Store(tmp_path)
+    assert stored(experiment, store=store) is None
+    raw = measure(experiment, pixels=True, store=store)
+    assert stored(experiment, store=store) is None
+    features = measure(experiment, store=store)
+    again = stored(experiment, pixels=True, store=store)
+    assert again is not None
+    assert (raw.layer, raw.dimensions, raw.accuracy) == (again.layer, again.dimensions, again.accuracy)
+    assert (raw.dimensions, features.dimensions) == (784, 28 * 8)
+    assert torch.equal(raw.embedding, again.embedding)
+    assert features.seconds > 0
