@@ -15,7 +15,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from ..paper import Claim
-from .compare import difference
+from .compare import FEW, MOST, VERDICTS, difference, verdict
 from .evidence import Evidence
 from .reading import Reading
 from .tables import DASH, Table
@@ -24,8 +24,6 @@ SECONDS = ("seconds", "seconds_target")
 RATIOS = (*SECONDS, "parameters")
 LEAST = {"psnr": 0.5, "ssim": 0.02, "accuracy": 0.02, "silhouette": 0.02} | dict.fromkeys(SECONDS, math.log(1.05))
 """Differences of means that are too small to count, whatever the p-value; of seconds, those of logarithms."""
-MOST, FEW = 0.9, 0.1
-VERDICTS = ("holds", "holds in part", "does not hold", "not tested")
 MARKS = dict(zip(VERDICTS, ("✓", "◐", "✗", "·")))
 # how a metric is written: name, digits, unit
 WRITTEN = {
@@ -73,11 +71,8 @@ class Judged:
 
     @property
     def verdict(self) -> str:
-        """One of :data:`VERDICTS`."""
-        if not self.comparisons:
-            return "not tested"
-        share = sum(c.outcome == 1 for c in self.comparisons) / len(self.comparisons)
-        return "holds" if share >= MOST else "does not hold" if share <= FEW else "holds in part"
+        """As :func:`sparseguard.report.compare.verdict`."""
+        return verdict(sum(c.outcome == 1 for c in self.comparisons), len(self.comparisons))
 
 
 def outcome(of: Sequence[float], than: Sequence[float], relation: str, least: float = 0.0) -> int:
@@ -207,6 +202,7 @@ def claims_figure(judged: Sequence[Judged], evidence: Evidence) -> Figure:
     axis.set_yticks(range(len(tested)), names, fontsize=8)
     axis.set(xlim=(0, 1))
     axis.set_xlabel("share of comparisons; their number and the verdict on the right", fontsize=9)
+    axis.margins(y=0.01)
     axis.invert_yaxis()
     for limit in (FEW, MOST):
         axis.axvline(limit, color="black", ls=":", lw=1)
@@ -221,11 +217,11 @@ def claims_figure(judged: Sequence[Judged], evidence: Evidence) -> Figure:
 def claims_reading(judged: Sequence[Judged], evidence: Evidence) -> Reading:
     """How many claims hold, and which."""
     counts = Counter(one.verdict for one in judged)
-    lines = [f"Of {len(judged)} claims: " + ", ".join(f"{verdict} {counts[verdict]}" for verdict in VERDICTS) + "."]
-    for verdict in VERDICTS[:3]:
-        which = [f"{one.claim.means} ({one.claim.section})" for one in judged if one.verdict == verdict]
+    lines = [f"Of {len(judged)} claims: " + ", ".join(f"{name} {counts[name]}" for name in VERDICTS) + "."]
+    for name in VERDICTS[:3]:
+        which = [f"{one.claim.means} ({one.claim.section})" for one in judged if one.verdict == name]
         if which:
-            lines.append(f"**{verdict.capitalize()}**: " + "; ".join(which) + ".")
+            lines.append(f"**{name.capitalize()}**: " + "; ".join(which) + ".")
     absent = sorted({n for one in judged if one.missing for n in one.claim.notebooks})
     if absent:
         count = sum(one.missing for one in judged)

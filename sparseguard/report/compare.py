@@ -11,6 +11,22 @@ from scipy.stats import ttest_ind
 from ..experiment import Result
 from ..paper import Printed, printed
 
+MOST, FEW = 0.9, 0.1
+"""Shares of its comparisons from which, and up to which, a claim holds and does not."""
+VERDICTS = ("holds", "holds in part", "does not hold", "not tested")
+
+
+def verdict(as_claimed: int, comparisons: int) -> str:
+    """One of :data:`VERDICTS` on a claim.
+
+    >>> verdict(9, 10), verdict(8, 10), verdict(1, 10), verdict(0, 0)
+    ('holds', 'holds in part', 'does not hold', 'not tested')
+    """
+    if not comparisons:
+        return "not tested"
+    share = as_claimed / comparisons
+    return "holds" if share >= MOST else "does not hold" if share <= FEW else "holds in part"
+
 
 def values(group: Sequence[Result], metric: str) -> list[float]:
     """One number a seed."""

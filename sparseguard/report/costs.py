@@ -14,7 +14,7 @@ from matplotlib.figure import Figure
 from ..cost import STAGE_NAMES, Cost
 from ..experiment import Experiment
 from ..paper import printed_seconds
-from .compare import difference
+from .compare import difference, verdict
 from .figures import COLOURS
 from .reading import Reading
 from .tables import DASH, Table, by_cell, over_seeds, spread
@@ -23,7 +23,8 @@ APART = 1.05
 RULE = (
     "Rule: one row is quicker than another if Welch's t-test on the logarithm of seconds over seeds gives p < 0.05 and "
     f"the geometric means lie more than {APART - 1:.0%} apart; with one seed nothing is called a difference. A claim "
-    "holds if every pair of rows that it compares differs its way, and in part if some do. Not corrected for the "
+    "holds if at least nine of ten pairs of rows that it compares differ its way, does not if at most one of ten does, "
+    "and else in part. Not corrected for the "
     "number of comparisons."
 )
 HATCHES = ("", "////", "....")
@@ -204,10 +205,9 @@ def _claim(groups: dict[str, list[Cost]], tiers: Sequence[Sequence[str]], number
         return None
     right = sum(differs and ratio < 1 for ratio, differs in pairs)
     wrong = sum(differs and ratio > 1 for ratio, differs in pairs)
-    verdict = "holds" if right == len(pairs) else "holds in part" if right else "does not show"
     return (
         f"of {len(pairs)} pairs {right} differ that way, {wrong} the other way, {len(pairs) - right - wrong} cannot be "
-        f"told apart: the claim {verdict} here"
+        f"told apart: the claim {verdict(right, len(pairs))} here"
     )
 
 

@@ -11,7 +11,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from ..features import NEIGHBOURS, PIXELS, Features
-from .compare import difference
+from .compare import difference, verdict
 from .figures import COLOURS
 from .reading import Reading
 from .tables import Table, over_seeds, spread
@@ -21,7 +21,8 @@ LOOSE = 0.25
 RULE = (
     f"Rule: two layers differ if Welch's t-test over seeds gives p < 0.05 for a number and the means lie more than "
     f"{APART} apart; with one seed nothing is called a difference. A layer is more clustered than another if its "
-    f"silhouette is higher in this sense. Below a silhouette of {LOOSE} no layer is called tightly clustered."
+    f"silhouette is higher in this sense. Below a silhouette of {LOOSE} no layer is called tightly clustered. The claim "
+    "holds where sparse layers are less clustered than all others but the pixels, and in part where they are than some."
 )
 MARKERS = "osDvX^P*<>"
 NAMES = {PIXELS: "raw pixels", "none": "two linear layers", "none_conv": "two convolutions"}
@@ -149,11 +150,8 @@ def features_reading(found: Sequence[Features]) -> Reading:
                 if other != PIXELS:
                     other_way.append(differs and gap < 0)
             if parts:
-                holds = (
-                    "holds" if other_way and all(other_way) else "holds in part" if any(other_way) else "does not show"
-                )
-                verdict = f" The claim {holds} here." if other_way else ""
-                sentences.append(f"{dataset}, {_name(layers[label][0])}: {'; '.join(parts)}.{verdict}")
+                says = f" The claim {verdict(sum(other_way), len(other_way))} here." if other_way else ""
+                sentences.append(f"{dataset}, {_name(layers[label][0])}: {'; '.join(parts)}.{says}")
         top = max(layers, key=lambda name: mean(f.silhouette for f in layers[name]))
         sentences.append(
             f"{dataset}: the highest silhouette of all is {mean(f.silhouette for f in layers[top]):.3f} "

@@ -53,10 +53,10 @@ def test_the_reading_follows_the_numbers(found: list[Features]) -> None:
     ]
     assert "The claim holds here." in features_reading(apart)
     flat = [fake(f.layer.split()[0], 0.04, f.experiment.seed) for f in found[:12]]
-    assert "The claim does not show here." in features_reading(flat)
+    assert "The claim does not hold here." in features_reading(flat)
     assert "no layer gathers the classes tightly" in features_reading(flat)
     one = features_reading([f for f in found if f.experiment.seed == 0])
-    assert "The claim does not show" in one  # one seed is never a difference
+    assert "The claim does not hold" in one  # one seed is never a difference
 
 
 def test_each_panel_shows_every_class_in_a_colour_and_shape_of_its_own(found: list[Features]) -> None:
