@@ -55,3 +55,13 @@ def test_the_numbers_of_the_readme_are_those_of_the_reference_run() -> None:
     assert {line[0].strip("`").split()[0] for line in shown} == set(list_defenses())
     caption = (ROOT / "figures" / "02_split_mnist_quick.md").read_text(encoding="utf-8").splitlines()[0]
     assert caption in text
+
+
+def test_the_verdicts_of_the_readme_are_those_of_the_reference_run() -> None:
+    text = " ".join((ROOT / "README.md").read_text(encoding="utf-8").split())
+    verdicts = pd.read_csv(ROOT / "figures" / "00_overview_quick.csv")["verdict"].str[2:]
+    counts = verdicts.value_counts()
+    assert (
+        f"Of {len(verdicts)} claims {counts['holds']} hold, {counts['holds in part']} hold in part, "
+        f"{counts['does not hold']} do not hold and {counts['not tested']} are not tested." in text
+    )

@@ -21,8 +21,9 @@ LOOSE = 0.25
 RULE = (
     f"Rule: two layers differ if Welch's t-test over seeds gives p < 0.05 for a number and the means lie more than "
     f"{APART} apart; with one seed nothing is called a difference. A layer is more clustered than another if its "
-    f"silhouette is higher in this sense. Below a silhouette of {LOOSE} no layer is called tightly clustered. The claim "
-    "holds where sparse layers are less clustered than all others but the pixels, and in part where they are than some."
+    f"silhouette is higher in this sense. Below a silhouette of {LOOSE} no layer is called tightly clustered. The "
+    "claim holds where sparse layers are less clustered than all others but the pixels, and in part where they are "
+    "than some."
 )
 MARKERS = "osDvX^P*<>"
 NAMES = {PIXELS: "raw pixels", "none": "two linear layers", "none_conv": "two convolutions"}
