@@ -95,7 +95,7 @@ def _link_pages(page: Path, sources: list[Path]) -> None:
 def _index(executed: list[Path], seconds: list[float]) -> str:
     rows = "".join(
         f'<li><a href="{path.stem}.html">{html.escape(_title(path))}</a> '
-        f'({duration:.0f} s; <a href="{path.name}">notebook</a>)</li>'
+        f'({duration:.0f} s; <a href="{path.name}">notebook</a>){_first_picture(path)}</li>'
         for path, duration in zip(executed, seconds)
     )
     return (
@@ -105,6 +105,17 @@ def _index(executed: list[Path], seconds: list[float]) -> str:
         "<p>A reproduction of <em>Sparse-Guard</em>. Each page states its data set, scale, seeds and spread.</p>"
         f'<ul>{rows}</ul><p>Figures and tables as files: <a href="figures/">figures/</a>.</p></body></html>\n'
     )
+
+
+def _first_picture(path: Path) -> str:
+    """The first picture of an executed notebook, inside the page."""
+    for cell in nbformat.read(path, as_version=4).cells:
+        for output in cell.get("outputs", []):
+            if "image/png" in output.get("data", {}):
+                png = committed.with_a_palette(output.data["image/png"])
+                style = "display: block; max-width: 100%; max-height: 24em; margin: 0.7em 0 1.4em"
+                return f'<br><img alt="{path.stem}" style="{style}" src="data:image/png;base64,{png}">'
+    return ""
 
 
 def _title(path: Path) -> str:

@@ -30,6 +30,7 @@ def test_pages_come_in_their_turn_link_to_each_other_and_show_their_figures(tmp_
     text = index.read_text()
     assert [text.index(f'href="{page}"') for page in pages] == sorted(text.index(f'href="{page}"') for page in pages)
     assert "Front page" in text
+    assert text.count("data:image/png;base64,") == 1  # the first picture of each page that has one
     assert 'href="07_compute_time.html"' in (out / pages[0]).read_text()
     assert "data:image/png;base64," in (out / pages[2]).read_text()
     assert all(committed.complaint(path) is None for path in notebooks.glob("*.ipynb"))
