@@ -29,8 +29,8 @@ def test_seconds_and_memory_of_three_defenses(tmp_path: Path) -> None:
         frame.map(lambda cell: re.sub(r" ± .*", "", cell)).drop(columns="defense").apply(pd.to_numeric, errors="coerce")
     )
     assert means["× none measured"][0] == 1
-    assert means["× none measured"][1] == pytest.approx(1, abs=0.7)  # noise costs next to nothing
-    assert means["training the target × none"][2] > 5  # some ten evaluations a batch, forward and back
+    assert 0.2 < means["× none measured"][1] < 5  # noise costs next to nothing; loose, for busy machines
+    assert means["training the target × none"][2] > 2  # some ten evaluations a batch, forward and back
     stages = ("training the target", "training the attackers", "measuring")
     parts = sum(means[f"{stage} (s)"] for stage in stages)
     assert parts.tolist() == pytest.approx(means["seconds measured"].tolist(), abs=0.02)
