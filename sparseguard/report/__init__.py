@@ -2,7 +2,8 @@
 
 from . import layer_figures, layer_tables, site
 from .claims import claims_figure, claims_reading, claims_rule, claims_table, judge_claim, linked
-from .costs import costs_figure, costs_reading, costs_table
+from .costs import costs_figure, costs_table
+from .costs_reading import costs_reading
 from .evidence import Evidence
 from .features import features_figure, features_reading, features_table
 from .figures import image_distributions, made_images, privacy_utility, reconstruction_grid, save

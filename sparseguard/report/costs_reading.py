@@ -1,0 +1,120 @@
+"""What the costs of defenses say about the paper's statements on compute time, the stages and memory."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from statistics import mean
+
+from ..cost import STAGE_NAMES, Cost
+from .compare import difference, verdict
+from .costs import Number, largest_peak, printed_ratio, seconds_of, total_seconds
+from .reading import Reading
+from .tables import by_cell
+
+APART = 1.05
+RULE = (
+    "Rule: one row is quicker than another if Welch's t-test on the logarithm of seconds over seeds gives p < 0.05 and "
+    f"the geometric means lie more than {APART - 1:.0%} apart; with one seed nothing is called a difference. A claim "
+    "holds if at least nine of ten pairs of rows that it compares differ its way, does not if at most one of ten does, "
+    "and else in part. Not corrected for the number of comparisons."
+)
+NOISES, GONG = ("gaussian", "laplace"), ("gong", "gong_cl")
+CONTROLS = ("none", "none_conv", "none_frozen_conv")
+SPARSE = ("sparse_standard", "sparse_guard")
+
+
+def _logs(group: Sequence[Cost], number: Number) -> list[float]:
+    return [math.log(number(c) or math.nan) for c in group]
+
+
+def _faster(a: Sequence[Cost], b: Sequence[Cost], number: Number) -> tuple[float, bool]:
+    """Ratio of the geometric means of ``a`` and ``b``, and whether the rule calls it a difference."""
+    gap, differs = difference(_logs(a, number), _logs(b, number), math.log(APART))
+    return math.exp(gap), differs
+
+
+def _claim(groups: dict[str, list[Cost]], tiers: Sequence[Sequence[str]], number: Number) -> str | None:
+    """How many pairs of rows of an earlier and a later tier differ as claimed: the earlier is quicker."""
+    by_tier = [[g for g in groups.values() if g[0].experiment.defense in tier] for tier in tiers]
+    pairs = [_faster(a, b, number) for i, tier in enumerate(by_tier) for a in tier for c in by_tier[i + 1 :] for b in c]
+    if not pairs:
+        return None
+    right = sum(differs and ratio < 1 for ratio, differs in pairs)
+    wrong = sum(differs and ratio > 1 for ratio, differs in pairs)
+    return (
+        f"of {len(pairs)} pairs {right} differ that way, {wrong} the other way, {len(pairs) - right - wrong} cannot be "
+        f"told apart: the claim {verdict(right, len(pairs))} here"
+    )
+
+
+def _against(label: str, groups: dict[str, list[Cost]], rivals: Sequence[str], ratio: float | None) -> str:
+    """A row of sparse-guard beside each benchmark (Table 16's caption)."""
+    found = {name: _faster(groups[label], groups[name], total_seconds) for name in rivals}
+    slower = [f"`{name}` ({times:.2f}×)" for name, (times, differs) in found.items() if differs and times > 1]
+    quicker = [f"`{name}` ({times:.2f}×)" for name, (times, differs) in found.items() if differs and times < 1]
+    parts = [f"slower than {', '.join(slower)}"] if slower else []
+    parts += [f"quicker than {', '.join(quicker)}"] if quicker else []
+    alike = len(rivals) - len(slower) - len(quicker)
+    parts += [f"not to be told apart from {alike} of {len(rivals)}"] if alike else []
+    printed = f", printed {ratio:.2f} times" if ratio else ""
+    times = _faster(groups[label], groups["none"], total_seconds)[0]
+    return f"`{label}` takes {times:.2f} times `none`{printed}; {'; '.join(parts)}"
+
+
+def costs_reading(costs: Sequence[Cost]) -> Reading:
+    """What the numbers say about the paper's three statements on compute time, the stages and memory."""
+    groups = by_cell(costs)
+    ratios = {label: _faster(group, groups["none"], total_seconds)[0] for label, group in groups.items()}
+    order = ", ".join(f"`{label}` {ratios[label]:.2f}" for label in sorted(ratios, key=lambda n: ratios[n]))
+    lines = [f"From the quickest to the slowest, in seconds of `none`: {order}."]
+    claims: list[tuple[str, Sequence[Sequence[str]], Number]] = [
+        (
+            "Appendix A.2: noise is quickest, then SPARSE-STANDARD, then SPARSE-GUARD and Gong et al. All stages",
+            (NOISES, SPARSE[:1], (SPARSE[1], *GONG)),
+            total_seconds,
+        ),
+        (
+            "Section 3: sparse coding trains slightly faster than defenses with a GAN. Training the target",
+            (SPARSE, ("gan", *GONG)),
+            seconds_of("target"),
+        ),
+    ]
+    lines += [f"{text}: {found}." for text, tiers, number in claims if (found := _claim(groups, tiers, number))]
+    own = [label for label, group in groups.items() if group[0].experiment.defense == "sparse_guard"]
+    rivals = [n for n, g in groups.items() if g[0].experiment.defense not in (*CONTROLS, *SPARSE)]
+    if own and rivals:
+        lines.append('Table 16: SPARSE-GUARD takes "comparable or less compute time", at worst "slightly" more:')
+        printed = {n: printed_ratio(groups[n][0].experiment) for n in own}
+        lines += [f"{_against(n, groups, rivals, printed[n])}." for n in own]
+    if "none_conv" in groups:
+        sparse = {n: g for n, g in groups.items() if g[0].experiment.defense in SPARSE}
+        shares = [f"`{n}` {_faster(g, groups['none_conv'], seconds_of('target'))[0]:.1f}" for n, g in sparse.items()]
+        if shares:
+            lines.append("Training the target, in seconds of `none_conv`, which has convolutions in the sparse layers' "
+                         f"place: {', '.join(shares)}.")  # fmt: skip
+    return Reading("\n".join([*(f"- {line}" for line in [*lines, *_stages(groups)]), "", f"*{RULE}*"]))
+
+
+def _stages(groups: dict[str, list[Cost]]) -> list[str]:
+    """Which stage takes most of the time, and which row most of the memory."""
+    total = sum(c.seconds for group in groups.values() for c in group)
+    shares = {
+        stage: sum(c.seconds_by_stage[name] for group in groups.values() for c in group) / total
+        for stage, name in STAGE_NAMES.items()
+    }
+    top = max(shares, key=lambda stage: shares[stage])
+    text = ", ".join(f"{stage} {share:.0%}" for stage, share in shares.items())
+    heavy = [n for n, g in groups.items() if mean(c.seconds_by_stage["target"] / c.seconds for c in g) > 0.5]
+    named = f"in {', '.join(f'`{n}`' for n in heavy)}" if heavy else "in no row"
+    lines = [f"Of all seconds: {text}. Most is {top}; training the target takes more than half {named}."]
+    every = {n: [largest_peak(c) for c in g] for n, g in groups.items()}
+    peaks = {n: mean(float(p or 0) for p in v) for n, v in every.items() if None not in v}
+    if len(peaks) < len(groups):
+        return [*lines, "Memory was not measured in every row: the system does not tell it."]
+    most, least = max(peaks, key=lambda n: peaks[n]), min(peaks, key=lambda n: peaks[n])
+    return [
+        *lines,
+        f"Memory: the largest peak above what was held is {peaks[most]:.0f} MiB (`{most}`), the smallest "
+        f"{peaks[least]:.0f} MiB (`{least}`); `none` needs {peaks['none']:.0f} MiB.",
+    ]
