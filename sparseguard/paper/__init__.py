@@ -62,7 +62,7 @@ def claims() -> list[Claim]:
     found = []
     for entry in entries:
         tests = [Contrast(relation=test.pop("is"), **test) for test in entry.pop("compare", [])]
-        found.append(Claim(**{key: value for key, value in entry.items()}, compare=tests))
+        found.append(Claim(**entry, compare=tests))
     return found
 
 

@@ -15,14 +15,14 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from ..paper import Claim
-from .compare import FEW, MOST, VERDICTS, difference, verdict
+from .compare import APART, FEW, MOST, VERDICTS, outcome, verdict
 from .evidence import Evidence
 from .reading import Reading
 from .tables import DASH, Table
 
 SECONDS = ("seconds", "seconds_target")
 RATIOS = (*SECONDS, "parameters")
-LEAST = {"psnr": 0.5, "ssim": 0.02, "accuracy": 0.02, "silhouette": 0.02} | dict.fromkeys(SECONDS, math.log(1.05))
+LEAST = {"psnr": 0.5, "ssim": 0.02, "accuracy": 0.02, "silhouette": 0.02} | dict.fromkeys(SECONDS, math.log(APART))
 """Differences of means that are too small to count, whatever the p-value; of seconds, those of logarithms."""
 MARKS = dict(zip(VERDICTS, ("✓", "◐", "✗", "·")))
 # how a metric is written: name, digits, unit
@@ -35,8 +35,9 @@ WRITTEN = {
 RULE = Reading(
     "A claim is taken to mean the comparisons that stand beside it in words, each for every data set and setting that"
     " it speaks of. A comparison comes out *as claimed*, *the other way*, or *neither*. Two rows differ if Welch's "
-    "t-test over seeds gives p < 0.05 and the means differ by more than 0.5 dB of PSNR, 0.02 of SSIM, accuracy or "
-    "silhouette, 5 % of seconds (compared as logarithms), or anything in the Fréchet distance; a comparison of *less*"
+    f"t-test over seeds gives p < 0.05 and the means differ by more than {LEAST['psnr']} dB of PSNR, {LEAST['ssim']} "
+    f"of SSIM, accuracy or silhouette, {100 * (APART - 1):.0f} % of seconds "
+    "(compared as logarithms), or anything in the Fréchet distance; a comparison of *less*"
     " or *more* needs such a difference, one of *comparable* or *no less* needs that there is none against it. Where "
     "a claim is held against a fixed number, or is about numbers of parameters, every seed must agree. **Holds**: as "
     "claimed in at least nine of ten comparisons. **Does not hold**: in at most one of ten. **Holds in part**: in "
@@ -75,22 +76,6 @@ class Judged:
         return verdict(sum(c.outcome == 1 for c in self.comparisons), len(self.comparisons))
 
 
-def outcome(of: Sequence[float], than: Sequence[float], relation: str, least: float = 0.0) -> int:
-    """Whether two rows, one number a seed each, are as a claim says.
-
-    >>> outcome([1.0, 1.1], [2.0, 2.1], "lower"), outcome([1.0, 1.1], [2.0, 2.1], "not_lower")
-    (1, -1)
-    >>> outcome([1.0, 2.0], [1.1, 2.1], "lower"), outcome([1.0, 2.0], [1.1, 2.1], "same")
-    (0, 1)
-    """
-    gap, told = difference(of, than, least)
-    if relation == "same":
-        return -1 if told else 1
-    if relation.startswith("not_"):
-        return -1 if told and (gap < 0) == (relation == "not_lower") else 1
-    return 0 if not told else 1 if (gap < 0) == (relation == "lower") else -1
-
-
 def outcome_in_every_seed(of: Sequence[float], than: Sequence[float], relation: str) -> int:
     """The same for numbers without chance, seed by seed; a tie is neither.
 
@@ -110,18 +95,19 @@ def judge_claim(claim: Claim, evidence: Evidence) -> Judged:
             if of is None or than is None or (metric not in evidence.CERTAIN and min(len(of), len(than)) < 2):
                 missing += 1
                 continue
-            shown = mean(of) - mean(than)
             if test.than_value is not None:
-                shown = mean(of)
+                shown, gap = mean(of), False
             elif metric in RATIOS:
-                shown = test.times * mean(of) / mean(than)
+                shown, gap = test.times * mean(of) / mean(than), False
+            else:
+                shown, gap = mean(of) - mean(than), True
             if metric in evidence.CERTAIN or test.than_value is not None:
                 result = outcome_in_every_seed(of, than, test.relation)
             else:
                 if metric in SECONDS:
                     of, than = list(map(math.log, of)), list(map(math.log, than))
                 result = outcome(of, than, test.relation, LEAST.get(metric, 0.0))
-            found.append(Comparison(dataset, metric, shown, result, test.than_value is None and metric not in RATIOS))
+            found.append(Comparison(dataset, metric, shown, result, gap))
     return Judged(claim, found, missing)
 
 
@@ -177,8 +163,7 @@ def claims_table(judged: Sequence[Judged], evidence: Evidence) -> Table:
                 "shown in": ", ".join(one.claim.notebooks) or DASH,
             }
         )
-    caption = evidence.provenance()
-    return Table(pd.DataFrame(rows), caption, notes)
+    return Table(pd.DataFrame(rows), evidence.provenance(), notes)
 
 
 def linked(table: Table) -> Reading:

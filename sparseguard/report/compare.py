@@ -11,6 +11,8 @@ from scipy.stats import ttest_ind
 from ..experiment import Result
 from ..paper import Printed, printed
 
+APART = 1.05
+"""Ratio of the geometric means of two rows' seconds from which they differ; seconds are compared as logarithms."""
 MOST, FEW = 0.9, 0.1
 """Shares of its comparisons from which, and up to which, a claim holds and does not."""
 VERDICTS = ("holds", "holds in part", "does not hold", "not tested")
@@ -47,6 +49,22 @@ def difference(a: Sequence[float], b: Sequence[float], least: float = 0.0) -> tu
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", RuntimeWarning)  # seeds that agree to the last digit
         return gap, bool(ttest_ind(a, b, equal_var=False).pvalue < 0.05)
+
+
+def outcome(of: Sequence[float], than: Sequence[float], relation: str, least: float = 0.0) -> int:
+    """Whether two rows, one number a seed each, are as a claim says.
+
+    >>> outcome([1.0, 1.1], [2.0, 2.1], "lower"), outcome([1.0, 1.1], [2.0, 2.1], "not_lower")
+    (1, -1)
+    >>> outcome([1.0, 2.0], [1.1, 2.1], "lower"), outcome([1.0, 2.0], [1.1, 2.1], "same")
+    (0, 1)
+    """
+    gap, told = difference(of, than, least)
+    if relation == "same":
+        return -1 if told else 1
+    if relation.startswith("not_"):
+        return -1 if told and (gap < 0) == (relation == "not_lower") else 1
+    return 0 if not told else 1 if (gap < 0) == (relation == "lower") else -1
 
 
 def by_strength(results: Sequence[Result]) -> dict[str, dict[float, list[Result]]]:

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from itertools import combinations
 from statistics import mean
 
 from ..cost import STAGE_NAMES, Cost
-from .compare import difference, verdict
+from .compare import APART, difference, outcome, verdict
 from .costs import Number, largest_peak, printed_ratio, seconds_of, total_seconds
 from .reading import Reading
 from .tables import by_cell
 
-APART = 1.05
 RULE = (
     "Rule: one row is quicker than another if Welch's t-test on the logarithm of seconds over seeds gives p < 0.05 and "
     f"the geometric means lie more than {APART - 1:.0%} apart; with one seed nothing is called a difference. A claim "
@@ -37,13 +37,13 @@ def _faster(a: Sequence[Cost], b: Sequence[Cost], number: Number) -> tuple[float
 def _claim(groups: dict[str, list[Cost]], tiers: Sequence[Sequence[str]], number: Number) -> str | None:
     """How many pairs of rows of an earlier and a later tier differ as claimed: the earlier is quicker."""
     by_tier = [[g for g in groups.values() if g[0].experiment.defense in tier] for tier in tiers]
-    pairs = [_faster(a, b, number) for i, tier in enumerate(by_tier) for a in tier for c in by_tier[i + 1 :] for b in c]
+    pairs = [(a, b) for first, later in combinations(by_tier, 2) for a in first for b in later]
     if not pairs:
         return None
-    right = sum(differs and ratio < 1 for ratio, differs in pairs)
-    wrong = sum(differs and ratio > 1 for ratio, differs in pairs)
+    outcomes = [outcome(_logs(a, number), _logs(b, number), "lower", math.log(APART)) for a, b in pairs]
+    right, wrong, neither = (outcomes.count(sign) for sign in (1, -1, 0))
     return (
-        f"of {len(pairs)} pairs {right} differ that way, {wrong} the other way, {len(pairs) - right - wrong} cannot be "
+        f"of {len(pairs)} pairs {right} differ that way, {wrong} the other way, {neither} cannot be "
         f"told apart: the claim {verdict(right, len(pairs))} here"
     )
 

@@ -16,6 +16,8 @@ from .provenance import provenance
 
 Pair = tuple[str, str, list[float] | None, list[float] | None]
 """Data set, metric, and the numbers of both rows, one a seed; ``None`` where the store lacks one."""
+Stored = Callable[[Experiment, Store], Any]
+"""Reads what was stored about an experiment; ``None`` if nothing was."""
 LAMS = (0.1, 0.25, 0.5)
 """What a sparse row stands for where a claim names no λ."""
 
@@ -48,7 +50,7 @@ class Evidence:
         self.seeds = [seeds] if isinstance(seeds, int) else list(seeds)
         for dataset in self.datasets:
             cells(dataset, SETTINGS[0], "none", LAMS, scale, self.seeds)
-        self._found: dict[tuple[str, str], Any] = {}
+        self._found: dict[tuple[Stored, Experiment], Any] = {}
 
     def pairs(self, test: Contrast) -> Iterator[Pair]:
         """Both sides of every comparison that a test of a claim asks for."""
@@ -84,11 +86,10 @@ class Evidence:
         return known if len(known) == len(values) else None
 
     def _number(self, e: Experiment, metric: str) -> float | None:
-        kind, read = _reader(metric, self.fid)
-        key = (kind, e.key())
-        if key not in self._found:
-            self._found[key] = STORED[kind](e, self.store)
-        found = self._found[key]
+        stored, read = _reader(metric, self.fid)
+        if (stored, e) not in self._found:
+            self._found[stored, e] = stored(e, self.store)
+        found = self._found[stored, e]
         return None if found is None else read(found)
 
     def _layer(self, dataset: str, _: str, entries: Sequence[Entry], metric: str) -> list[list[float] | None]:
@@ -112,26 +113,19 @@ def _meet(
     return iter(zip(ours, other, strict=True)) if matched else ((a, b) for a in ours for b in other)
 
 
-def _of_features(e: Experiment, store: Store) -> features.Features | None:
+def _features(e: Experiment, store: Store) -> features.Features | None:
     return features.stored(e, store=store)
 
 
-STORED: dict[str, Callable[[Experiment, Store], Any]] = {
-    "cell": lambda e, store: e.stored(store),
-    "features": _of_features,
-    "cost": cost.stored,
-}
-
-
-def _reader(metric: str, fid: bool) -> tuple[str, Callable[[Any], float | None]]:
-    """Which stored thing has a metric, and how it is read from it."""
+def _reader(metric: str, fid: bool) -> tuple[Stored, Callable[[Any], float | None]]:
+    """Who reads what has a metric from the store, and how the metric is read from that."""
     if metric == "silhouette":
-        return "features", lambda f: float(f.silhouette)
+        return _features, lambda f: float(f.silhouette)
     if metric == "seconds":
-        return "cost", lambda c: float(c.seconds)
+        return cost.stored, lambda c: float(c.seconds)
     if metric == "seconds_target":
-        return "cost", lambda c: float(c.seconds_by_stage["target"])
+        return cost.stored, lambda c: float(c.seconds_by_stage["target"])
     if metric == "parameters":
-        return "cell", lambda r: r.details.get("parameters")
+        return Experiment.stored, lambda r: r.details.get("parameters")
     name = ("fid" if fid else "fd_judge") if metric == "frechet" else metric
-    return "cell", lambda r: r.metrics[name]
+    return Experiment.stored, lambda r: r.metrics[name]

@@ -8,11 +8,13 @@ import subprocess
 import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import nbformat
 import yaml
+from nbformat import NotebookNode
 
 from . import committed
 
@@ -76,7 +78,7 @@ def build(notebooks: Path, out: Path, parameters: dict[str, Any], jobs: int = 0,
         side_by_side = min(jobs or cores, len(group))
         with ThreadPoolExecutor(side_by_side) as pool:  # each thread only waits for its process
             threads = max(cores // side_by_side, 1)
-            seconds |= zip(group, pool.map(lambda source, n=threads: execute(source, n), group))
+            seconds |= zip(group, pool.map(partial(execute, threads=threads), group))
     for source in sources:
         _link_pages(out / f"{source.stem}.html", sources)
     index = out / "index.html"
@@ -93,11 +95,13 @@ def _link_pages(page: Path, sources: list[Path]) -> None:
 
 
 def _index(executed: list[Path], seconds: list[float]) -> str:
-    rows = "".join(
-        f'<li><a href="{path.stem}.html">{html.escape(_title(path))}</a> '
-        f'({duration:.0f} s; <a href="{path.name}">notebook</a>){_first_picture(path)}</li>'
-        for path, duration in zip(executed, seconds)
-    )
+    rows = ""
+    for path, duration in zip(executed, seconds):
+        book = nbformat.read(path, as_version=4)
+        rows += (
+            f'<li><a href="{path.stem}.html">{html.escape(_title(book, path.stem))}</a> '
+            f'({duration:.0f} s; <a href="{path.name}">notebook</a>){_first_picture(book, path.stem)}</li>'
+        )
     return (
         '<!doctype html><html lang="en"><meta charset="utf-8"><title>sparseguard report</title>'
         '<body style="font-family: sans-serif; max-width: 46em; margin: 2em auto">'
@@ -107,19 +111,19 @@ def _index(executed: list[Path], seconds: list[float]) -> str:
     )
 
 
-def _first_picture(path: Path) -> str:
+def _first_picture(book: NotebookNode, name: str) -> str:
     """The first picture of an executed notebook, inside the page."""
-    for cell in nbformat.read(path, as_version=4).cells:
+    for cell in book.cells:
         for output in cell.get("outputs", []):
             if "image/png" in output.get("data", {}):
                 png = committed.with_a_palette(output.data["image/png"])
                 style = "display: block; max-width: 100%; max-height: 24em; margin: 0.7em 0 1.4em"
-                return f'<br><img alt="{path.stem}" style="{style}" src="data:image/png;base64,{png}">'
+                return f'<br><img alt="{name}" style="{style}" src="data:image/png;base64,{png}">'
     return ""
 
 
-def _title(path: Path) -> str:
-    for cell in nbformat.read(path, as_version=4).cells:
+def _title(book: NotebookNode, name: str) -> str:
+    for cell in book.cells:
         if cell.cell_type == "markdown" and cell.source.startswith("# "):
             return str(cell.source.splitlines()[0].removeprefix("# "))
-    return path.stem
+    return name

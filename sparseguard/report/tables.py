@@ -96,7 +96,7 @@ def caption(results: Sequence[Result]) -> str:
     """Data set, setting, scale, seeds, sizes and device of a set of results."""
     first = results[0]
     seeds = sorted({r.experiment.seed for r in results})
-    devices = ", ".join(sorted({str(r.details["device"]) for r in results}))
+    devices = ", ".join(sorted({r.device for r in results}))
     return (
         f"{first.experiment.dataset}, {first.experiment.setting.replace('_', '-')} leak, attack "
         f"{first.experiment.attack}, scale {first.experiment.scale} ({first.details['train_images']} private images "

@@ -10,8 +10,8 @@ from sparseguard import Experiment
 from sparseguard.grid import cells, run_grid
 from sparseguard.paper import Claim, Contrast, claims
 from sparseguard.report import Evidence, claims_figure, claims_reading, claims_table, judge_claim, linked
-from sparseguard.report.claims import WRITTEN, Comparison, Judged, outcome, outcome_in_every_seed
-from sparseguard.report.compare import VERDICTS
+from sparseguard.report.claims import WRITTEN, Comparison, Judged, outcome_in_every_seed
+from sparseguard.report.compare import VERDICTS, outcome
 from sparseguard.store import Store
 
 ROOT = Path(__file__).resolve().parents[2]
