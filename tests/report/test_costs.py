@@ -97,6 +97,14 @@ def test_memory_that_was_not_measured_is_an_em_dash() -> None:
     assert column(costs, "largest peak × none")["gan"] == "—"
 
 
+def test_memory_that_was_not_measured_has_no_bar() -> None:
+    nothing: dict[str, float | None] = {"target": None, "attack": None, "evaluation": None}
+    unknown = [replace(c, peaks_by_stage=nothing, held=None) for c in fake()]
+    bars = [patch for patch in costs_figure(unknown).axes[1].patches if isinstance(patch, Rectangle)]
+    assert len(bars) == 3 * len(SECONDS)
+    assert all(math.isnan(bar.get_width()) for bar in bars)
+
+
 def test_the_picture_has_every_row_stage_and_printed_ratio() -> None:
     costs = fake()
     figure = costs_figure(costs)
