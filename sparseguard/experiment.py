@@ -92,7 +92,7 @@ class Experiment:
         object.__setattr__(self, "options", options)
         built, default = vars(self.make_defense()), vars(make_defense(self.defense))
         object.__setattr__(self, "lam", built.get("lam"))
-        changed = {key: built[key] for key in options if built[key] != default[key]}
+        changed = {key: value for key, value in built.items() if key != "lam" and value != default[key]}
         whole = {key: float(v) for key, v in changed.items() if isinstance(default[key], float) and isinstance(v, int)}
         object.__setattr__(self, "options", changed | whole)
 

@@ -16,6 +16,8 @@ from ..sparse.layer import Solver
 from ..targets import Target
 from .base import KERNEL, Defense, fit
 
+TABLE_5_TAU = 1000.0
+
 
 @dataclass(frozen=True)
 class SparseDefense(Defense):
@@ -30,7 +32,12 @@ class SparseDefense(Defense):
         train_first: train the first dictionary by backpropagation. If not, it stays as it was drawn, its codes are
             computed once, and training never touches an image again.
         downstream: channels of 5x5 convolutions (with ReLU) between the last sparse pair and the dense layers.
-        tau, iterations, solver: of every sparse layer; Table 5's values by default.
+        tau: time constant of every sparse layer, in iterations, for codes on the trajectory of eq. 2 at time
+            ``iterations / tau``: 1000 in Table 5, 100 in the released code. ``None``: codes settle, at the minimum of
+            eq. 1, which is what section 3 of the paper says that a layer finds.
+        iterations: textbook iterations on the trajectory, or the most that the minimiser takes.
+        solver: ``None`` is ``"fista"`` for settled codes and ``"lca"`` on the trajectory; ``"lca"`` or
+            ``"euler"``, the textbook's recurrence, without a ``tau`` means Table 5's.
     """
 
     strength: ClassVar[str] = "lam"
@@ -38,17 +45,25 @@ class SparseDefense(Defense):
     lam: float | tuple[float, ...] = 0.5
     train_first: bool = True
     downstream: tuple[int, ...] = ()
-    tau: float = 1000.0
+    tau: float | None = None
     iterations: int = 500
-    solver: Solver = "lca"
+    solver: Solver | None = None
 
     def __post_init__(self) -> None:
         super().__post_init__()
         for value in self.lams(1):
             positive("lam", value)
-        positive("tau", self.tau)
-        if self.solver not in SOLVERS:
+        if self.solver is not None and self.solver not in SOLVERS:
             raise ValueError(f"solver must be one of {', '.join(SOLVERS)}, not {self.solver!r}.")
+        if self.tau is not None:
+            object.__setattr__(self, "tau", positive("tau", self.tau))
+            if self.solver == "fista":
+                raise ValueError(f'tau is for codes on the trajectory; solver="fista" has none, not {self.tau!r}.')
+        # one spelling for each regime: a solver that tau implies is not said
+        if self.solver in ("lca", "euler") and self.tau is None:
+            object.__setattr__(self, "tau", TABLE_5_TAU)
+        if self.solver in ("fista", "lca"):
+            object.__setattr__(self, "solver", None)
         if self.front != "linear":
             raise ValueError(f"a sparse defense has sparse layers in front, not {self.front!r}.")
 
@@ -58,9 +73,10 @@ class SparseDefense(Defense):
 
     def sparse_layer(self, channels: int, features: int, lam: float, scale: Scale) -> SparseCoding2d:
         """One sparse coding layer with this defense's parameters."""
+        solver: Solver = self.solver or ("fista" if self.tau is None else "lca")
         return SparseCoding2d(
             channels, features, KERNEL,
-            lam=lam, tau=self.tau, iterations=self.iterations, solver=self.solver, tol=scale.tol,
+            lam=lam, tau=self.tau or TABLE_5_TAU, iterations=self.iterations, solver=solver, tol=scale.tol,
         )  # fmt: skip
 
     def downstream_layers(self, channels: int) -> list[nn.Module]:
