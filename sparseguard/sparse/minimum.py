@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
+from .compiled import CompiledBank
 from .filterbank import Bank, Gradients, filter_bank
 from .operators import Size, dual_value, gap_between, largest_eigenvalue
 
@@ -106,12 +107,17 @@ class _Minimiser(torch.autograd.Function):
         nonneg: bool, start: Tensor | None,
     ) -> tuple[Tensor, Tensor, Tensor]:  # fmt: skip
         canvas = canvas.contiguous(memory_format=torch.channels_last)
-        ctx.bank, ctx.tol = filter_bank(dictionary, stride, canvas), tol
+        ctx.tol = tol
         safe_step = 1 / max(largest_eigenvalue(dictionary, (canvas.shape[2], canvas.shape[3])), 1e-12)
-        if start is None:
-            sizes = [(n - k) // s + 1 for n, k, s in zip(canvas.shape[2:], dictionary.shape[2:], stride)]
-            start = canvas.new_zeros(len(canvas), len(dictionary), *sizes)
-        code, residual, gap, taken = _descend(ctx.bank, canvas, lam, safe_step, iterations, tol, nonneg, start)
+        if canvas.device.type == "cpu":
+            ctx.bank = CompiledBank(dictionary, stride, canvas.shape, nonneg)
+            code, residual, gap, taken = ctx.bank.minimise(canvas, lam, safe_step, BOLDNESS, iterations, tol, start)
+        else:
+            ctx.bank = filter_bank(dictionary, stride, canvas)
+            if start is None:
+                sizes = [(n - k) // s + 1 for n, k, s in zip(canvas.shape[2:], dictionary.shape[2:], stride)]
+                start = canvas.new_zeros(len(canvas), len(dictionary), *sizes)
+            code, residual, gap, taken = _descend(ctx.bank, canvas, lam, safe_step, iterations, tol, nonneg, start)
         ctx.save_for_backward(code, residual, dictionary)
         count = torch.tensor(taken)
         ctx.mark_non_differentiable(gap, count)
@@ -123,6 +129,12 @@ class _Minimiser(torch.autograd.Function):
         ctx: Any, gradient: Tensor, *_: Tensor
     ) -> tuple[Tensor | None, Tensor | None, None, None, None, None, None, None]:
         code, residual, dictionary = ctx.saved_tensors
+        accuracy = 1e3 * torch.finfo(gradient.dtype).eps
+        if isinstance(ctx.bank, CompiledBank):
+            image, slope = ctx.bank.differentiate(
+                code, residual, gradient, ctx.tol, accuracy, ctx.needs_input_grad[1]
+            )
+            return image, slope if ctx.needs_input_grad[1] else None, None, None, None, None, None, None
         active = code != 0
         right = gradient.contiguous(memory_format=torch.channels_last) * active
 
@@ -131,7 +143,7 @@ class _Minimiser(torch.autograd.Function):
             product: Tensor = ctx.bank.analysis(ctx.bank.synthesis(direction)) * active
             return product.add_(direction, alpha=ctx.tol)
 
-        outer = _conjugate_gradients(curve, right, accuracy=1e3 * torch.finfo(right.dtype).eps)
+        outer = _conjugate_gradients(curve, right, accuracy)
         total = Gradients(residual, dictionary, ctx.bank, *ctx.needs_input_grad[:2])
         total.add(outer, ctx.bank.synthesis(outer), residual, code)
         return total.canvas, total.dictionary, None, None, None, None, None, None
