@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
+from . import compiled_minimum
 from .compiled import CompiledBank
 from .filterbank import Bank, Gradients, filter_bank
 from .operators import Size, dual_value, gap_between, largest_eigenvalue
@@ -109,14 +110,16 @@ class _Minimiser(torch.autograd.Function):
         canvas = canvas.contiguous(memory_format=torch.channels_last)
         ctx.tol = tol
         safe_step = 1 / max(largest_eigenvalue(dictionary, (canvas.shape[2], canvas.shape[3])), 1e-12)
+        if start is None:
+            sizes = [(n - k) // s + 1 for n, k, s in zip(canvas.shape[2:], dictionary.shape[2:], stride)]
+            start = canvas.new_zeros(len(canvas), len(dictionary), *sizes)
         if canvas.device.type == "cpu":
-            ctx.bank = CompiledBank(dictionary, stride, canvas.shape, nonneg)
-            code, residual, gap, taken = ctx.bank.minimise(canvas, lam, safe_step, BOLDNESS, iterations, tol, start)
+            ctx.bank = CompiledBank(dictionary, stride, (canvas.shape[2], canvas.shape[3]))
+            code, residual, gap, taken = compiled_minimum.descend(
+                ctx.bank, canvas, start, lam, safe_step, BOLDNESS, iterations, tol, nonneg
+            )
         else:
             ctx.bank = filter_bank(dictionary, stride, canvas)
-            if start is None:
-                sizes = [(n - k) // s + 1 for n, k, s in zip(canvas.shape[2:], dictionary.shape[2:], stride)]
-                start = canvas.new_zeros(len(canvas), len(dictionary), *sizes)
             code, residual, gap, taken = _descend(ctx.bank, canvas, lam, safe_step, iterations, tol, nonneg, start)
         ctx.save_for_backward(code, residual, dictionary)
         count = torch.tensor(taken)
@@ -131,10 +134,10 @@ class _Minimiser(torch.autograd.Function):
         code, residual, dictionary = ctx.saved_tensors
         accuracy = 1e3 * torch.finfo(gradient.dtype).eps
         if isinstance(ctx.bank, CompiledBank):
-            image, slope = ctx.bank.differentiate(
-                code, residual, gradient, ctx.tol, accuracy, ctx.needs_input_grad[1]
+            found = compiled_minimum.differentiate(
+                ctx.bank, code, residual, gradient, ctx.tol, accuracy, ctx.needs_input_grad[1]
             )
-            return image, slope if ctx.needs_input_grad[1] else None, None, None, None, None, None, None
+            return *found, None, None, None, None, None, None
         active = code != 0
         right = gradient.contiguous(memory_format=torch.channels_last) * active
 

@@ -126,7 +126,7 @@ def correlate(positions: int, vectors: int, lanes: int) -> Intrinsic:
 
 
 def spread_out(vectors: int, lanes: int) -> Intrinsic:
-    """``out[o + j] += sum_k values[k] * weights[w + features[k] * step + j]`` for first <= k < last.
+    """``out[o + j] += sum_k values[k] * weights[w + features[k] * step + j]`` for first <= k < last, int32 features.
 
     For all j below ``vectors * lanes``. Arguments ``(values, features, first, last, weights, w, step, out, o)``.
     """
@@ -146,7 +146,8 @@ def spread_out(vectors: int, lanes: int) -> Intrinsic:
             for v, one in enumerate(sums):
                 builder.store(simd.load(results, args[8], v), one)
             with cgutils.for_range_slice(builder, args[2], args[3], _index(1), intp=INDEX) as (k, _count):
-                base = builder.add(args[5], builder.mul(builder.load(builder.gep(which, [k])), args[6]))
+                feature = builder.sext(builder.load(builder.gep(which, [k])), INDEX)
+                base = builder.add(args[5], builder.mul(feature, args[6]))
                 value = simd.spread(amounts, k)
                 for v, one in enumerate(sums):
                     simd.add_product(one, value, simd.load(filters, base, v))
