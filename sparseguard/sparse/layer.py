@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from . import operators, solvers
-from .filterbank import PRECISIONS, Precision, filter_bank
+from .filterbank import filter_gradient
 
 Solver = Literal["lca", "euler", "fista"]
 SOLVERS: tuple[Solver, ...] = ("lca", "euler", "fista")
@@ -63,9 +63,6 @@ class SparseCoding2d(nn.Module):
         nonneg: codes are >= 0.
         tol: relative error of the code (``lca``) or relative duality gap (``fista``).
         eta: step of the dictionary update :meth:`learn`.
-        precision: of the products within ``lca`` and ``euler``: ``"float32"``, ``"tf32"`` (a GPU's short factors; the
-            same as ``"float32"`` elsewhere) or ``"bfloat16"``, which moves a code by less than 1e-2 of its norm. Codes
-            and potentials are float32 in any case.
 
     Attributes:
         last_gap: relative duality gap of each image's code, ``(N,)``, after ``"fista"``.
@@ -97,7 +94,6 @@ class SparseCoding2d(nn.Module):
         nonneg: bool = True,
         tol: float = 1e-3,
         eta: float = 0.01,
-        precision: Precision = "float32",
     ) -> None:
         super().__init__()
         self.kernel_size = _pair("kernel_size", kernel_size)
@@ -112,11 +108,6 @@ class SparseCoding2d(nn.Module):
         if solver not in SOLVERS:
             raise ValueError(f"solver must be one of {', '.join(SOLVERS)}, not {solver!r}.")
         self.solver: Solver = solver
-        if precision not in PRECISIONS:
-            raise ValueError(f"precision must be one of {', '.join(PRECISIONS)}, not {precision!r}.")
-        if solver == "fista" and precision != "float32":
-            raise ValueError(f'precision must be float32 for solver="fista", whose gap needs it, not {precision!r}.')
-        self.precision: Precision = precision
         self.standardize, self.nonneg = standardize, nonneg
         dictionary = torch.empty(self.features, self.in_channels, *self.kernel_size)
         nn.init.trunc_normal_(dictionary, std=1.0, a=-2.0, b=2.0)
@@ -171,9 +162,9 @@ class SparseCoding2d(nn.Module):
         if self.solver == "fista":
             code, self.last_gap, _ = solvers.fista(canvas, dictionary, lam, tol=tol, start=start, **common)
         elif self.solver == "lca":
-            code = solvers.lca(canvas, dictionary, lam, tau=self.tau, tol=tol, precision=self.precision, **common)
+            code = solvers.lca(canvas, dictionary, lam, tau=self.tau, tol=tol, **common)
         else:
-            code = solvers.euler(canvas, dictionary, lam, tau=self.tau, precision=self.precision, **common)
+            code = solvers.euler(canvas, dictionary, lam, tau=self.tau, **common)
         return code.contiguous()
 
     @property
@@ -229,7 +220,7 @@ class SparseCoding2d(nn.Module):
         canvas = self.canvas(x)
         size = (canvas.shape[-2], canvas.shape[-1])
         residual = canvas - operators.synthesis(code, self.dictionary, self.stride, size)
-        step = filter_bank(self.dictionary, self.stride, canvas).filter_gradient(residual, code)
+        step = filter_gradient(self.dictionary, self.stride, residual, code)
         active = (code != 0).sum(dim=(0, 2, 3))
         self.dictionary.add_(self.eta * step / (1 + active)[:, None, None, None])
         self.normalize_()

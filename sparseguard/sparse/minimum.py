@@ -11,7 +11,7 @@ from torch.autograd.function import once_differentiable
 
 from . import compiled_minimum
 from .compiled import CompiledBank
-from .filterbank import Bank, Gradients, filter_bank
+from .filterbank import FilterBank, Gradients
 from .operators import Size, dual_value, gap_between, largest_eigenvalue
 
 BOLDNESS = 3.0
@@ -40,15 +40,14 @@ def fista(
 ) -> Solution:
     """The minimiser of eq. 1, to a relative duality gap of ``tol`` in every image, or after ``iterations`` steps.
 
-    ``start`` is a warm start, a code of the right shape. There is no choice of ``precision``: with short products the
-    gap cannot be closed to what ``tol`` asks.
+    ``start`` is a warm start, a code of the right shape.
     """
     code, gap, taken = _Minimiser.apply(canvas, dictionary, lam, stride, iterations, tol, nonneg, start)
     return Solution(code, gap, int(taken))
 
 
 def _descend(
-    bank: Bank, canvas: Tensor, lam: float, safe_step: float, iterations: int, tol: float, nonneg: bool,
+    bank: FilterBank, canvas: Tensor, lam: float, safe_step: float, iterations: int, tol: float, nonneg: bool,
     start: Tensor,
 ) -> tuple[Tensor, Tensor, Tensor, int]:  # fmt: skip
     """Code, its residual, its gap and the iterations taken.
@@ -119,7 +118,7 @@ class _Minimiser(torch.autograd.Function):
                 ctx.bank, canvas, start, lam, safe_step, BOLDNESS, iterations, tol, nonneg
             )
         else:
-            ctx.bank = filter_bank(dictionary, stride, canvas)
+            ctx.bank = FilterBank(dictionary, stride, (canvas.shape[2], canvas.shape[3]))
             code, residual, gap, taken = _descend(ctx.bank, canvas, lam, safe_step, iterations, tol, nonneg, start)
         ctx.save_for_backward(code, residual, dictionary)
         count = torch.tensor(taken)

@@ -9,11 +9,10 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from .filterbank import Precision
 from .minimum import fista
 from .operators import Size, largest_eigenvalue
-from .schedules import euler_schedule, lca_schedule
-from .trajectory import integrate
+from .schedules import euler_schedule, lca_schedule, looseness
+from .trajectory import follow, integrate
 
 __all__ = ["euler", "fista", "lca"]
 
@@ -27,11 +26,9 @@ def euler(
     tau: float,
     iterations: int,
     nonneg: bool = True,
-    precision: Precision = "float32",
 ) -> Tensor:
     """The textbook recurrence: ``iterations`` steps of size ``1 / tau`` on P; the code of the *final* potential."""
-    schedule = euler_schedule(tau, iterations)
-    return integrate(canvas, dictionary, lam, schedule, stride=stride, nonneg=nonneg, precision=precision)[0]
+    return integrate(canvas, dictionary, lam, euler_schedule(tau, iterations), stride=stride, nonneg=nonneg)
 
 
 def lca(
@@ -44,27 +41,13 @@ def lca(
     iterations: int,
     tol: float = 1e-3,
     nonneg: bool = True,
-    precision: Precision = "float32",
 ) -> Tensor:
     """The trajectory of eq. 2 to time ``iterations / tau``, within ``tol`` of it (relative, on the code).
 
     Rozell et al. (2008) define LCA as an ordinary differential equation; the textbook's ``iterations`` Euler steps are
-    one way to integrate it. This is another, with the steps of :func:`.schedules.lca_schedule`. Images for which they
-    prove too long are coded again with shorter ones, until they cannot fail.
+    one way to integrate it. This is another, with the steps that :mod:`.schedules` describes.
     """
-    eigenvalue = largest_eigenvalue(dictionary, (canvas.shape[-2], canvas.shape[-1]))
-    redundancy = dictionary.shape[0] / dictionary.shape[1]
-
-    def follow(canvas: Tensor, level: int) -> Tensor:
-        schedule = lca_schedule(iterations / tau, eigenvalue, redundancy, tol, level)
-        codes, doubtful = integrate(
-            canvas, dictionary, lam, schedule, stride=stride, nonneg=nonneg, precision=precision
-        )
-        if not bool(doubtful.any()):
-            return codes
-        if bool(doubtful.all()):
-            return follow(canvas, level + 1)
-        order = torch.cat([(~doubtful).nonzero(), doubtful.nonzero()]).flatten()
-        return torch.cat([codes[~doubtful], follow(canvas[doubtful], level + 1)])[order.argsort()]
-
-    return follow(canvas, 0)
+    time, eigenvalue = iterations / tau, largest_eigenvalue(dictionary, (canvas.shape[-2], canvas.shape[-1]))
+    if canvas.device.type == "cpu":
+        return follow(canvas, dictionary, (lam, time, eigenvalue, nonneg), looseness(tol), stride=stride)
+    return integrate(canvas, dictionary, lam, lca_schedule(time, eigenvalue, tol), stride=stride, nonneg=nonneg)

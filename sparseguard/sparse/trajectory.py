@@ -3,94 +3,97 @@
 from __future__ import annotations
 
 import math
-from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from .filterbank import Gradients, Precision, filter_bank
+from . import compiled_trajectory
+from .compiled import CompiledBank
+from .compiled_trajectory import Course
+from .filterbank import FilterBank, Gradients
 from .operators import Size
-from .replay import Replayer
 from .steps import Problem, Schedule, Wanted, run
 
 SEGMENT = 32
-"""Steps whose intermediate values are kept for the backward pass, at least; more are computed again from there."""
+"""Steps whose intermediate values are kept for the backward pass, at least; more are computed again from there
+(checkpoints by the square root: Griewank 1992, Chen et al. 2016)."""
 
 
 def integrate(
-    canvas: Tensor,
-    dictionary: Tensor,
-    lam: float,
-    schedule: Schedule,
-    *,
-    stride: Size,
-    nonneg: bool = True,
-    precision: Precision = "float32",
-) -> tuple[Tensor, Tensor]:
-    """Code at the end of a schedule, differentiable in ``canvas`` and ``dictionary``, and which images are doubtful.
+    canvas: Tensor, dictionary: Tensor, lam: float, schedule: Schedule, *, stride: Size, nonneg: bool = True
+) -> Tensor:
+    """Code at the end of a schedule, differentiable in ``canvas`` and ``dictionary``.
 
-    The code of a doubtful image means nothing, and passes no gradient on if it is left out.
     The gradient is that of the steps (their number and sizes are constants), by the discrete adjoint. Memory for it
     grows with the square root of the number of steps; without gradients nothing is kept.
     """
     canvas = canvas.contiguous(memory_format=torch.channels_last)
-    setting = (lam, schedule, stride, nonneg, precision)
     if torch.is_grad_enabled() and (canvas.requires_grad or dictionary.requires_grad):
-        code, doubtful = _Trajectory.apply(canvas, dictionary, setting)
-    elif canvas.is_cuda:
-        code, doubtful = replayer(partial(_follow, setting=setting), (canvas, dictionary), setting)
-    else:
-        code, doubtful = _follow(canvas, dictionary, setting)
-    return code, doubtful
+        code: Tensor = _Trajectory.apply(canvas, dictionary, (lam, schedule, stride, nonneg))
+        return code
+    with torch.no_grad():
+        problem = _problem(canvas, dictionary, lam, stride, nonneg)
+        history, _ = run(problem, [problem.bank.analysis(canvas).clone()], schedule, 0, "nothing")
+        return problem.code(history[0])
 
 
-_Setting = tuple[float, Schedule, Size, bool, Precision]
-replayer = Replayer()
+def follow(
+    canvas: Tensor, dictionary: Tensor, course: Course, loose: float, *, stride: Size
+) -> Tensor:
+    """Code at the end of a course whose steps each image chooses by itself, on the CPU; differentiable as above."""
+    code: Tensor = _Course.apply(canvas, dictionary, course, loose, stride)
+    return code
 
 
-@torch.no_grad()
-def _follow(canvas: Tensor, dictionary: Tensor, setting: _Setting) -> tuple[Tensor, Tensor]:
-    """Code and doubtful images of all steps, without a look at a value."""
-    problem, steps = _problem(canvas, dictionary, setting), setting[1].steps
-    history = [problem.bank.analysis(canvas).clone()]
-    doubtful = torch.zeros(len(canvas), dtype=torch.bool, device=canvas.device)
-    history, _ = run(problem, history, steps, 0, "nothing", doubtful)
-    return problem.code(history[0]), doubtful
+class _Course(torch.autograd.Function):
+    @staticmethod
+    def forward(
+        ctx: Any, canvas: Tensor, dictionary: Tensor, course: Course, loose: float, stride: Size
+    ) -> Tensor:
+        ctx.bank, ctx.course, ctx.loose = CompiledBank(dictionary, stride, (canvas.shape[2], canvas.shape[3])), course, loose
+        code, ctx.steps = compiled_trajectory.follow(ctx.bank, canvas, course, loose)
+        ctx.save_for_backward(canvas, code)
+        return code
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, Tensor | None, None, None, None]:
+        canvas, code = ctx.saved_tensors
+        found = compiled_trajectory.go_back(
+            ctx.bank, canvas, code, gradient, ctx.steps, ctx.course, ctx.loose, ctx.needs_input_grad[1]
+        )
+        return *found, None, None, None
 
 
-def _problem(canvas: Tensor, dictionary: Tensor, setting: _Setting) -> Problem:
-    lam, schedule, stride, nonneg, precision = setting
-    return Problem(filter_bank(dictionary, stride, canvas, precision), canvas, lam, nonneg, schedule.tol)
+def _problem(canvas: Tensor, dictionary: Tensor, lam: float, stride: Size, nonneg: bool) -> Problem:
+    return Problem(FilterBank(dictionary, stride, (canvas.shape[2], canvas.shape[3])), canvas, lam, nonneg)
 
 
 class _Trajectory(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, canvas: Tensor, dictionary: Tensor, setting: _Setting) -> tuple[Tensor, Tensor]:
-        problem, steps = _problem(canvas, dictionary, setting), setting[1].steps
+    def forward(ctx: Any, canvas: Tensor, dictionary: Tensor, setting: tuple[float, Schedule, Size, bool]) -> Tensor:
+        lam, steps, stride, nonneg = setting
+        problem = _problem(canvas, dictionary, lam, stride, nonneg)
         count = len(steps)
         ctx.length = max(SEGMENT, math.isqrt(count))
         ctx.level = "all" if ctx.needs_input_grad[1] else "masks"
         ctx.starts = []
         history = [problem.bank.analysis(canvas).clone()]
-        doubtful = torch.zeros(len(canvas), dtype=torch.bool, device=canvas.device)
         for start in range(0, count, ctx.length):
             last = start + ctx.length >= count
             ctx.starts.append([] if last else [potential.clone() for potential in history])
             record: Wanted = ctx.level if last else "nothing"
-            history, ctx.records = run(problem, history, steps[start : start + ctx.length], start, record, doubtful)
-            if bool(doubtful.all()):
-                break
+            history, ctx.records = run(problem, history, steps[start : start + ctx.length], start, record)
         code = problem.code(history[0])
-        ctx.problem, ctx.steps, ctx.doubtful = problem, steps, doubtful.clone()
+        ctx.problem, ctx.steps = problem, steps
         ctx.save_for_backward(code, dictionary)
-        ctx.mark_non_differentiable(doubtful)
-        return code, doubtful
+        return code
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, gradient: Tensor, _: Tensor) -> tuple[Tensor | None, Tensor | None, None]:
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, Tensor | None, None]:
         code, dictionary = ctx.saved_tensors
         problem, bank = ctx.problem, ctx.problem.bank
         total = Gradients(problem.canvas, dictionary, bank, *ctx.needs_input_grad[:2])
@@ -110,7 +113,7 @@ class _Trajectory(torch.autograd.Function):
             steps, records = ctx.steps[start : start + ctx.length], ctx.records
             if start + ctx.length < count:
                 again = [potential.clone() for potential in ctx.starts[start // ctx.length]]
-                records = run(problem, again, steps, start, ctx.level, ctx.doubtful)[1]
+                records = run(problem, again, steps, start, ctx.level)[1]
             for index, step, record in reversed(list(zip(range(start, count), steps, records))):
                 later = known.pop(index + 1)
                 collect(index, later, step.decay)
