@@ -11,6 +11,8 @@ from torch import Tensor
 
 from .compiled import Array, Compiled, CompiledBank, Tiles, compiled, each, operators
 
+GROWTH = 1.3
+"""A step over the last one, where the quadratic bound leaves room; less after each step that was too long."""
 TINY = 1e-30
 MOST_STEPS = 500
 """Of conjugate gradients."""
@@ -33,7 +35,7 @@ def _descend(tiles: Tiles, nonneg: bool) -> Compiled:
         last, previous, ahead = residual.copy(), code.copy(), np.empty_like(canvas)
         power, mass = max(0.5 * np.sum(canvas * canvas), TINY), np.sum(np.abs(code))
         step, momentum, beyond, dual = bold * safe_step, 1.0, 0.0, 0.0
-        taken = 0
+        growth, taken = GROWTH, 0
         while True:
             # a step from the point beyond the code, which takes the place of the code before
             b, length, limit = real(beyond), real(step), real(step * lam)
@@ -79,6 +81,9 @@ def _descend(tiles: Tiles, nonneg: bool) -> Compiled:
             curvature = changed / max(moved, TINY)
             if step * curvature > 1:
                 step = max(0.9 / curvature, safe_step)
+                growth = 1 + 0.9 * (growth - 1)
+            elif step * curvature < 0.9:
+                step *= growth
             if uphill < 0:
                 momentum = 1.0
             following = (1 + np.sqrt(1 + 4 * momentum * momentum)) / 2

@@ -11,6 +11,7 @@ from torch.autograd.function import once_differentiable
 
 from . import compiled_minimum
 from .compiled import CompiledBank
+from .compiled_minimum import GROWTH
 from .filterbank import FilterBank, Gradients
 from .operators import Size, dual_value, gap_between, largest_eigenvalue
 
@@ -54,15 +55,15 @@ def _descend(
 
     Beck and Teboulle (2009) with the gradient restart of O'Donoghue and Candes (2015), an image at a time. Steps start
     longer than safe; where the quadratic bound that the method rests on fails along a step, the image's later steps are
-    shortened to what was seen, so that after finitely many of them it holds. By linearity the syntheses of all points
-    follow from those of the codes.
+    shortened to what was seen, and where it leaves room they grow, by less after each failure: the fewer neurons are
+    active, the longer a step may be. By linearity the syntheses of all points follow from those of the codes.
     """
     code = start.to(canvas).clone(memory_format=torch.channels_last)
     image = bank.synthesis(code).clone() if bool(code.any()) else torch.zeros_like(canvas)
     ahead, ahead_image = code.clone(), image.clone()
     new, held, new_image = torch.empty_like(code), torch.empty_like(code), torch.empty_like(image)
     step = canvas.new_full((len(canvas), 1, 1, 1), BOLDNESS * safe_step)
-    momentum = torch.ones_like(step)
+    momentum, growth = torch.ones_like(step), torch.full_like(step, GROWTH)
     dual = canvas.new_full((len(canvas),), -torch.inf)
     for taken in range(iterations + 1):
         rest = canvas - ahead_image
@@ -82,7 +83,9 @@ def _descend(
 
         moved = torch.sub(new, ahead, out=held)
         curvature = (_norm(ahead_image.sub_(new_image)) / _norm(moved).clamp_min(1e-30)).square()
-        step = torch.where(step * curvature > 1, 0.9 / curvature, step).clamp_min(safe_step)
+        bent = step * curvature
+        step = torch.where(bent > 1, 0.9 / curvature, torch.where(bent < 0.9, step * growth, step)).clamp_min(safe_step)
+        growth = torch.where(bent > 1, 1 + 0.9 * (growth - 1), growth)
         uphill = moved.mul_(torch.sub(new, code, out=ahead)).sum(EACH, keepdim=True) < 0
         momentum = momentum.masked_fill(uphill, 1.0)
         following = (1 + (1 + 4 * momentum.square()).sqrt()) / 2
@@ -131,7 +134,7 @@ class _Minimiser(torch.autograd.Function):
         ctx: Any, gradient: Tensor, *_: Tensor
     ) -> tuple[Tensor | None, Tensor | None, None, None, None, None, None, None]:
         code, residual, dictionary = ctx.saved_tensors
-        accuracy = 1e3 * torch.finfo(gradient.dtype).eps
+        accuracy = max(0.1 * ctx.tol, 1e3 * torch.finfo(gradient.dtype).eps)  # the code is no more exact than its gap
         if isinstance(ctx.bank, CompiledBank):
             found = compiled_minimum.differentiate(
                 ctx.bank, code, residual, gradient, ctx.tol, accuracy, ctx.needs_input_grad[1]
