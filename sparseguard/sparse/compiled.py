@@ -56,9 +56,10 @@ class Filters(NamedTuple):
 
 
 class Active(NamedTuple):
-    """The neurons of a code that are not zero: ``features[places[p]:places[p + 1]]`` at position p, with ``values``."""
+    """The neurons of a code that are not zero: their numbers, where their patches and features start, their values."""
 
-    places: Array
+    neurons: Array
+    corners: Array
     features: Array
     values: Array
 
@@ -87,7 +88,7 @@ class Operators(NamedTuple):
 def operators(tiles: Tiles) -> Operators:
     """The operators for some register tiles. Their arguments are flat arrays of one image and :class:`Filters`."""
     correlate = simd.correlate(tiles.positions, tiles.vectors, tiles.lanes)
-    spread_out, inner = simd.spread_out(tiles.parts, LANES), simd.inner(tiles.parts, LANES)
+    add_patch, inner, nonzero = simd.add_patch(tiles.parts, LANES), simd.inner(tiles.parts, LANES), simd.nonzero(LANES)
     positions, width, part = tiles.positions, tiles.vectors * tiles.lanes, tiles.parts * LANES
 
     @compiled  # type: ignore[untyped-decorator]
@@ -103,66 +104,58 @@ def operators(tiles: Tiles) -> Operators:
                 )  # fmt: skip
 
     @compiled  # type: ignore[untyped-decorator]
-    def no_active(code, f):  # type: ignore[no-untyped-def]
+    def no_active(code):  # type: ignore[no-untyped-def]
         """Room for a list."""
+        count = len(code)
         return Active(
-            np.zeros(f.rows * f.columns + 1, np.int64), np.empty(len(code), np.int32), np.empty(len(code), code.dtype)
+            np.empty(count, np.int32), np.empty(count, np.int32), np.empty(count, np.int32), np.empty(count, code.dtype)
         )
 
     @compiled  # type: ignore[untyped-decorator]
     def list_active(code, active, f):  # type: ignore[no-untyped-def]
         """Fill the list; how many there are."""
-        count = 0
-        for p in range(f.rows * f.columns):
-            active.places[p] = count
-            here = code[p * f.features : (p + 1) * f.features]
-            size = code.dtype.type(0.0)
-            for i in range(f.features):
-                size += abs(here[i])
-            if size > 0:
-                for i in range(f.features):
-                    if here[i] != 0:
-                        active.features[count], active.values[count] = i, here[i]
+        count, size = 0, f.height * f.reach
+        for y in range(f.rows):
+            for x in range(f.columns):
+                start = (y * f.columns + x) * f.features
+                for first in range(0, f.features, LANES):
+                    bits = nonzero(code, start + first)  # a branch a neuron would be foretold wrongly at each active one
+                    while bits != 0:
+                        feature = first + simd.lowest_bit(bits)
+                        bits &= bits - 1
+                        active.neurons[count] = start + feature
+                        active.corners[count] = y * f.down + x * f.right
+                        active.features[count] = feature * size
+                        active.values[count] = code[start + feature]
                         count += 1
-        active.places[f.rows * f.columns] = count
         return count
 
     @compiled  # type: ignore[untyped-decorator]
-    def synthesise(active, values, image, f):  # type: ignore[no-untyped-def]
+    def synthesise(active, count, values, image, f):  # type: ignore[no-untyped-def]
         """Add the features of listed neurons to an image."""
-        step = f.height * f.reach
-        for p in range(f.rows * f.columns):
-            if active.places[p] < active.places[p + 1]:
-                corner = (p // f.columns) * f.down + (p % f.columns) * f.right
-                for y in range(f.height):
-                    for first in range(0, f.reach, part):
-                        spread_out(
-                            values, active.features, active.places[p], active.places[p + 1],
-                            f.atoms, y * f.reach + first, step, image, corner + y * f.line + first,
-                        )  # fmt: skip
+        parts = f.reach // part
+        for k in range(count):
+            add_patch(
+                values[k], f.atoms, active.features[k], f.reach, image, active.corners[k], f.line, f.height, parts
+            )  # fmt: skip
 
     @compiled  # type: ignore[untyped-decorator]
-    def analyse(image, active, values, f):  # type: ignore[no-untyped-def]
+    def analyse(image, active, count, values, f):  # type: ignore[no-untyped-def]
         """Drives of listed neurons."""
-        size = f.height * f.reach
-        for p in range(f.rows * f.columns):
-            corner = (p // f.columns) * f.down + (p % f.columns) * f.right
-            for k in range(active.places[p], active.places[p + 1]):
-                feature = active.features[k] * size
-                values[k] = inner(image, corner, f.line, f.atoms, feature, f.reach, f.height, f.reach // part)
+        parts = f.reach // part
+        for k in range(count):
+            values[k] = inner(
+                image, active.corners[k], f.line, f.atoms, active.features[k], f.reach, f.height, parts
+            )  # fmt: skip
 
     @compiled  # type: ignore[untyped-decorator]
-    def collect(image, active, values, slopes, f):  # type: ignore[no-untyped-def]
+    def collect(image, active, count, values, slopes, f):  # type: ignore[no-untyped-def]
         """Add to ``slopes``, shaped as ``atoms``, the derivative of ``sum(values * drives of listed neurons)``."""
-        for p in range(f.rows * f.columns):
-            corner = (p // f.columns) * f.down + (p % f.columns) * f.right
-            for k in range(active.places[p], active.places[p + 1]):
-                for y in range(f.height):
-                    for first in range(0, f.reach, part):
-                        spread_out(
-                            values, active.features, k, k + 1, image, corner + y * f.line + first, 0,
-                            slopes, (active.features[k] * f.height + y) * f.reach + first,
-                        )  # fmt: skip
+        parts = f.reach // part
+        for k in range(count):
+            add_patch(
+                values[k], image, active.corners[k], f.line, slopes, active.features[k], f.reach, f.height, parts
+            )  # fmt: skip
 
     return Operators(analyse_row, no_active, list_active, synthesise, analyse, collect)
 
@@ -173,9 +166,8 @@ def _filter_gradient(tiles: Tiles) -> Compiled:
 
     @compiled  # type: ignore[untyped-decorator]
     def filter_gradient(image, code, slopes, f):  # type: ignore[no-untyped-def]
-        active = no_active(code, f)
-        list_active(code, active, f)
-        collect(image, active, active.values, slopes, f)
+        active = no_active(code)
+        collect(image, active, list_active(code, active, f), active.values, slopes, f)
 
     return filter_gradient  # type: ignore[no-any-return]
 

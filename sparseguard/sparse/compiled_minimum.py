@@ -27,10 +27,9 @@ def _descend(tiles: Tiles, nonneg: bool) -> Compiled:
         """Code, its residual, its gap and the iterations taken; ``code`` is the start, and is used up."""
         real = canvas.dtype.type
         row = f.columns * f.features
-        drive, high, active = np.empty(row, canvas.dtype), np.empty(row, canvas.dtype), no_active(code, f)
-        list_active(code, active, f)
+        drive, high, active = np.empty(row, canvas.dtype), np.empty(row, canvas.dtype), no_active(code)
         residual = -canvas
-        synthesise(active, active.values, residual, f)
+        synthesise(active, list_active(code, active, f), active.values, residual, f)
         residual *= -1
         last, previous, ahead = residual.copy(), code.copy(), np.empty_like(canvas)
         power, mass = max(0.5 * np.sum(canvas * canvas), TINY), np.sum(np.abs(code))
@@ -70,10 +69,9 @@ def _descend(tiles: Tiles, nonneg: bool) -> Compiled:
             if gap <= tol or taken == iterations:
                 return code, residual, gap, taken
             taken += 1
-            list_active(previous, active, f)
             last[:] = canvas
             last *= -1
-            synthesise(active, active.values, last, f)
+            synthesise(active, list_active(previous, active, f), active.values, last, f)
             changed = real(0.0)
             for i in range(len(canvas)):
                 last[i] = -last[i]
@@ -101,12 +99,11 @@ def _differentiate(tiles: Tiles) -> Compiled:
     @compiled  # type: ignore[untyped-decorator]
     def differentiate(code, residual, gradient, damping, accuracy, slopes, f):  # type: ignore[no-untyped-def]
         """Derivative in the canvas; that in the features is added to ``slopes`` if it has any room."""
-        active = no_active(code, f)
+        active = no_active(code)
         count = list_active(code, active, f)
         rest, solution, product = np.empty(count, code.dtype), np.zeros(count, code.dtype), np.empty(count, code.dtype)
-        for p in range(f.rows * f.columns):
-            for k in range(active.places[p], active.places[p + 1]):
-                rest[k] = gradient[p * f.features + active.features[k]]
+        for k in range(count):
+            rest[k] = gradient[active.neurons[k]]
         direction, image = rest.copy(), np.zeros_like(residual)
         power = np.sum(rest * rest)
         goal = accuracy * accuracy * power
@@ -114,8 +111,8 @@ def _differentiate(tiles: Tiles) -> Compiled:
             if power <= goal:
                 break
             image[:] = 0
-            synthesise(active, direction, image, f)
-            analyse(image, active, product, f)
+            synthesise(active, count, direction, image, f)
+            analyse(image, active, count, product, f)
             product += code.dtype.type(damping) * direction
             length = power / max(np.sum(direction * product), code.dtype.type(TINY))
             solution += length * direction
@@ -124,10 +121,10 @@ def _differentiate(tiles: Tiles) -> Compiled:
             direction *= power / max(before, code.dtype.type(TINY))
             direction += rest
         image[:] = 0
-        synthesise(active, solution, image, f)
+        synthesise(active, count, solution, image, f)
         if len(slopes) > 0:
-            collect(residual, active, solution, slopes, f)
-            collect(image, active, -active.values, slopes, f)
+            collect(residual, active, count, solution, slopes, f)
+            collect(image, active, count, -active.values, slopes, f)
         return image
 
     return differentiate  # type: ignore[no-any-return]

@@ -77,7 +77,7 @@ def _functions(tiles: Tiles, nonneg: bool) -> tuple[Compiled, Compiled]:
         """Potentials after each step, as many as there is room for in ``past``, times and orders of the steps."""
         real = canvas.dtype.type
         row = f.columns * f.features
-        mean, active = np.empty_like(drive), no_active(drive, f)
+        mean, active = np.empty_like(drive), no_active(drive)
         found, image = np.empty(row, drive.dtype), np.empty_like(canvas)
         wave, next_wave = canvas.copy(), np.empty_like(canvas)
         answer = np.empty_like(drive)
@@ -106,15 +106,15 @@ def _functions(tiles: Tiles, nonneg: bool) -> tuple[Compiled, Compiled]:
                 past[0] = 0
             count = list_active(mean, active, f)
             image[:] = 0
-            synthesise(active, active.values, image, f)
+            synthesise(active, count, active.values, image, f)
             for i in range(len(image)):
                 image[i] = canvas[i] - image[i]
             # the largest curvature of eq. 1 over the active neurons, by the power method
             if count > 0 and k % OFTEN == 0:
                 for _ in range(FIRST_ROUNDS if k == 0 else 1):
-                    analyse(wave, active, active.values, f)
+                    analyse(wave, active, count, active.values, f)
                     next_wave[:] = 0
-                    synthesise(active, active.values, next_wave, f)
+                    synthesise(active, count, active.values, next_wave, f)
                     before, after = np.sum(wave * wave), np.sum(next_wave * next_wave)
                     if after > 0:
                         steepest = min(_coarse(MARGIN * np.sqrt(after / before)), stiffness)
@@ -156,7 +156,7 @@ def _functions(tiles: Tiles, nonneg: bool) -> tuple[Compiled, Compiled]:
         _, times, orders = follow(canvas, past, drive, lam, time, eigenvalue, loose, f)
         level, half = real(lam), real(0.5)
         mean, outer = np.empty_like(code), np.empty_like(code)
-        some, all_ = no_active(code, f), no_active(code, f)
+        some, all_ = no_active(code), no_active(code)
         image, residual, total = np.empty_like(canvas), np.empty_like(canvas), np.zeros_like(canvas)
         inner = np.empty_like(code)
         # derivatives in the potentials after steps k + 1, k, k - 1, k - 2; index 0 stands for the drive
@@ -181,38 +181,36 @@ def _functions(tiles: Tiles, nonneg: bool) -> tuple[Compiled, Compiled]:
                 for i in range(len(code)):
                     here[i] += decay * outer[i]
             outer *= gain
-            list_active(outer, all_, f)
+            all_count, count = list_active(outer, all_, f), list_active(mean, some, f)
             image[:] = 0
-            synthesise(all_, all_.values, image, f)
+            synthesise(all_, all_count, all_.values, image, f)
             total += image
-            list_active(mean, some, f)
             if len(slopes) > 0:
                 residual[:] = 0
-                synthesise(some, some.values, residual, f)
+                synthesise(some, count, some.values, residual, f)
                 for i in range(len(canvas)):
                     residual[i] = canvas[i] - residual[i]
-                collect(residual, all_, all_.values, slopes, f)
-                collect(image, some, -some.values, slopes, f)
-            analyse(image, some, inner, f)
-            for p in range(f.rows * f.columns):
-                for j in range(some.places[p], some.places[p + 1]):
-                    i = p * f.features + some.features[j]
-                    value = half * (outer[i] - inner[j])
-                    a, b, c = past[k, i], past[max(k - 1, 0), i], past[max(k - 2, 0), i]
-                    for w in (early, late):
-                        potential = real(w[0]) * a + real(w[1]) * b + real(w[2]) * c
-                        if threshold(potential, level) != 0:
-                            known[0, i] += real(w[0]) * value
-                            known[1, i] += real(w[1]) * value
-                            known[2, i] += real(w[2]) * value
+                collect(residual, all_, all_count, all_.values, slopes, f)
+                collect(image, some, count, -some.values, slopes, f)
+            analyse(image, some, count, inner, f)
+            for j in range(count):
+                i = some.neurons[j]
+                value = half * (outer[i] - inner[j])
+                a, b, c = past[k, i], past[max(k - 1, 0), i], past[max(k - 2, 0), i]
+                for w in (early, late):
+                    potential = real(w[0]) * a + real(w[1]) * b + real(w[2]) * c
+                    if threshold(potential, level) != 0:
+                        known[0, i] += real(w[0]) * value
+                        known[1, i] += real(w[1]) * value
+                        known[2, i] += real(w[2]) * value
             if k == 1:  # the rest state, where the drive is kept
                 known[1] = 0
             if k <= 2:
                 known[2] = 0
-        list_active(known[0], all_, f)
-        synthesise(all_, all_.values, total, f)
+        count = list_active(known[0], all_, f)
+        synthesise(all_, count, all_.values, total, f)
         if len(slopes) > 0:
-            collect(canvas, all_, all_.values, slopes, f)
+            collect(canvas, all_, count, all_.values, slopes, f)
         return total
 
     return code_after, go_back

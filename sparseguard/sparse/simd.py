@@ -1,4 +1,4 @@
-"""Three inner loops in registers, which a compiled loop of Python does not get from the compiler by itself.
+"""Inner loops in registers, which a compiled loop of Python does not get from the compiler by itself.
 
 Each function returns a numba intrinsic that keeps its sums in vector registers from the first product to the last. All
 arrays are flat, of one floating type; indices and steps are in elements. ``LANES`` floats make a vector: wider than a
@@ -7,7 +7,7 @@ register on some processors, where the compiler splits them.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from llvmlite import ir
@@ -58,17 +58,20 @@ class _Vectors:
     def store(self, value: Any, data: Any, index: Any, offset: int = 0) -> None:
         self.builder.store(value, self._at(data, index, offset)).align = self.align
 
-    def spread(self, data: Any, index: Any) -> Any:
-        """One element in every lane."""
+    def spread(self, value: Any) -> Any:
+        """A scalar in every lane."""
         undefined = ir.Constant(self.type, ir.Undefined)
-        zero = ir.Constant(ir.IntType(32), 0)
-        single = self.builder.insert_element(undefined, self.builder.load(self.builder.gep(data, [index])), zero)
+        single = self.builder.insert_element(undefined, value, ir.Constant(ir.IntType(32), 0))
         lanes = ir.Constant(ir.VectorType(ir.IntType(32), self.lanes), [0] * self.lanes)
         return self.builder.shuffle_vector(single, undefined, lanes)
 
+    def product_and(self, a: Any, b: Any, c: Any) -> Any:
+        """``a * b + c``, rounded once."""
+        return self.builder.call(self._fma, [a, b, c])
+
     def add_product(self, sum_: Any, a: Any, b: Any) -> None:
-        """``sum_ += a * b``, rounded once."""
-        self.builder.store(self.builder.call(self._fma, [a, b, self.builder.load(sum_)]), sum_)
+        """``sum_ += a * b``."""
+        self.builder.store(self.product_and(a, b, self.builder.load(sum_)), sum_)
 
     def total(self, sums: list[Any]) -> Any:
         """The scalar sum of all lanes, in a fixed order."""
@@ -82,6 +85,15 @@ class _Vectors:
         while len(lanes) > 1:
             lanes = [self.builder.fadd(a, b) for a, b in zip(lanes[::2], lanes[1::2])]
         return lanes[0]
+
+
+def _parts(builder: Any, patches: Any, rows: Any, count: Any, size: int) -> Iterator[list[Any]]:
+    """Where each part of ``size`` elements of each row starts, in patches given by first element and step."""
+    with cgutils.for_range(builder, rows, intp=INDEX) as row:
+        starts = [builder.add(first, builder.mul(row.index, step)) for first, step in patches]
+        with cgutils.for_range(builder, count, intp=INDEX) as part:
+            skip = builder.mul(part.index, _index(size))
+            yield [builder.add(start, skip) for start in starts]
 
 
 def correlate(positions: int, vectors: int, lanes: int) -> Intrinsic:
@@ -109,7 +121,7 @@ def correlate(positions: int, vectors: int, lanes: int) -> Intrinsic:
                 weight = [simd.load(filters, base, v) for v in range(vectors)]
                 pixel = builder.add(args[1], builder.load(builder.gep(taps, [loop.index])))
                 for row in sums:
-                    value = simd.spread(pixels, pixel)
+                    value = simd.spread(builder.load(builder.gep(pixels, [pixel])))
                     for one, factor in zip(row, weight):
                         simd.add_product(one, value, factor)
                     pixel = builder.add(pixel, args[2])
@@ -125,34 +137,24 @@ def correlate(positions: int, vectors: int, lanes: int) -> Intrinsic:
     return emit  # type: ignore[no-any-return]
 
 
-def spread_out(vectors: int, lanes: int) -> Intrinsic:
-    """``out[o + j] += sum_k values[k] * weights[w + features[k] * step + j]`` for first <= k < last, int32 features.
+def add_patch(vectors: int, lanes: int) -> Intrinsic:
+    """``b[k + r * bstep + j] += factor * a[i + r * astep + j]`` over r < rows and j < count * vectors * lanes.
 
-    For all j below ``vectors * lanes``. Arguments ``(values, features, first, last, weights, w, step, out, o)``.
+    Arguments ``(factor, a, i, astep, b, k, bstep, rows, count)``.
     """
 
     @intrinsic  # type: ignore[untyped-decorator]
-    def emit(
-        _: Any, values: Any, features: Any, first: Any, last: Any, weights: Any, w: Any, step: Any, out: Any, o: Any
-    ) -> Any:
-        signature = types.void(
-            values, features, types.intp, types.intp, weights, types.intp, types.intp, out, types.intp
-        )
+    def emit(_: Any, factor: Any, a: Any, i: Any, astep: Any, b: Any, k: Any, bstep: Any, rows: Any, count: Any) -> Any:
+        signature = types.void(a.dtype, a, types.intp, types.intp, b, *[types.intp] * 4)
 
         def code(context: Any, builder: Any, _: Any, args: Any) -> Any:
-            simd = _Vectors(context, builder, values, lanes)
-            amounts, which, filters = (simd.data(a, args[n]) for a, n in ((values, 0), (features, 1), (weights, 4)))
-            results, sums = simd.data(out, args[7]), simd.sums(vectors)
-            for v, one in enumerate(sums):
-                builder.store(simd.load(results, args[8], v), one)
-            with cgutils.for_range_slice(builder, args[2], args[3], _index(1), intp=INDEX) as (k, _count):
-                feature = builder.sext(builder.load(builder.gep(which, [k])), INDEX)
-                base = builder.add(args[5], builder.mul(feature, args[6]))
-                value = simd.spread(amounts, k)
-                for v, one in enumerate(sums):
-                    simd.add_product(one, value, simd.load(filters, base, v))
-            for v, one in enumerate(sums):
-                simd.store(builder.load(one), results, args[8], v)
+            simd = _Vectors(context, builder, a, lanes)
+            source, results = simd.data(a, args[1]), simd.data(b, args[4])
+            value = simd.spread(args[0])
+            for at in _parts(builder, ((args[2], args[3]), (args[5], args[6])), args[7], args[8], vectors * lanes):
+                for v in range(vectors):
+                    sum_ = simd.product_and(value, simd.load(source, at[0], v), simd.load(results, at[1], v))
+                    simd.store(sum_, results, at[1], v)
             return context.get_dummy_value()
 
         return signature, code
@@ -174,15 +176,37 @@ def inner(vectors: int, lanes: int) -> Intrinsic:
             simd = _Vectors(context, builder, a, lanes)
             left, right, sums = simd.data(a, args[0]), simd.data(b, args[3]), simd.sums(vectors)
             simd.clear(sums)
-            with cgutils.for_range(builder, args[6], intp=INDEX) as row:
-                start = [builder.add(args[n], builder.mul(row.index, args[n + 1])) for n in (1, 4)]
-                with cgutils.for_range(builder, args[7], intp=INDEX) as part:
-                    skip = builder.mul(part.index, _index(vectors * lanes))
-                    at = [builder.add(one, skip) for one in start]
-                    for v, one in enumerate(sums):
-                        simd.add_product(one, simd.load(left, at[0], v), simd.load(right, at[1], v))
+            for at in _parts(builder, ((args[1], args[2]), (args[4], args[5])), args[6], args[7], vectors * lanes):
+                for v, one in enumerate(sums):
+                    simd.add_product(one, simd.load(left, at[0], v), simd.load(right, at[1], v))
             return simd.total(sums)
 
         return signature, code
 
     return emit  # type: ignore[no-any-return]
+
+
+def nonzero(lanes: int) -> Intrinsic:
+    """Bit k of ``nonzero(a, i)`` is set where ``a[i + k]`` is not 0, for k below ``lanes``."""
+
+    @intrinsic  # type: ignore[untyped-decorator]
+    def emit(_: Any, a: Any, i: Any) -> Any:
+        def code(context: Any, builder: Any, _: Any, args: Any) -> Any:
+            simd = _Vectors(context, builder, a, lanes)
+            zeros = ir.Constant(simd.type, [0.0] * lanes)
+            bits = builder.fcmp_unordered("!=", simd.load(simd.data(a, args[0]), args[1]), zeros)
+            return builder.zext(builder.bitcast(bits, ir.IntType(lanes)), INDEX)
+
+        return types.intp(a, types.intp), code
+
+    return emit  # type: ignore[no-any-return]
+
+
+@intrinsic  # type: ignore[untyped-decorator]
+def lowest_bit(_: Any, bits: Any) -> Any:
+    """Number of the lowest bit that is set; one must be."""
+
+    def code(context: Any, builder: Any, _: Any, args: Any) -> Any:
+        return builder.cttz(args[0], ir.Constant(ir.IntType(1), 1))
+
+    return types.intp(types.intp), code
