@@ -26,7 +26,7 @@ from .store import Cell, Store, digest
 
 T = TypeVar("T")
 COST_VERSION = 1
-"""Raised whenever the same cell would be measured otherwise; older costs are then not read any more."""
+"""Raised whenever every cell would be measured otherwise; what changes an experiment changes its key."""
 STAGE_NAMES = dict(zip(STAGES, ("target", "attack", "evaluation"), strict=True))
 
 

@@ -25,7 +25,7 @@ from .store import Store, digest
 from .targets import BlackBox, Target, check_setting
 
 RESULT_VERSION = 4
-"""Raised whenever the same experiment would give another result; older cells are then not read any more."""
+"""Raised whenever every experiment would give another result; what changes one defense raises its ``revision``."""
 
 FID_NOT_ASKED = (
     "FID was not asked for: set fid=True, at a scale with at least 2048 private images (paper); the Inception weights "
@@ -128,7 +128,8 @@ class Experiment:
 
     def key(self) -> str:
         """Name of the cell in the store."""
-        return digest(asdict(self) | {"version": RESULT_VERSION, "dataset": fingerprint(self.dataset)})
+        own = {"revision": revision} if (revision := self.make_defense().revision) else {}
+        return digest(asdict(self) | own | {"version": RESULT_VERSION, "dataset": fingerprint(self.dataset)})
 
     def stored(self, store: Store | None = None) -> Result | None:
         """The result, if the store (by default the usual one) has it; nothing is computed."""
@@ -210,11 +211,7 @@ class Result:
     def dump(self) -> tuple[dict[str, Any], dict[str, Tensor]]:
         """JSON-able record and tensors, as the store keeps them."""
         arrays = {"originals": self.originals, "reconstructions": self.reconstructions}
-        record = {
-            "experiment": asdict(self.experiment),
-            "metrics": self.metrics,
-            "details": self.details,
-        }
+        record = {"experiment": asdict(self.experiment), "metrics": self.metrics, "details": self.details}
         groups = {"per_image": self.per_image, "exhibits": self.exhibits}
         return record, arrays | {f"{group}.{n}": tensor for group, held in groups.items() for n, tensor in held.items()}
 

@@ -53,6 +53,8 @@ class Defense:
 
     strength: ClassVar[str | None] = None
     """Name of the option that says how strong the defense is, if it has one: what a curve of several cells sweeps."""
+    revision: ClassVar[int] = 0
+    """Raised whenever this defense's cells would give another result; those of others are still read."""
 
     front: Front = "linear"
 
