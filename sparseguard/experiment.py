@@ -109,7 +109,7 @@ class Experiment:
 
     @property
     def label(self) -> str:
-        """Short name of the defense, its strength and further options: ``sparse_guard lam=0.5``, ``laplace b=1.0``."""
+        """The defense, its strength and its further options: ``laplace b=1.0``, ``sparse_guard lam=0.5 tau=100``."""
         strength = self.strength
         return self._named(({} if strength is None else {strength_option(self.defense): strength}) | dict(self.options))
 
@@ -119,7 +119,10 @@ class Experiment:
         return self._named({k: v for k, v in self.options.items() if k != strength_option(self.defense)})
 
     def _named(self, options: Mapping[Any, Any]) -> str:
-        return " ".join([self.defense, *(f"{key}={value}" for key, value in options.items())])
+        def text(value: Any) -> str:  # 1.0, but 1000
+            return f"{value:.0f}" if isinstance(value, float) and value >= 10 and value.is_integer() else str(value)
+
+        return " ".join([self.defense, *(f"{key}={text(value)}" for key, value in options.items())])
 
     @property
     def dataset_name(self) -> str:

@@ -218,6 +218,24 @@ def test_an_option_that_repeats_the_default_is_the_same_cell() -> None:
 
 
 @pytest.mark.parametrize(
+    ("options", "label"),
+    [
+        ({}, "sparse_guard lam=0.5"),
+        ({"solver": "fista"}, "sparse_guard lam=0.5"),
+        ({"tau": 1000}, "sparse_guard lam=0.5 tau=1000"),
+        ({"tau": 100.0, "solver": "lca"}, "sparse_guard lam=0.5 tau=100"),
+        ({"tau": 12.5, "iterations": 200}, "sparse_guard lam=0.5 tau=12.5 iterations=200"),
+        ({"solver": "lca"}, "sparse_guard lam=0.5 tau=1000"),
+        ({"solver": "euler"}, "sparse_guard lam=0.5 tau=1000 solver=euler"),
+    ],
+)
+def test_a_label_names_the_regime_of_the_codes(options: dict[str, object], label: str) -> None:
+    cell = smoke(defense="sparse_guard", options=options)
+    assert cell.label == label
+    assert cell.variant == label.replace(" lam=0.5", "")
+
+
+@pytest.mark.parametrize(
     ("wrong", "message"),
     [
         ({"dataset": "imagenet"}, "dataset must be one of mnist, fashion_mnist, or the path"),
