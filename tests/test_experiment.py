@@ -240,7 +240,7 @@ def test_a_label_names_the_regime_of_the_codes(options: dict[str, object], label
     [
         ({"dataset": "imagenet"}, "dataset must be one of mnist, fashion_mnist, or the path"),
         ({"setting": "federated"}, "setting must be one of end_to_end, split, not 'federated'"),
-        ({"defense": "blur"}, "defense must be one of none, none_conv, .*, not 'blur'"),
+        ({"defense": "blur"}, "defense must be one of none, none_standardized, none_conv, .*, not 'blur'"),
         ({"attack": "guess"}, "attack must be one of inversion, not 'guess'"),
         ({"scale": "huge"}, "scale must be one of smoke, quick, paper, not 'huge'"),
         ({"seed": -1}, "seed must be a whole number from 0"),
