@@ -153,7 +153,7 @@ def privacy_utility(results: Sequence[Result]) -> Figure:
                 x, y, xerr=sx, yerr=sy, label=variant, color=colour, marker=marker, fillstyle=fill, ls=joined, ms=7,
                 capsize=2, lw=1,
             )  # fmt: skip
-            for a, b, _, _, strength in points if len(points) > 1 else []:
+            for a, b, _, _, strength in points if sum(map(len, variants.values())) > 1 else []:
                 axis.annotate(strength, (a, b), textcoords="offset points", xytext=(5, 5), fontsize=7)
     axis.set_xlabel("SSIM of the attack's reconstructions (left: more private)")
     axis.set_ylabel("accuracy on the hold-out (up: more useful)")

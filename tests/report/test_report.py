@@ -166,7 +166,7 @@ def test_regimes_and_fronts_are_curves_of_their_own(regimes: list[Result]) -> No
     assert len({line.get_color() for line in lines}) == 2
     looks = {(line.get_color(), line.get_marker(), line.get_fillstyle()) for line in lines}
     assert len(looks) == 5
-    assert [text.get_text() for text in axis.texts] == ["lam=0.1", "lam=0.25", "lam=0.5"]
+    assert [text.get_text() for text in axis.texts] == ["b=0.5", "b=0.5", "lam=0.1", "lam=0.25", *["lam=0.5"] * 3]
 
 
 def test_no_two_defenses_look_alike() -> None:
