@@ -26,7 +26,7 @@ from .store import Cell, Store, digest
 
 T = TypeVar("T")
 COST_VERSION = 1
-"""Raised whenever the same cell would be measured otherwise; older costs are then not read any more."""
+"""Raised whenever every cell would be measured otherwise; what changes an experiment changes its key."""
 STAGE_NAMES = dict(zip(STAGES, ("target", "attack", "evaluation"), strict=True))
 
 
@@ -125,7 +125,7 @@ def costs(experiments: Sequence[Experiment], store: Store | None = None, progres
         ValueError: a seed without a cell of ``none``, which the others are compared with.
         ValueError, ArithmeticError, OSError: as :func:`measure`; what was measured before is kept.
     """
-    missing = {e.seed for e in experiments} - {e.seed for e in experiments if e.defense == "none"}
+    missing = {e.seed for e in experiments} - {e.seed for e in experiments if e.label == "none"}
     if missing:
         seeds = ", ".join(map(str, sorted(missing)))
         raise ValueError(f"costs are relative to none: defenses must name it; there is no cell of it for seed {seeds}.")

@@ -23,7 +23,7 @@ from .store import Cell, Store, digest
 from .targets import Target
 
 FEATURES_VERSION = 2
-"""Raised whenever the same study would give other numbers; older ones are then not read any more."""
+"""Raised whenever every study would give other numbers; what changes an experiment changes its key."""
 NEIGHBOURS = 5
 SILHOUETTE_IMAGES = 10_000
 """Most images whose distances the silhouette looks at: it needs all pairs."""

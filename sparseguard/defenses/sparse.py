@@ -41,6 +41,7 @@ class SparseDefense(Defense):
     """
 
     strength: ClassVar[str] = "lam"
+    revision: ClassVar[int] = 1
 
     lam: float | tuple[float, ...] = 0.5
     train_first: bool = True

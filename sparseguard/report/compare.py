@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from statistics import mean
 
 from scipy.stats import ttest_ind
@@ -87,3 +87,15 @@ def printed_number(group: Sequence[Result], metric: str) -> float | None:
     """One number of it, by the name of the column or metric."""
     row = printed_row(group)
     return None if row is None else row.numbers[metric]
+
+
+def printed_curves(
+    curves: Mapping[str, Mapping[float, Sequence[Result]]], metric: str
+) -> dict[str, dict[float, float]]:
+    """The paper's numbers along :func:`by_strength`, by defense: a row that several regimes can mean is there once."""
+    found: dict[str, dict[float, float]] = {}
+    for of in curves.values():
+        for strength, group in of.items():
+            if (value := printed_number(group, metric)) is not None:
+                found.setdefault(group[0].experiment.defense, {})[strength] = value
+    return {defense: dict(sorted(of.items())) for defense, of in found.items()}

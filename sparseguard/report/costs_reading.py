@@ -20,7 +20,7 @@ RULE = (
     "and else in part. Not corrected for the number of comparisons."
 )
 NOISES, GONG = ("gaussian", "laplace"), ("gong", "gong_cl")
-CONTROLS = ("none", "none_conv", "none_frozen_conv")
+CONTROLS = ("none", "none_standardized", "none_conv", "none_frozen_conv")
 SPARSE = ("sparse_standard", "sparse_guard")
 
 

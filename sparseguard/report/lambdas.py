@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 from torch import Tensor
 
 from ..experiment import Result
-from .compare import difference, printed_number, values
+from .compare import difference, printed_curves, values
 from .explorer import Explorer, View, sweeps
 from .figures import COLOURS, show
 from .panels import VIRIDIS
@@ -42,20 +42,22 @@ def _where(results: Sequence[Result]) -> str:
 def lambda_curves(results: Sequence[Result]) -> Figure:
     """PSNR, SSIM and accuracy against λ, bars one standard deviation over seeds; hollow marks are the paper's."""
     figure, axes = plt.subplots(1, len(SWEPT), figsize=(11, 3.7))
+    curves = sweeps(results)
     for axis, (metric, (name, _, _)) in zip(axes, SWEPT.items()):
-        for i, (defense, of) in enumerate(sweeps(results).items()):
+        printed = printed_curves(curves, metric)
+        for i, (variant, of) in enumerate(curves.items()):
             numbers = [values(group, metric) for group in of.values()]
             bars = [np.std(v, ddof=1) if len(v) > 1 else 0.0 for v in numbers]
             style = {"color": COLOURS[i % len(COLOURS)], "marker": "osD^"[i % 4], "ms": 6}
             shift = 1.02**i  # bars at the same λ do not cover each other
             x = np.array(list(of)) * shift
-            axis.errorbar(x, [mean(v) for v in numbers], yerr=bars, label=defense, capsize=2, lw=1.2, **style)
-            paper = [printed_number(group, metric) for group in of.values()]
-            known = [(a, b) for a, b in zip(x, paper) if b is not None]
+            axis.errorbar(x, [mean(v) for v in numbers], yerr=bars, label=variant, capsize=2, lw=1.2, **style)
+            defense = next(iter(of.values()))[0].experiment.defense
+            known = [(lam * shift, v) for lam, v in printed.pop(defense, {}).items()]  # beside the first regime alone
             if known:
                 axis.plot(*zip(*known), ls=":", lw=1, mfc="none", label=f"{defense}, printed", **style)
         axis.set_xscale("log")
-        every = sorted({lam for of in sweeps(results).values() for lam in of})
+        every = sorted({lam for of in curves.values() for lam in of})
         axis.set_xticks(every, [f"{lam:g}" for lam in every])
         axis.minorticks_off()
         axis.set_xlabel("λ")
@@ -107,7 +109,7 @@ def lambda_multiples(results: Sequence[Result], images: Sequence[int] = (0, 1)) 
     for axis, view in zip(axes[0, 1:], paths[0]):
         axis.annotate(f"λ = {view.lam:g}", (0.5, 1.25), xycoords="axes fraction", ha="center", fontsize=9)
     e = first.result.experiment
-    text = f"{_where([first.result])}, {e.defense}, seed {e.seed}"
+    text = f"{_where([first.result])}, {e.variant}, seed {e.seed}"
     figure.suptitle(f"The code and the attacker: {text}", fontsize=10, y=0.93)
     plt.close(figure)
     return figure
@@ -169,14 +171,14 @@ def lambda_reading(results: Sequence[Result]) -> Reading:
     lines = []
     for defense, of in swept.items():
         lines += [f"`{defense}`: {_course(metric, of)}." for metric in SWEPT]
-        backwards = []
-        for metric in ("psnr", "ssim"):
-            known = [(lam, v) for lam, group in of.items() if (v := printed_number(group, metric)) is not None]
-            if any(b > a for (_, a), (_, b) in pairwise(known)):
-                listed = ", ".join(f"{v:g} at {lam:g}" for lam, v in known)
-                backwards.append(f"{SWEPT[metric][0]} ({listed})")
-        if backwards:
-            lines.append(f"`{defense}`: as printed, more sparsity does not always hide more: {'; '.join(backwards)}.")
+    backwards: dict[str, list[str]] = {}
+    for metric in ("psnr", "ssim"):
+        for defense, known in printed_curves(swept, metric).items():
+            if any(b > a for a, b in pairwise(known.values())):
+                listed = ", ".join(f"{v:g} at {lam:g}" for lam, v in known.items())
+                backwards.setdefault(defense, []).append(f"{SWEPT[metric][0]} ({listed})")
+    for defense, told in backwards.items():
+        lines.append(f"`{defense}`: as printed, more sparsity does not always hide more: {'; '.join(told)}.")
     for a, b in pairwise(swept):
         shared = [lam for lam in swept[a] if lam in swept[b]]
         told = []

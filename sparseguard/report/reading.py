@@ -15,6 +15,12 @@ RULE = (
 )
 
 
+CONTROLS = {
+    "none": "all that the sparse front end changes",
+    "none_standardized": "what it changes beyond standardising each image",
+    "none_conv": "sparsity's own share",
+}
+"""What the difference of a sparse row from each control is."""
 SLACK = 0.02
 """Accuracy by which a rival may fall short and still count as equally useful."""
 
@@ -62,7 +68,10 @@ def reading(results: Sequence[Result]) -> Reading:
     text = ", ".join(f"`{n}` {spread([r.metrics['psnr'] for r in groups[n]], 1)} dB" for n in ordered)
     sentences.append(f"From the hardest to the easiest to invert: {text}.")
     sparse = [label for label, group in groups.items() if group[0].experiment.lam is not None]
-    for control, share in (("none", "all that the sparse front end changes"), ("none_conv", "sparsity's own share")):
+    if "none" in groups and "none_standardized" in groups:
+        alone = _compare("none_standardized", groups["none_standardized"], "none", groups["none"])
+        sentences.append(f"What standardising each image does alone: {alone}.")
+    for control, share in CONTROLS.items():
         if control in groups and sparse:
             compared = "; ".join(_compare(label, groups[label], control, groups[control]) for label in sparse)
             sentences.append(f"Against `{control}` ({share}): {compared}.")

@@ -32,5 +32,5 @@ def test_papermill_runs_it_and_the_numbers_are_right(tmp_path: Path) -> None:
 def test_a_wrong_parameter_ends_the_run_with_what_is_allowed(tmp_path: Path) -> None:
     done = papermill(NOTEBOOK, tmp_path / "out.ipynb", "-p", "layers", "blur", home=tmp_path / "home")
     assert done.returncode != 0
-    assert "defense must be one of none, none_conv" in done.stderr
+    assert "defense must be one of none, none_standardized" in done.stderr
     assert not (tmp_path / "home").exists()
