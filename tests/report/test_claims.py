@@ -4,12 +4,13 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import torch
 from matplotlib.patches import Rectangle
 
 from sparseguard import Experiment
 from sparseguard.grid import cells, run_grid
 from sparseguard.paper import Claim, Contrast, claims
-from sparseguard.report import Evidence, claims_figure, claims_reading, claims_table, judge_claim, linked
+from sparseguard.report import Evidence, claims_figure, claims_reading, claims_rule, claims_table, judge_claim, linked
 from sparseguard.report.claims import WRITTEN, Comparison, Judged, outcome_in_every_seed
 from sparseguard.report.compare import VERDICTS, outcome
 from sparseguard.store import Store
@@ -53,6 +54,45 @@ def test_without_chance_every_seed_must_agree() -> None:
     assert outcome_in_every_seed([4.0, 4.0], [3.0, 3.0], "not_higher") == -1
     assert outcome_in_every_seed([2.0, 2.0], [3.0, 3.0], "not_higher") == 1
     assert outcome_in_every_seed([0.3, 0.2], [0.25, 0.25], "higher") == 0
+    assert outcome_in_every_seed([3.0, 4.0], [3.0, 3.0], "same") == 0
+
+
+@pytest.mark.parametrize(
+    ("relation", "expected"), [("lower", 0), ("higher", 0), ("not_lower", 1), ("not_higher", 1), ("same", 1)]
+)
+def test_a_tie_is_as_claimed_where_the_claim_says_no_less_or_comparable(relation: str, expected: int) -> None:
+    """With chance and without: what cannot be told apart, and what is equal to the last digit."""
+    assert outcome([3.0, 3.1, 2.9], [3.0, 3.1, 2.9], relation) == expected
+    assert outcome_in_every_seed([3.0, 3.0], [3.0, 3.0], relation) == expected
+
+
+def test_ties_are_told_from_differences_in_table_and_picture() -> None:
+    """Of two rows as claimed one is found to be more accurate and of one nothing is known; equal counts are no tie."""
+    accuracy = {"none": 0.8, "gaussian": 0.8, "laplace": 0.7}
+    evidence = Made(lambda e, metric: 100.0 if metric == "parameters" else accuracy[e.defense])
+    test = Contrast(["none"], "not_lower", ["accuracy", "parameters"], ["gaussian", "laplace"], ["split"])
+    judged = judge_claim(Claim("1", "q", compare=[test]), evidence)
+    assert [(c.metric, c.outcome, c.tie) for c in judged.comparisons] == [
+        ("accuracy", 1, True), ("accuracy", 1, False), ("parameters", 1, False), ("parameters", 1, False),
+    ]  # fmt: skip
+    told = str(claims_table([judged], evidence).frame.iloc[0, 3])
+    assert "accuracy +0.000 to +0.100, 2 of 2 as claimed, 1 of them ties; parameters" in told
+    assert told.endswith("1.0, 2 of 2 as claimed.")
+    assert "4 of 4 comparisons came out as claimed; 1 of those are ties" in claims_reading([judged], evidence)
+    widths = [patch.get_width() for patch in claims_figure([judged], evidence).axes[0].patches]  # type: ignore[attr-defined]
+    assert widths == [0.75, 0.25, 0.0, 0.0]
+    less = Contrast(["none"], "lower", ["accuracy"], ["gaussian"], ["split"])
+    assert not judge_claim(Claim("1", "q", compare=[less]), evidence).comparisons[0].tie
+
+
+@pytest.mark.parametrize(("relation", "most"), [("lower", 0.05), ("not_lower", 1.0), ("same", 1.0)])
+def test_the_rule_says_how_often_chance_alone_comes_out_as_claimed(relation: str, most: float) -> None:
+    """Rows of the same distribution, three seeds, 400 times: one in forty, or nearly all."""
+    draws = torch.randn(400, 2, 3, generator=torch.Generator().manual_seed(0)).tolist()
+    share = sum(outcome(of, than, relation) == 1 for of, than in draws) / len(draws)
+    assert most - 0.05 <= share <= most
+    assert "*less* or *more* comes out as claimed in about one comparison of forty at most" in claims_rule()
+    assert "*no less* or *no more* in nearly all" in claims_rule()
 
 
 @pytest.mark.parametrize(
@@ -183,7 +223,7 @@ def test_the_picture_and_the_reading_count_every_claim() -> None:
     figure = claims_figure(judged, evidence)
     bars = [patch for axis in figure.axes for patch in axis.patches if isinstance(patch, Rectangle)]
     tested = [one for one in judged if one.comparisons]
-    assert len(bars) == 3 * len(tested)
+    assert len(bars) == 4 * len(tested)
     assert sum(bar.get_width() for bar in bars) == pytest.approx(len(tested))
     reading = str(claims_reading(judged, evidence))
     counts = [sum(one.verdict == verdict for one in judged) for verdict in VERDICTS]
