@@ -6,13 +6,17 @@ from pathlib import Path
 import pytest
 import torch
 from matplotlib.patches import Rectangle
+from torch import Tensor
 
 from sparseguard import Experiment
 from sparseguard.grid import cells, run_grid
+from sparseguard.layer_study import LayerStudy
 from sparseguard.paper import Claim, Contrast, claims
 from sparseguard.report import Evidence, claims_figure, claims_reading, claims_rule, claims_table, judge_claim, linked
 from sparseguard.report.claims import WRITTEN, Comparison, Judged, outcome_in_every_seed
 from sparseguard.report.compare import VERDICTS, outcome
+from sparseguard.sparse import SparseCoding2d
+from sparseguard.sparse.trace import EnergyCurve
 from sparseguard.store import Store
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -197,6 +201,67 @@ def test_stored_cells_are_read_and_nothing_else_is_computed(tmp_path: Path, monk
     assert (ratio.shown, ratio.outcome) == (1.0, 1)
     assert evidence.provenance().startswith("4 stored results of mnist: scale smoke; seeds 0, 1; ")
     assert sorted(path.name for path in tmp_path.iterdir()) == stored
+
+
+@pytest.fixture(scope="module")
+def layers(tmp_path_factory: pytest.TempPathFactory) -> Store:
+    """Notebook 08's study in a store, with made-up numbers: explained 0.9 - λ, or 1 - λ settled; 40 / τ is left."""
+
+    def chance(layer: SparseCoding2d) -> float:
+        return 1e-3 * float(layer.dictionary.sum().cos())
+
+    def kept(layer: SparseCoding2d, _: Tensor) -> tuple[float, float]:
+        return 0.1, (1.0 if layer.solver == "fista" else 0.9) - layer.lam + chance(layer)
+
+    def curves(layer: SparseCoding2d, _: Tensor) -> list[EnergyCurve]:
+        way = torch.tensor([1.0, 5 / layer.tau + chance(layer)], dtype=torch.float64)
+        return [EnergyCurve(name, torch.tensor([0, 500]), way * share) for name, share in (("euler", 1), ("lca", 2))]
+
+    store = Store(tmp_path_factory.mktemp("layers"))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("sparseguard.layer_study.kept", kept)
+        patch.setattr("sparseguard.layer_study.energy_curves", curves)
+        for seeds in ([0, 1], [0]):
+            LayerStudy("mnist", "smoke", seeds).kept(store)
+            LayerStudy("mnist", "smoke", seeds).energy_curves(store)
+        LayerStudy("mnist", "smoke", [1, 2], features=16).kept(store)
+    return store
+
+
+CODES = next(c for c in claims() if c.quote.startswith("the first sparse layer jettisons"))
+OPTIMAL = next(c for c in claims() if c.quote.startswith("Equation 1 is convex"))
+
+
+def test_what_codes_explain_is_one_comparison_a_lambda(layers: Store) -> None:
+    """Not the mean over λ: each is judged over its seeds, and the range over them is printed."""
+    evidence = Evidence(["mnist"], "smoke", [0, 1], store=layers)
+    judged = judge_claim(CODES, evidence)
+    expected = [full - lam for full in (0.9, 0.9, 1.0) for lam in (0.1, 0.25, 0.5, 0.75)]
+    assert [c.shown for c in judged.comparisons] == pytest.approx(expected, abs=1e-3)
+    assert [c.outcome for c in judged.comparisons[:4]] == [-1, -1, 1, 1]
+    told = str(claims_table([judged], evidence).frame.iloc[0, 3])
+    assert "variance explained 0.15 to 0.90, " in told
+    assert judged.missing == 0
+
+
+def test_the_energy_left_is_one_number_a_seed(layers: Store) -> None:
+    judged = judge_claim(OPTIMAL, Evidence(["mnist"], "smoke", [0, 1], store=layers))
+    assert [c.shown for c in judged.comparisons] == pytest.approx([0.005, 0.05], abs=1e-3)
+    assert [c.outcome for c in judged.comparisons] == [1, -1]
+    rows = [of for _, _, of, _ in Evidence(["mnist"], "smoke", [0, 1], store=layers).pairs(OPTIMAL.compare[0])]
+    assert all(row and len(set(row)) == 2 for row in rows)
+
+
+@pytest.mark.parametrize("claim", [CODES, OPTIMAL])
+def test_one_seed_of_a_random_dictionary_tests_nothing(claim: Claim, layers: Store) -> None:
+    one = Evidence(["mnist"], "smoke", [0], store=layers)
+    assert all(of is not None for _, _, of, _ in one.pairs(claim.compare[0]))  # it is there
+    judged = judge_claim(claim, one)
+    assert (judged.verdict, judged.missing) == ("not tested", len(list(one.pairs(claim.compare[0]))))
+
+
+def test_a_layer_of_another_size_than_the_targets_is_no_evidence(layers: Store) -> None:
+    assert judge_claim(CODES, Evidence(["mnist"], "smoke", [1, 2], store=layers)).missing == 12
 
 
 def test_the_table_links_quotes_and_says_what_is_missing(tmp_path: Path) -> None:
