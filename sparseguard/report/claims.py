@@ -22,13 +22,16 @@ from .tables import DASH, Table
 
 SECONDS = ("seconds", "seconds_target")
 RATIOS = (*SECONDS, "parameters")
-LEAST = {"psnr": 0.5, "ssim": 0.02, "accuracy": 0.02, "silhouette": 0.02} | dict.fromkeys(SECONDS, math.log(APART))
+LEAST = {"psnr": 0.5, "ssim": 0.02, "accuracy": 0.02, "silhouette": 0.02, "silhouette_plane": 0.02} | dict.fromkeys(
+    SECONDS, math.log(APART)
+)
 """Differences of means that are too small to count, whatever the p-value; of seconds, those of logarithms."""
 MARKS = dict(zip(VERDICTS, ("✓", "◐", "✗", "·")))
 # how a metric is written: name, digits, unit
 WRITTEN = {
     "psnr": ("PSNR", 1, " dB"), "ssim": ("SSIM", 3, ""), "frechet": ("Fréchet distance", 1, ""),
-    "accuracy": ("accuracy", 3, ""), "silhouette": ("silhouette", 3, ""), "seconds": ("times as long", 2, ""),
+    "accuracy": ("accuracy", 3, ""), "silhouette": ("silhouette in feature space", 3, ""),
+    "silhouette_plane": ("silhouette in the plane", 3, ""), "seconds": ("times as long", 2, ""),
     "seconds_target": ("training times as long", 2, ""), "parameters": ("parameters, times as many", 1, ""),
     "excess": ("energy left", 4, ""), "explained": ("variance explained", 2, ""),
 }  # fmt: skip

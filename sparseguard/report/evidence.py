@@ -123,6 +123,8 @@ def _reader(metric: str, fid: bool) -> tuple[Stored, Callable[[Any], float | Non
     """Who reads what has a metric from the store, and how the metric is read from that."""
     if metric == "silhouette":
         return _features, lambda f: float(f.silhouette)
+    if metric == "silhouette_plane":
+        return _features, lambda f: float(f.silhouette_plane)
     if metric == "seconds":
         return cost.stored, lambda c: float(c.seconds)
     if metric == "seconds_target":

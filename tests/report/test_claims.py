@@ -9,12 +9,16 @@ from matplotlib.patches import Rectangle
 from torch import Tensor
 
 from sparseguard import Experiment
+from sparseguard.data import Split
+from sparseguard.defenses import make_defense
+from sparseguard.features import Features
 from sparseguard.grid import cells, run_grid
 from sparseguard.layer_study import LayerStudy
 from sparseguard.paper import Claim, Contrast, claims
 from sparseguard.report import Evidence, claims_figure, claims_reading, claims_rule, claims_table, judge_claim, linked
 from sparseguard.report.claims import WRITTEN, Comparison, Judged, outcome_in_every_seed
 from sparseguard.report.compare import VERDICTS, outcome
+from sparseguard.scales import SCALES
 from sparseguard.sparse import SparseCoding2d
 from sparseguard.sparse.trace import EnergyCurve
 from sparseguard.store import Store
@@ -229,6 +233,7 @@ def layers(tmp_path_factory: pytest.TempPathFactory) -> Store:
 
 
 CODES = next(c for c in claims() if c.quote.startswith("the first sparse layer jettisons"))
+PARAMETERS = next(c for c in claims() if c.quote.startswith("adds little to the trained"))
 OPTIMAL = next(c for c in claims() if c.quote.startswith("Equation 1 is convex"))
 
 
@@ -262,6 +267,47 @@ def test_one_seed_of_a_random_dictionary_tests_nothing(claim: Claim, layers: Sto
 
 def test_a_layer_of_another_size_than_the_targets_is_no_evidence(layers: Store) -> None:
     assert judge_claim(CODES, Evidence(["mnist"], "smoke", [1, 2], store=layers)).missing == 12
+
+
+def test_clusters_are_judged_in_the_plane_and_unclustering_in_both_spaces(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two clumps in the picture, mixed among the features: the paper's sentence is about the picture."""
+
+    def stored(e: Experiment, store: Store) -> Features:
+        plane = torch.cat([torch.zeros(6, 2), torch.ones(6, 2)]) + 0.01 * torch.rand(12, 2)
+        labels = torch.arange(12) // 6 if e.defense.startswith("none") else torch.arange(12) % 2
+        return Features(e, e.label, plane, labels, 0.1 + 0.001 * e.seed, 0.9, 0.9, 3, ("a", "b"), 1.0, "cpu")
+
+    monkeypatch.setattr("sparseguard.report.evidence._features", stored)
+    evidence = Evidence(["mnist"], "smoke", [0, 1])
+    clustered = judge_claim(next(c for c in claims() if "are clustered by color" in c.quote), evidence)
+    assert [(c.metric, c.outcome) for c in clustered.comparisons] == [("silhouette_plane", 1)] * 2
+    assert "silhouette in the plane 0.9" in str(claims_table([clustered], evidence).frame.iloc[0, 3])
+    unclustered = judge_claim(next(c for c in claims() if c.quote.startswith("this tends to 'uncluster'")), evidence)
+    assert [(c.metric, c.outcome) for c in unclustered.comparisons] == (
+        [("silhouette_plane", 1)] * 2 + [("silhouette", 0)] * 2
+    )
+
+
+@pytest.mark.parametrize("more", [0, 1])
+def test_parameters_are_held_against_the_control_with_convolutions(more: int) -> None:
+    """The plain network is far smaller: what grows with the channels is no merit or fault of sparse coding."""
+    evidence = Made(lambda e, _: {"none": 10.0, "none_conv": 100.0}.get(e.defense, 100.0 + more))
+    judged = judge_claim(PARAMETERS, evidence)
+    assert [c.outcome for c in judged.comparisons] == [-1 if more else 1] * 6  # settings, λ
+
+
+def test_the_remark_on_parameters_has_the_counts_of_the_networks(split: Split) -> None:
+    for setting, share, times in (("end_to_end", "2.3 %", "11.8"), ("split", "0.7 %", "15.5")):
+        networks = [
+            make_defense(n).build(split, setting, SCALES["quick"]) for n in ("none", "none_conv", "sparse_guard")
+        ]
+        plain, control, sparse = (sum(p.numel() for p in network.parameters()) for network in networks)
+        layers = [module for module in networks[2].front if isinstance(module, SparseCoding2d)]
+        assert sparse == control
+        assert f"{100 * sum(layer.dictionary.numel() for layer in layers) / sparse:.1f} %" == share
+        assert f"{sparse / plain:.1f}" == times
+        assert share in PARAMETERS.remark
+        assert times in PARAMETERS.remark
 
 
 def test_the_table_links_quotes_and_says_what_is_missing(tmp_path: Path) -> None:
