@@ -30,9 +30,31 @@ def verdict(as_claimed: int, comparisons: int) -> str:
     return "holds" if share >= MOST else "does not hold" if share <= FEW else "holds in part"
 
 
+def measured(results: Sequence[Result], metrics: Sequence[str]) -> tuple[list[Result], list[str]]:
+    """Results of the cells that have all of these numbers in every seed, and the labels of the other cells."""
+    absent = dict.fromkeys(r.experiment.label for r in results if any(r.metrics[m] is None for m in metrics))
+    return [r for r in results if r.experiment.label not in absent], list(absent)
+
+
+def left_out(labels: Sequence[str]) -> list[str]:
+    """The sentence that a reading owes to the cells it says nothing about; none where there are none.
+
+    >>> left_out(["none", "gan"]), left_out([])
+    (['Not measured in every seed, so left out: `none`, `gan`.'], [])
+    """
+    return [f"Not measured in every seed, so left out: {', '.join(f'`{name}`' for name in labels)}."] if labels else []
+
+
 def values(group: Sequence[Result], metric: str) -> list[float]:
-    """One number a seed."""
-    return [float(r.metrics[metric] or 0.0) for r in group]
+    """One number a seed.
+
+    Raises:
+        ValueError: one was not measured, and no number stands for it; :func:`measured` leaves such cells out.
+    """
+    found = [number for r in group if (number := r.metrics[metric]) is not None]
+    if len(found) < len(group):
+        raise ValueError(f"{metric} of {group[0].experiment.label} was not measured in every seed.")
+    return found
 
 
 def difference(a: Sequence[float], b: Sequence[float], least: float = 0.0) -> tuple[float, bool]:

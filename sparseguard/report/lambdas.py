@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 from torch import Tensor
 
 from ..experiment import Result
-from .compare import difference, printed_number, values
+from .compare import difference, left_out, measured, printed_number, values
 from .explorer import Explorer, View, sweeps
 from .figures import COLOURS, show
 from .panels import VIRIDIS
@@ -43,7 +43,8 @@ def lambda_curves(results: Sequence[Result]) -> Figure:
     """PSNR, SSIM and accuracy against λ, bars one standard deviation over seeds; hollow marks are the paper's."""
     figure, axes = plt.subplots(1, len(SWEPT), figsize=(11, 3.7))
     for axis, (metric, (name, _, _)) in zip(axes, SWEPT.items()):
-        for i, (defense, of) in enumerate(sweeps(results).items()):
+        for i, (defense, swept) in enumerate(sweeps(results).items()):
+            of = {lam: group for lam, group in swept.items() if measured(group, (metric,))[0]}
             numbers = [values(group, metric) for group in of.values()]
             bars = [np.std(v, ddof=1) if len(v) > 1 else 0.0 for v in numbers]
             style = {"color": COLOURS[i % len(COLOURS)], "marker": "osD^"[i % 4], "ms": 6}
@@ -165,8 +166,8 @@ def _course(metric: str, of: dict[float, list[Result]]) -> str:
 
 def lambda_reading(results: Sequence[Result]) -> Reading:
     """What λ does, by a fixed rule: each metric along λ, one defense against another at equal λ, the printed course."""
-    swept = sweeps(results)
-    lines = []
+    found, absent = measured(results, list(SWEPT))
+    swept, lines = sweeps(found), left_out(absent)
     for defense, of in swept.items():
         lines += [f"`{defense}`: {_course(metric, of)}." for metric in SWEPT]
         backwards = []
