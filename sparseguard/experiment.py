@@ -204,7 +204,7 @@ class Result:
     @property
     def seconds(self) -> float:
         """All that training and measuring took when this was computed."""
-        return sum(float(value or 0) for name, value in self.metrics.items() if name.startswith("seconds_"))
+        return sum(v for name, v in self.metrics.items() if name.startswith("seconds_") and v is not None)
 
     @property
     def device(self) -> str:

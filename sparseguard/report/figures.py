@@ -16,7 +16,8 @@ from matplotlib.figure import Figure
 from torch import Tensor
 
 from ..experiment import Result
-from .tables import by_cell
+from .compare import measured, values
+from .tables import by_cell, spread
 
 MARKERS = "oXsDPv^<>*hpd"
 # seaborn's colour-blind palette without its palest colours; marks differ in shape as well
@@ -76,7 +77,7 @@ def reconstruction_grid(results: Sequence[Result]) -> Figure:
     height = len(shown) + 1
     figure, axes = plt.subplots(height, columns, figsize=(0.45 * columns + 2.4, 0.47 * height + 0.5), squeeze=False)
     first = next(iter(shown.values()))
-    labels = ["original", *(f"{n}\n{float(r.metrics['psnr'] or 0):.1f} dB, SSIM {float(r.metrics['ssim'] or 0):.2f}"
+    labels = ["original", *(f"{n}\n{spread([r.metrics['psnr']], 1)} dB, SSIM {spread([r.metrics['ssim']], 2)}"
                             for n, r in shown.items())]  # fmt: skip
     for axis_row, label, images in zip(axes, labels, [first.originals, *(r.reconstructions for r in shown.values())]):
         _row(axis_row, label, images)
@@ -134,12 +135,13 @@ def image_distributions(results: Sequence[Result]) -> Figure:
 def privacy_utility(results: Sequence[Result]) -> Figure:
     """Accuracy against the attack's SSIM: one mark a defense and strength, bars one standard deviation over seeds.
 
-    Strengths of one defense with the same further options are joined by a line; up and to the left is better.
+    Strengths of one defense with the same further options are joined by a line; up and to the left is better. Cells
+    that lack one of the two numbers are left out.
     """
     figure, axis = plt.subplots(figsize=(7.5, 4.8))
     lines: dict[str, dict[str, list[tuple[float, float, float, float, str]]]] = {}
-    for label, group in by_cell(results).items():
-        both = np.array([[r.metrics["ssim"], r.metrics["accuracy"]] for r in group], dtype=float)
+    for label, group in by_cell(measured(results, ("ssim", "accuracy"))[0]).items():
+        both = np.array([values(group, "ssim"), values(group, "accuracy")]).T
         middle, deviation = both.mean(0), both.std(0, ddof=1) if len(both) > 1 else np.zeros(2)
         defense, variant = group[0].experiment.defense, group[0].experiment.variant
         strength = label.removeprefix(defense).removesuffix(variant.removeprefix(defense)).strip()

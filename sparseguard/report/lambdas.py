@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 from torch import Tensor
 
 from ..experiment import Result
-from .compare import difference, printed_curves, values
+from .compare import difference, left_out, measured, printed_curves, values
 from .explorer import Explorer, View, sweeps
 from .figures import COLOURS, show
 from .panels import VIRIDIS
@@ -45,14 +45,15 @@ def lambda_curves(results: Sequence[Result]) -> Figure:
     curves = sweeps(results)
     for axis, (metric, (name, _, _)) in zip(axes, SWEPT.items()):
         printed = printed_curves(curves, metric)
-        for i, (variant, of) in enumerate(curves.items()):
+        for i, (variant, swept) in enumerate(curves.items()):
+            of = {lam: group for lam, group in swept.items() if measured(group, (metric,))[0]}
             numbers = [values(group, metric) for group in of.values()]
             bars = [np.std(v, ddof=1) if len(v) > 1 else 0.0 for v in numbers]
             style = {"color": COLOURS[i % len(COLOURS)], "marker": "osD^"[i % 4], "ms": 6}
             shift = 1.02**i  # bars at the same λ do not cover each other
             x = np.array(list(of)) * shift
             axis.errorbar(x, [mean(v) for v in numbers], yerr=bars, label=variant, capsize=2, lw=1.2, **style)
-            defense = next(iter(of.values()))[0].experiment.defense
+            defense = next(iter(swept.values()))[0].experiment.defense
             known = [(lam * shift, v) for lam, v in printed.pop(defense, {}).items()]  # beside the first regime alone
             if known:
                 axis.plot(*zip(*known), ls=":", lw=1, mfc="none", label=f"{defense}, printed", **style)
@@ -167,8 +168,8 @@ def _course(metric: str, of: dict[float, list[Result]]) -> str:
 
 def lambda_reading(results: Sequence[Result]) -> Reading:
     """What λ does, by a fixed rule: each metric along λ, one defense against another at equal λ, the printed course."""
-    swept = sweeps(results)
-    lines = []
+    found, absent = measured(results, list(SWEPT))
+    swept, lines = sweeps(found), left_out(absent)
     for defense, of in swept.items():
         lines += [f"`{defense}`: {_course(metric, of)}." for metric in SWEPT]
     backwards: dict[str, list[str]] = {}

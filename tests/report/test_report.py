@@ -20,6 +20,7 @@ from sparseguard.report import (
     results_table,
     save,
 )
+from sparseguard.report.compare import measured, values
 from sparseguard.report.figures import save as save_figure
 from sparseguard.report.tables import spread
 
@@ -92,6 +93,51 @@ def test_a_target_that_did_not_learn_is_marked() -> None:
     mark = next(i for i, note in enumerate(table.footnotes, 1) if "did not learn" in note)
     assert str(mark) in first
     assert str(mark) not in second
+
+
+def test_a_number_that_was_not_measured_has_no_value() -> None:
+    group = [fake("none", 0, 12.0), fake("none", 1, 13.0)]
+    assert values(group, "psnr") == [12.0, 13.0]
+    group[1].metrics["psnr"] = None
+    with pytest.raises(ValueError, match=r"psnr of none was not measured in every seed"):
+        values(group, "psnr")
+    other = fake("laplace", 0, 14.0)
+    assert measured([*group, other], ("psnr", "ssim")) == ([other], ["none"])
+
+
+def test_a_number_that_was_not_measured_is_a_dash_or_left_out_and_never_a_0(results: list[Result]) -> None:
+    """Invariant 5, in the table, the reading and the pictures."""
+    for r in results:
+        if r.experiment.defense == "laplace":
+            r.metrics.update(dict.fromkeys(("psnr", "ssim", "accuracy", "judge_accuracy")))
+    table = results_table(results)
+    row = table.frame.iloc[2]
+    for column in ("PSNR ↓ measured", "SSIM ↓ measured", "accuracy ↑ measured", "judge accuracy ↓"):
+        assert row[column] == "—"
+    assert not any("did not learn" in note for note in table.footnotes)
+    text = str(reading(results))
+    assert text.count("laplace") == 1
+    assert "Not measured in every seed, so left out: `laplace b=0.5`." in text
+    assert "The judge recognises the class in 50% (`none`) to 50% (`none`)" in text
+    assert reconstruction_grid(results).axes[9].get_ylabel() == "laplace b=0.5\n— dB, SSIM —"
+    assert "laplace" not in privacy_utility(results).axes[0].get_legend_handles_labels()[1]
+
+
+def test_a_reading_of_nothing_measured_says_so(results: list[Result]) -> None:
+    for r in results:
+        r.metrics.update(dict.fromkeys(("psnr", "psnr_mean_image", "judge_accuracy")))
+    text = str(reading(results))
+    assert "so left out: `none`, `none_conv`, `laplace b=0.5`, `sparse_guard lam=0.1`, `sparse_guard lam=0.5`." in text
+    assert "dB" not in text.split("*Rule")[0]
+
+
+def test_without_a_floor_or_judged_originals_the_reading_says_nothing_of_them(results: list[Result]) -> None:
+    for r in results:
+        r.metrics.update(dict.fromkeys(("psnr_mean_image", "judge_accuracy_originals")))
+    text = str(reading(results))
+    assert "From the hardest" in text
+    assert "mean image" not in text
+    assert "judge" not in text
 
 
 def test_facts_of_training_stand_in_columns_of_their_own() -> None:

@@ -188,6 +188,20 @@ def test_the_reading_says_what_lambda_does(images: torch.Tensor, monkeypatch: py
     assert "no two neighbours differ" in lambda_reading(one)
 
 
+def test_a_lambda_that_was_not_measured_is_left_out_and_no_0(
+    images: torch.Tensor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sparseguard.report.lambdas._codes", lambda *_: "")  # slow, and another matter
+    results = swept(images[:1], {0.1: 24.0, 0.25: 22.0, 0.5: 20.0})
+    next(r for r in results if r.experiment.lam == 0.25).metrics["psnr"] = None
+    text = lambda_reading(results)
+    assert "PSNR is 24.0 ± 0.1 at 0.1, 20.0 ± 0.1 at 0.5; " in text
+    assert "Not measured in every seed, so left out: `sparse_standard lam=0.25`." in text
+    psnr, ssim, _ = lambda_curves(results).axes
+    counts = [len(c.lines[0].get_ydata()) for c in (psnr.containers[0], ssim.containers[0])]  # type: ignore[attr-defined]
+    assert counts == [2, 3]
+
+
 def test_the_figures_show_measured_and_printed_numbers(images: torch.Tensor, tmp_path: Path) -> None:
     results = swept(images, {0.1: 24.0, 0.25: 22.0}) + swept(images, {0.1: 21.0, 0.25: 20.0}, "sparse_guard")
     curves = lambda_curves(results)
