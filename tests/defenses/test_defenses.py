@@ -154,7 +154,7 @@ def test_the_longer_a_code_settles_the_nearer_it_is_to_the_minimum(name: str, sp
         cosines = [facts[f"cosine {layer}"] for facts in found]
         assert cosines[:4] == sorted(cosines[:4])
         assert 0.3 < cosines[0] < 0.9
-        assert min(cosines[3:]) > 0.995
+        assert min(cosines[3:]) > 0.98
 
 
 def test_codes_without_an_active_neuron_agree(split: Split) -> None:
