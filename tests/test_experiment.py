@@ -57,7 +57,11 @@ def test_the_whole_training_set_is_rebuilt_and_scored_one_by_one(result: Result,
 def test_what_training_established_and_made_comes_back_from_the_store(tmp_path: Path) -> None:
     for cell, facts, exhibits in (
         (smoke(defense="dp_sgd"), ["ε (δ = 1e-05)"], []),
-        (smoke(defense="sparse_guard"), [], ["dictionary 1", "dictionary 2"]),
+        (
+            smoke(defense="sparse_guard"),
+            ["active 1 (%)", "cosine 1", "active 2 (%)", "cosine 2"],
+            ["dictionary 1", "dictionary 2"],
+        ),
     ):
         done, read = (cell.run(str(tmp_path), progress=False) for _ in range(2))
         assert list(done.details["facts"]) == facts

@@ -63,6 +63,11 @@ class Defense:
         if self.front not in get_args(Front):
             raise ValueError(f"front must be one of {', '.join(get_args(Front))}, not {self.front!r}.")
 
+    @property
+    def time(self) -> float:
+        """Time constants for which sparse codes follow eq. 2; 0 without a sparse layer."""
+        return 0.0
+
     def layers(self, split: Split, scale: Scale) -> list[nn.Module]:
         """The modules before the first dense layer."""
         if self.front == "linear":

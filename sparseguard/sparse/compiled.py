@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from functools import lru_cache
+from functools import cache
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -29,17 +29,17 @@ TILE, WIDE, MOST_PARTS = 7, 2, 5
 (measured, benchmarks/tiles.py)."""
 LANES = 8
 """Elements of a vector."""
-compiled = njit(nogil=True, error_model="numpy", fastmath={"contract", "reassoc", "nsz", "nnan"})
+compiled = njit(nogil=True, cache=True, error_model="numpy", fastmath={"contract", "reassoc", "nsz", "nnan"})
 """Sums may be taken in another order, and NaN does not occur: the layer refuses it."""
 
 
 class Filters(NamedTuple):
     """A dictionary and the sizes of one image, all in elements of flat arrays with channels last.
 
-    ``weights`` are for :func:`simd.correlate`, with the image's ``offsets``; ``atoms`` hold each feature row by row, each
-    row filled up with zeros to ``reach``. A code has ``rows`` times ``columns`` positions with ``features`` neurons each,
-    which are the dictionary's filled up to whole blocks. One code row or column further, the image's patch starts
-    ``down`` or ``right`` elements further; an image row has ``line`` elements, a feature ``height`` rows.
+    ``weights`` are for :func:`simd.correlate`, with the image's ``offsets``; ``atoms`` hold each feature row by row,
+    each row filled up with zeros to ``reach``. A code has ``rows`` times ``columns`` positions with ``features``
+    neurons each, which are the dictionary's filled up to whole blocks. One code row or column further, the image's
+    patch starts ``down`` or ``right`` elements further; an image row has ``line`` elements, a feature ``height`` rows.
     """
 
     weights: Array
@@ -84,15 +84,15 @@ class Operators(NamedTuple):
     collect: Compiled
 
 
-@lru_cache(maxsize=None)
+@cache
 def operators(tiles: Tiles) -> Operators:
     """The operators for some register tiles. Their arguments are flat arrays of one image and :class:`Filters`."""
     correlate = simd.correlate(tiles.positions, tiles.vectors, tiles.lanes)
     add_patch, inner, nonzero = simd.add_patch(tiles.parts, LANES), simd.inner(tiles.parts, LANES), simd.nonzero(LANES)
     positions, width, part = tiles.positions, tiles.vectors * tiles.lanes, tiles.parts * LANES
 
-    @compiled  # type: ignore[untyped-decorator]
-    def analyse_row(image, y, drive, f):  # type: ignore[no-untyped-def]
+    @compiled
+    def analyse_row(image, y, drive, f):
         """Drives of all neurons of code row ``y``."""
         taps = len(f.offsets)
         for block in range(f.features // width):
@@ -103,23 +103,23 @@ def operators(tiles: Tiles) -> Operators:
                     drive, x * f.features + block * width, f.features,
                 )  # fmt: skip
 
-    @compiled  # type: ignore[untyped-decorator]
-    def no_active(code):  # type: ignore[no-untyped-def]
+    @compiled
+    def no_active(code):
         """Room for a list."""
         count = len(code)
         return Active(
             np.empty(count, np.int32), np.empty(count, np.int32), np.empty(count, np.int32), np.empty(count, code.dtype)
         )
 
-    @compiled  # type: ignore[untyped-decorator]
-    def list_active(code, active, f):  # type: ignore[no-untyped-def]
+    @compiled
+    def list_active(code, active, f):
         """Fill the list; how many there are."""
         count, size = 0, f.height * f.reach
         for y in range(f.rows):
             for x in range(f.columns):
                 start = (y * f.columns + x) * f.features
                 for first in range(0, f.features, LANES):
-                    bits = nonzero(code, start + first)  # a branch a neuron would be foretold wrongly at each active one
+                    bits = nonzero(code, start + first)  # processors foretell a branch for each neuron badly
                     while bits != 0:
                         feature = first + simd.lowest_bit(bits)
                         bits &= bits - 1
@@ -130,8 +130,8 @@ def operators(tiles: Tiles) -> Operators:
                         count += 1
         return count
 
-    @compiled  # type: ignore[untyped-decorator]
-    def synthesise(active, count, values, image, f):  # type: ignore[no-untyped-def]
+    @compiled
+    def synthesise(active, count, values, image, f):
         """Add the features of listed neurons to an image."""
         parts = f.reach // part
         for k in range(count):
@@ -139,8 +139,8 @@ def operators(tiles: Tiles) -> Operators:
                 values[k], f.atoms, active.features[k], f.reach, image, active.corners[k], f.line, f.height, parts
             )  # fmt: skip
 
-    @compiled  # type: ignore[untyped-decorator]
-    def analyse(image, active, count, values, f):  # type: ignore[no-untyped-def]
+    @compiled
+    def analyse(image, active, count, values, f):
         """Drives of listed neurons."""
         parts = f.reach // part
         for k in range(count):
@@ -148,8 +148,8 @@ def operators(tiles: Tiles) -> Operators:
                 image, active.corners[k], f.line, f.atoms, active.features[k], f.reach, f.height, parts
             )  # fmt: skip
 
-    @compiled  # type: ignore[untyped-decorator]
-    def collect(image, active, count, values, slopes, f):  # type: ignore[no-untyped-def]
+    @compiled
+    def collect(image, active, count, values, slopes, f):
         """Add to ``slopes``, shaped as ``atoms``, the derivative of ``sum(values * drives of listed neurons)``."""
         parts = f.reach // part
         for k in range(count):
@@ -160,16 +160,16 @@ def operators(tiles: Tiles) -> Operators:
     return Operators(analyse_row, no_active, list_active, synthesise, analyse, collect)
 
 
-@lru_cache(maxsize=None)
+@cache
 def _filter_gradient(tiles: Tiles) -> Compiled:
     _, no_active, list_active, _, _, collect = operators(tiles)
 
-    @compiled  # type: ignore[untyped-decorator]
-    def filter_gradient(image, code, slopes, f):  # type: ignore[no-untyped-def]
+    @compiled
+    def filter_gradient(image, code, slopes, f):
         active = no_active(code)
         collect(image, active, list_active(code, active, f), active.values, slopes, f)
 
-    return filter_gradient  # type: ignore[no-any-return]
+    return filter_gradient
 
 
 class CompiledBank:

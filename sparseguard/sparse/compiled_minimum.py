@@ -1,8 +1,8 @@
-"""The minimiser of eq. 1 and its implicit derivative for one image, compiled; :mod:`.minimum` says what they compute."""
+"""The minimiser of eq. 1 and its implicit derivative, compiled, for one image; see :mod:`.minimum`."""
 
 from __future__ import annotations
 
-from functools import lru_cache
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -18,12 +18,12 @@ MOST_STEPS = 500
 """Of conjugate gradients."""
 
 
-@lru_cache(maxsize=None)
+@cache
 def _descend(tiles: Tiles, nonneg: bool) -> Compiled:
     analyse_row, no_active, list_active, synthesise, _, _ = operators(tiles)
 
-    @compiled  # type: ignore[untyped-decorator]
-    def descend(canvas, code, lam, safe_step, bold, iterations, tol, f):  # type: ignore[no-untyped-def]
+    @compiled
+    def descend(canvas, code, lam, safe_step, bold, iterations, tol, f):
         """Code, its residual, its gap and the iterations taken; ``code`` is the start, and is used up."""
         real = canvas.dtype.type
         row = f.columns * f.features
@@ -89,15 +89,15 @@ def _descend(tiles: Tiles, nonneg: bool) -> Compiled:
             momentum, mass = following, new_mass
             code, previous, residual, last = previous, code, last, residual
 
-    return descend  # type: ignore[no-any-return]
+    return descend
 
 
-@lru_cache(maxsize=None)
+@cache
 def _differentiate(tiles: Tiles) -> Compiled:
     _, no_active, list_active, synthesise, analyse, collect = operators(tiles)
 
-    @compiled  # type: ignore[untyped-decorator]
-    def differentiate(code, residual, gradient, damping, accuracy, slopes, f):  # type: ignore[no-untyped-def]
+    @compiled
+    def differentiate(code, residual, gradient, damping, accuracy, slopes, f):
         """Derivative in the canvas; that in the features is added to ``slopes`` if it has any room."""
         active = no_active(code)
         count = list_active(code, active, f)
@@ -127,7 +127,7 @@ def _differentiate(tiles: Tiles) -> Compiled:
             collect(image, active, count, -active.values, slopes, f)
         return image
 
-    return differentiate  # type: ignore[no-any-return]
+    return differentiate
 
 
 def descend(

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from functools import lru_cache
+from collections.abc import Iterator
+from functools import cache
 
 import numpy as np
-import torch
 from torch import Tensor
 
 from .compiled import Array, Compiled, CompiledBank, Tiles, compiled, each, operators
@@ -17,8 +17,8 @@ KEPT = 3
 """Potentials that a path runs through."""
 
 
-@compiled  # type: ignore[untyped-decorator]
-def _path(times, k, order, at):  # type: ignore[no-untyped-def]
+@compiled
+def _path(times, k, order, at):
     """Weights of the last three potentials in the polynomial through the last ``order`` of them, at time ``at``."""
     a = times[k]
     if k == 0:
@@ -34,8 +34,8 @@ def _path(times, k, order, at):  # type: ignore[no-untyped-def]
     )
 
 
-@compiled  # type: ignore[untyped-decorator]
-def _points(times, k, order, size):  # type: ignore[no-untyped-def]
+@compiled
+def _points(times, k, order, size):
     """Weights of potentials (of the drive, in the first step) at the step's two Gauss points, those of ``exp(s)``."""
     early = np.log1p(np.expm1(size) * (0.5 - np.sqrt(3.0) / 6))
     late = np.log1p(np.expm1(size) * (0.5 + np.sqrt(3.0) / 6))
@@ -44,24 +44,24 @@ def _points(times, k, order, size):  # type: ignore[no-untyped-def]
     return _path(times, k, order, times[k] + early), _path(times, k, order, times[k] + late)
 
 
-@compiled  # type: ignore[untyped-decorator]
-def _coarse(eigenvalue):  # type: ignore[no-untyped-def]
+@compiled
+def _coarse(eigenvalue):
     """Not below ``eigenvalue`` or 1, and constant under small changes, so that the steps are."""
     return 2.0 ** (np.ceil(4 * np.log2(max(eigenvalue, 1.0))) / 4)
 
 
-@lru_cache(maxsize=None)
-def _functions(tiles: Tiles, nonneg: bool) -> tuple[Compiled, Compiled]:
+@cache
+def _functions(tiles: Tiles, nonneg: bool) -> tuple[Compiled, Compiled, Compiled]:
     analyse_row, no_active, list_active, synthesise, analyse, collect = operators(tiles)
 
-    @compiled  # type: ignore[untyped-decorator]
-    def threshold(potential, lam):  # type: ignore[no-untyped-def]
+    @compiled
+    def threshold(potential, lam):
         if nonneg:
             return max(potential, lam) - lam
         return potential - min(max(potential, -lam), lam)
 
-    @compiled  # type: ignore[untyped-decorator]
-    def mean_code(past, k, early, late, lam, mean):  # type: ignore[no-untyped-def]
+    @compiled
+    def mean_code(past, k, early, late, lam, mean):
         """Mean of the codes at both Gauss points."""
         real = mean.dtype.type
         level, half = real(lam), real(0.5)
@@ -72,14 +72,14 @@ def _functions(tiles: Tiles, nonneg: bool) -> tuple[Compiled, Compiled]:
             first = threshold(a0 * a[i] + b0 * b[i] + c0 * c[i], level)
             mean[i] = half * (first + threshold(a1 * a[i] + b1 * b[i] + c1 * c[i], level))
 
-    @compiled  # type: ignore[untyped-decorator]
-    def follow(canvas, past, drive, lam, time, eigenvalue, loose, f):  # type: ignore[no-untyped-def]
+    @compiled
+    def follow(canvas, past, drive, lam, time, eigenvalue, loose, f):
         """Potentials after each step, as many as there is room for in ``past``, times and orders of the steps."""
         real = canvas.dtype.type
         row = f.columns * f.features
         mean, active = np.empty_like(drive), no_active(drive)
         found, image = np.empty(row, drive.dtype), np.empty_like(canvas)
-        wave, next_wave = canvas.copy(), np.empty_like(canvas)
+        wave, next_wave = canvas / max(np.max(np.abs(canvas)), real(1e-30)), np.empty_like(canvas)
         answer = np.empty_like(drive)
         for y in range(f.rows):
             analyse_row(canvas, y, drive[y * row : (y + 1) * row], f)
@@ -136,8 +136,8 @@ def _functions(tiles: Tiles, nonneg: bool) -> tuple[Compiled, Compiled]:
             size *= growth
         return answer, times, orders
 
-    @compiled  # type: ignore[untyped-decorator]
-    def code_after(canvas, code, lam, time, eigenvalue, loose, f):  # type: ignore[no-untyped-def]
+    @compiled
+    def code_after(canvas, code, lam, time, eigenvalue, loose, f):
         """The code at the end, in ``code``; how many steps that took."""
         past, drive = np.empty((KEPT, len(code)), code.dtype), np.empty_like(code)
         answer, times, _ = follow(canvas, past, drive, lam, time, eigenvalue, loose, f)
@@ -145,8 +145,8 @@ def _functions(tiles: Tiles, nonneg: bool) -> tuple[Compiled, Compiled]:
             code[i] = threshold(answer[i], code.dtype.type(lam))
         return len(times) - 1
 
-    @compiled  # type: ignore[untyped-decorator]
-    def go_back(canvas, code, gradient, steps, lam, time, eigenvalue, loose, slopes, f):  # type: ignore[no-untyped-def]
+    @compiled
+    def go_back(canvas, code, gradient, steps, lam, time, eigenvalue, loose, slopes, f):
         """Derivative in the canvas by the discrete adjoint; that in the features is added to ``slopes``.
 
         The steps are taken again, and this time their potentials are kept.
@@ -213,7 +213,15 @@ def _functions(tiles: Tiles, nonneg: bool) -> tuple[Compiled, Compiled]:
             collect(canvas, all_, count, all_.values, slopes, f)
         return total
 
-    return code_after, go_back
+    @compiled
+    def potentials(canvas, steps, lam, time, eigenvalue, loose, f):
+        """Potentials before the first of so many steps, and after each: ``(steps + 1, ...)``."""
+        drive = np.empty(f.rows * f.columns * f.features, canvas.dtype)
+        past = np.empty((steps + 1, len(drive)), canvas.dtype)
+        follow(canvas, past, drive, lam, time, eigenvalue, loose, f)
+        return past
+
+    return code_after, go_back, potentials
 
 
 Course = tuple[float, float, float, bool]
@@ -247,3 +255,16 @@ def go_back(
 
     each(len(code), one)
     return bank.canvas_of(images), bank.dictionary_of(slopes) if to_dictionary else None
+
+
+def states(bank: CompiledBank, canvas: Tensor, course: Course, loose: float) -> Iterator[Array]:
+    """Flat potentials of all images, ``(N, ...)``, before the first step and after each, until the last image ends."""
+    lam, time, eigenvalue, nonneg = course
+    images, run, (_, steps) = (
+        bank.images(canvas),
+        _functions(bank.tiles, nonneg)[2],
+        follow(bank, canvas, course, loose),
+    )
+    found = each(len(images), lambda i: run(images[i], steps[i], lam, time, eigenvalue, loose, bank.filters))
+    for k in range(max(steps) + 1):
+        yield np.stack([past[min(k, len(past) - 1)] for past in found])

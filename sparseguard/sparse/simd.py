@@ -38,8 +38,8 @@ class _Vectors:
         return self.context.make_array(array)(self.context, self.builder, value).data
 
     def sums(self, count: int) -> list[Any]:
-        """Vectors of zeros, which the compiler keeps in registers."""
-        return [cgutils.alloca_once_value(self.builder, ir.Constant(self.type, [0.0] * self.lanes)) for _ in range(count)]
+        """Vectors without a value yet, which the compiler keeps in registers."""
+        return [cgutils.alloca_once(self.builder, self.type) for _ in range(count)]
 
     def clear(self, sums: list[Any]) -> None:
         for one in sums:
@@ -103,11 +103,11 @@ def correlate(positions: int, vectors: int, lanes: int) -> Intrinsic:
     at once. Arguments ``(image, i, istep, offsets, weights, w, out, o, ostep)``.
     """
 
-    @intrinsic  # type: ignore[untyped-decorator]
-    def emit(_: Any, image: Any, i: Any, istep: Any, offsets: Any, weights: Any, w: Any, out: Any, o: Any, ostep: Any) -> Any:
-        signature = types.void(
-            image, types.intp, types.intp, offsets, weights, types.intp, out, types.intp, types.intp
-        )
+    @intrinsic
+    def emit(
+        _: Any, image: Any, i: Any, istep: Any, offsets: Any, weights: Any, w: Any, out: Any, o: Any, ostep: Any
+    ) -> Any:
+        signature = types.void(image, types.intp, types.intp, offsets, weights, types.intp, out, types.intp, types.intp)
 
         def code(context: Any, builder: Any, _: Any, args: Any) -> Any:
             simd = _Vectors(context, builder, image, lanes)
@@ -134,7 +134,7 @@ def correlate(positions: int, vectors: int, lanes: int) -> Intrinsic:
 
         return signature, code
 
-    return emit  # type: ignore[no-any-return]
+    return emit
 
 
 def add_patch(vectors: int, lanes: int) -> Intrinsic:
@@ -143,7 +143,7 @@ def add_patch(vectors: int, lanes: int) -> Intrinsic:
     Arguments ``(factor, a, i, astep, b, k, bstep, rows, count)``.
     """
 
-    @intrinsic  # type: ignore[untyped-decorator]
+    @intrinsic
     def emit(_: Any, factor: Any, a: Any, i: Any, astep: Any, b: Any, k: Any, bstep: Any, rows: Any, count: Any) -> Any:
         signature = types.void(a.dtype, a, types.intp, types.intp, b, *[types.intp] * 4)
 
@@ -159,7 +159,7 @@ def add_patch(vectors: int, lanes: int) -> Intrinsic:
 
         return signature, code
 
-    return emit  # type: ignore[no-any-return]
+    return emit
 
 
 def inner(vectors: int, lanes: int) -> Intrinsic:
@@ -168,7 +168,7 @@ def inner(vectors: int, lanes: int) -> Intrinsic:
     Arguments ``(a, i, astep, b, k, bstep, rows, count)``.
     """
 
-    @intrinsic  # type: ignore[untyped-decorator]
+    @intrinsic
     def emit(_: Any, a: Any, i: Any, astep: Any, b: Any, k: Any, bstep: Any, rows: Any, count: Any) -> Any:
         signature = a.dtype(a, types.intp, types.intp, b, types.intp, types.intp, types.intp, types.intp)
 
@@ -183,13 +183,13 @@ def inner(vectors: int, lanes: int) -> Intrinsic:
 
         return signature, code
 
-    return emit  # type: ignore[no-any-return]
+    return emit
 
 
 def nonzero(lanes: int) -> Intrinsic:
     """Bit k of ``nonzero(a, i)`` is set where ``a[i + k]`` is not 0, for k below ``lanes``."""
 
-    @intrinsic  # type: ignore[untyped-decorator]
+    @intrinsic
     def emit(_: Any, a: Any, i: Any) -> Any:
         def code(context: Any, builder: Any, _: Any, args: Any) -> Any:
             simd = _Vectors(context, builder, a, lanes)
@@ -199,10 +199,10 @@ def nonzero(lanes: int) -> Intrinsic:
 
         return types.intp(a, types.intp), code
 
-    return emit  # type: ignore[no-any-return]
+    return emit
 
 
-@intrinsic  # type: ignore[untyped-decorator]
+@intrinsic
 def lowest_bit(_: Any, bits: Any) -> Any:
     """Number of the lowest bit that is set; one must be."""
 

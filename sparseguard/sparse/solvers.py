@@ -6,7 +6,6 @@ eq. 1. All work on a canvas (see :mod:`.operators`).
 
 from __future__ import annotations
 
-import torch
 from torch import Tensor
 
 from .minimum import fista

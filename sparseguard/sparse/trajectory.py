@@ -39,9 +39,7 @@ def integrate(
         return problem.code(history[0])
 
 
-def follow(
-    canvas: Tensor, dictionary: Tensor, course: Course, loose: float, *, stride: Size
-) -> Tensor:
+def follow(canvas: Tensor, dictionary: Tensor, course: Course, loose: float, *, stride: Size) -> Tensor:
     """Code at the end of a course whose steps each image chooses by itself, on the CPU; differentiable as above."""
     code: Tensor = _Course.apply(canvas, dictionary, course, loose, stride)
     return code
@@ -49,10 +47,9 @@ def follow(
 
 class _Course(torch.autograd.Function):
     @staticmethod
-    def forward(
-        ctx: Any, canvas: Tensor, dictionary: Tensor, course: Course, loose: float, stride: Size
-    ) -> Tensor:
-        ctx.bank, ctx.course, ctx.loose = CompiledBank(dictionary, stride, (canvas.shape[2], canvas.shape[3])), course, loose
+    def forward(ctx: Any, canvas: Tensor, dictionary: Tensor, course: Course, loose: float, stride: Size) -> Tensor:
+        ctx.bank = CompiledBank(dictionary, stride, (canvas.shape[2], canvas.shape[3]))
+        ctx.course, ctx.loose = course, loose
         code, ctx.steps = compiled_trajectory.follow(ctx.bank, canvas, course, loose)
         ctx.save_for_backward(canvas, code)
         return code

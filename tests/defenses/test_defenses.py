@@ -8,6 +8,7 @@ from torch import nn
 from sparseguard import BlackBox, SparseCoding2d, list_defenses
 from sparseguard.data import Split
 from sparseguard.defenses import make_defense
+from sparseguard.defenses.sparse import MEASURED, settling
 from sparseguard.scales import SCALES
 from sparseguard.targets import Target
 
@@ -168,7 +169,33 @@ def test_sparse_guard_trains_as_the_paper_says(
     for dictionary in after:
         torch.testing.assert_close(dictionary.flatten(1).norm(dim=1), torch.ones(len(dictionary)))
     images_coded = sum(n for layer, n in coded if layer is first)
-    assert images_coded == len(split.train_images) * (SMOKE.epochs if train_first else 1)
+    assert images_coded == len(split.train_images) * (SMOKE.epochs if train_first else 1) + MEASURED
+
+
+@pytest.mark.parametrize("name", ["sparse_standard", "sparse_guard"])
+def test_the_longer_a_code_settles_the_nearer_it_is_to_the_minimum(name: str, split: Split) -> None:
+    found = []
+    for tau in (1000.0, 500.0, 100.0, 10.0, None):  # at 50 time constants LCA has arrived
+        torch.manual_seed(0)
+        target = make_defense(name, tau=tau).build(split, "split", SMOKE).eval()
+        state = torch.get_rng_state()
+        facts = settling(target, split.train_images[:8], 1e-4)
+        assert torch.equal(torch.get_rng_state(), state)
+        code = target.front[0](split.train_images[:8])
+        assert facts["active 1 (%)"] == pytest.approx(100 * float((code > 0).float().mean()))
+        found.append(facts)
+    layers = 1 + (name == "sparse_guard")
+    assert list(found[0]) == ["active 1 (%)", "cosine 1", "active 2 (%)", "cosine 2"][: 2 * layers]
+    for layer in range(1, layers + 1):
+        cosines = [facts[f"cosine {layer}"] for facts in found]
+        assert cosines[:4] == sorted(cosines[:4])
+        assert 0.3 < cosines[0] < 0.9
+        assert min(cosines[3:]) > 0.98
+
+
+def test_codes_without_an_active_neuron_agree(split: Split) -> None:
+    target = make_defense("sparse_standard", lam=1e6, tau=1000.0).build(split, "split", SMOKE).eval()
+    assert settling(target, split.train_images[:2], 1e-3) == {"active 1 (%)": 0.0, "cosine 1": 1.0}
 
 
 def test_structure_of_the_sparse_targets(split: Split) -> None:

@@ -43,7 +43,10 @@ GRID = (
     "{defenses: [none, none_standardized, {defense: laplace, b: 1.0}, {defense: laplace, front: conv}, sparse_guard, "
     "{defense: sparse_guard, tau: 100}], lams: [0.5], seeds: [0, 1], scale: smoke}"
 )
-SWEEP = "{defenses: [sparse_standard, sparse_guard], lams: [0.1, 0.75], seeds: [0, 1], scale: smoke, explore: [%s]}"
+SWEEP = (
+    "{defenses: [sparse_standard, sparse_guard], lams: [0.1, 0.75], seeds: [0, 1], scale: smoke, explore: [%s], "
+    "settle: [0.5], settle_lam: 0.75}"
+)
 # 300 images, a few steps of training: the attacker gets a little beyond the mean image (11.7 dB). A new notebook is one
 # entry here, or a file beside this one.
 RUNS = {
@@ -57,8 +60,8 @@ RUNS = {
         ("31.21", "—", "22.63", "—", "14.98", "14.98"), (13.3, 13.1, 11.1, 11.3, 12.5, 12.8), (("setting", "split"),),
     ),
     "03_lambda": Run(
-        SWEEP % "fashion_mnist", ("curves", "multiples"), 12, "decoded with its dictionaries, without an attack",
-        ("23.45", "22.39", "19.54", "14.65"), (11.5, 11.3, 11.3, 11.2),
+        SWEEP % "fashion_mnist", ("curves", "settling", "multiples"), 18, "by time constants",
+        ("23.45", "22.39", "19.54", "14.65", "—", "—", "14.65"), (11.5, 11.3, 11.3, 11.2, 11.5, 11.5, 11.5),
     ),
 }  # fmt: skip
 each_notebook = pytest.mark.parametrize("notebook", NOTEBOOKS, ids=lambda p: p.stem)
@@ -172,7 +175,8 @@ def test_every_parameter_file_fits_its_notebook() -> None:
             assert set(given) <= set(allowed), file
             merged = allowed | given
             assert merged.pop("out") == ""
-            merged.pop("explore", None)
+            for name in ("explore", "settle", "settle_lam"):
+                merged.pop(name, None)
             if notebook.stem in RUNS:
                 assert cells(**merged, **dict(RUNS[notebook.stem].fixed))
 
@@ -204,7 +208,10 @@ def test_the_papers_runs_cover_every_row_of_its_tables() -> None:
     for folder, setting, tables in folders:
         for dataset, name in (("mnist", "MNIST"), ("fashion_mnist", "Fashion MNIST")):
             given = yaml.safe_load((ROOT / "params" / folder / f"{dataset}.yaml").read_text())
-            rows = cells(**{k: v for k, v in given.items() if k != "explore"} | {"setting": setting})
+            rows = cells(
+                **{k: v for k, v in given.items() if k not in ("explore", "settle", "settle_lam")}
+                | {"setting": setting}
+            )
             numbers = {
                 (p.numbers["psnr"], p.numbers["accuracy"])  # tables that repeat a row differ in the others' last digit
                 for e in rows
