@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
-from . import compiled_trajectory, operators, solvers
+from . import operators, solvers
 from .compiled import CompiledBank
+from .compiled_trajectory import Course, states
 from .filterbank import FilterBank
 from .layer import SparseCoding2d
 from .operators import Size, energy, largest_eigenvalue
@@ -130,12 +132,12 @@ def energy_curves(layer: SparseCoding2d, x: Tensor) -> list[EnergyCurve]:
         return torch.stack(above)
 
     schedule = euler_schedule(layer.tau, layer.iterations)
-    states = {
+    ways = {
         "euler": follow(canvas, dictionary, lam, schedule, stride=stride, nonneg=layer.nonneg),
         "lca": lca_states(layer, canvas),
     }
     curves = []
-    for name, potentials in states.items():
+    for name, potentials in ways.items():
         values = excess(_threshold(p, lam, layer.nonneg) for p in potentials)
         curves.append(EnergyCurve(name, torch.arange(len(values)), values))
     points = [n for n in FISTA_POINTS if n <= layer.iterations]
@@ -151,10 +153,9 @@ def energy_curves(layer: SparseCoding2d, x: Tensor) -> list[EnergyCurve]:
 def lca_states(layer: SparseCoding2d, canvas: Tensor) -> Iterator[Tensor]:
     """Potentials before the first step of ``lca`` and after each: ``(N, F, h, w)``; an image that has ended stays."""
     dictionary, size = layer.dictionary.detach().to(canvas.dtype), (canvas.shape[2], canvas.shape[3])
-    course = (layer.lam, layer.iterations / layer.tau, largest_eigenvalue(dictionary, size), layer.nonneg)
-    bank = CompiledBank(dictionary, layer.stride, size)
-    for potentials in compiled_trajectory.states(bank, canvas, course, looseness(layer.tol)):
-        yield bank.code_of(potentials)
+    low, time = -math.inf if layer.nonneg else -layer.lam, layer.iterations / layer.tau
+    course = Course(low, layer.lam, time, largest_eigenvalue(dictionary, size), looseness(layer.tol))
+    return states(CompiledBank(dictionary, layer.stride, size), canvas, course)
 
 
 def _threshold(potential: Tensor, lam: float, nonneg: bool) -> Tensor:
