@@ -30,7 +30,7 @@ Array = NDArray[Any]
 config: Any = numba.config
 Lengths = tuple[int, ...]
 """A size that is known when compiling; see :mod:`.simd`."""
-TILE, WIDE, MOST_PARTS = 7, 2, 5
+TILE, WIDE, PART = 7, 2, 5
 """What is summed in registers at once: positions of an analysis, vectors of features each, vectors of a feature's row
 (measured, benchmarks/tiles.py)."""
 LANES = (0,) * 8
@@ -196,7 +196,7 @@ class CompiledBank:
         lanes = LANES if features <= len(LANES) else 2 * LANES
         vectors = 1 if features <= len(lanes) else WIDE
         block, reach, line = len(lanes) * vectors, _whole(kw * channels, len(LANES)), size[1] * channels
-        part = max(n for n in range(1, MOST_PARTS + 1) if reach // len(LANES) % n == 0)
+        part = 1 if reach % (PART * len(LANES)) else PART
         atoms = np.zeros((_whole(features, block), kh, reach), _numpy(dictionary).dtype)
         atoms[:features, :, : kw * channels] = _numpy(dictionary).transpose(0, 2, 3, 1).reshape(features, kh, -1)
         weights = atoms[:, :, : kw * channels].reshape(len(atoms) // block, block, -1).transpose(0, 2, 1)

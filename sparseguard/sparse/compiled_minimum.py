@@ -83,7 +83,7 @@ def _descend(canvas, code, lam, safe_step, bold, iterations, tol, nonneg, f):
         if step * curvature > 1:
             step = max(0.9 / curvature, safe_step)
             growth = 1 + 0.9 * (growth - 1)
-        elif step * curvature < 0.9:
+        elif step * curvature < 0.8:
             step *= growth
         if uphill < 0:
             momentum = 1.0

@@ -20,10 +20,9 @@ from .compiled import (
     no_active,
     synthesise,
 )
-from .schedules import ACCURATE, FIRST, GROWTH, LIMITS, MARGIN, ROUNDS, TRANSIENT
+from .schedules import ACCURATE, CROWD, FIRST, GROWTH, LIMITS, MARGIN, OFTEN, ROUNDS, TRANSIENT
 
 ACCURATE_3, ACCURATE_2, LIMIT_3, LIMIT_2 = ACCURATE[3], ACCURATE[2], LIMITS[3], LIMITS[2]
-OFTEN, FIRST_ROUNDS = ROUNDS
 KEPT = 3
 """Potentials that a path runs through."""
 
@@ -95,13 +94,29 @@ def _mean_code(past, k, early, late, mean, c):
 
 
 @compiled
+def _steepest(wave, active, count, rounds, f):
+    """The largest eigenvalue of the listed neurons' features, from below, by the power method; ``wave`` goes on."""
+    found = 0.0
+    values, image = np.empty(count, wave.dtype), np.empty_like(wave)
+    for _ in range(rounds):
+        analyse(wave, active, count, values, f)
+        image[:] = 0
+        synthesise(active, count, values, image, f)
+        before, after = np.sum(wave * wave), np.sum(image * image)
+        if after > 0:
+            found = np.sqrt(after / before)
+            wave[:] = image / np.sqrt(after)
+    return found
+
+
+@compiled
 def _follow(canvas, past, drive, c, f):
     """Potentials after each step, as many as there is room for in ``past``, times and orders of the steps."""
     real = canvas.dtype.type
     row = f.columns * f.features
     mean, active = np.empty_like(drive), no_active(drive)
     found, image = np.empty(row, drive.dtype), np.empty_like(canvas)
-    wave, next_wave = canvas / max(np.max(np.abs(canvas)), real(1e-30)), np.empty_like(canvas)
+    wave = canvas / max(np.max(np.abs(canvas)), real(1e-30))
     answer = np.empty_like(drive)
     for y in range(f.rows):
         analyse_row(canvas, y, drive[y * row : (y + 1) * row], f)
@@ -110,43 +125,42 @@ def _follow(canvas, past, drive, c, f):
     stiffness = _coarse(c.eigenvalue)
     size = FIRST / np.sqrt(stiffness) * c.loose
     growth = 1 + GROWTH * min(1.0, c.time / 2) ** 2
-    steepest, k = 1.0, 0
+    steepest, crowd, k = 1.0, 0, 0
     while times[k] < c.time * (1 - 1e-9):
-        longest = min(ACCURATE_3 * c.loose, LIMIT_3 / steepest)
-        most = longest
-        if c.time > TRANSIENT:
-            most = max(longest, min(ACCURATE_2 * c.loose, LIMIT_2 / steepest))
-        size = min(size, most)
-        left = c.time - times[k]
-        taken = left / np.ceil(left / size) if left < 4 * size else size
-        order = 3 if taken <= longest else 2
-        early, late = _points(times, k, order, taken)
+        due = k % OFTEN == 0
         if k == 0:
             past[0] = drive
-        _mean_code(past, k, early, late, mean, c)
+        while True:
+            longest = min(ACCURATE_3 * c.loose, LIMIT_3 / steepest)
+            most = longest
+            if c.time > TRANSIENT:
+                most = max(longest, min(ACCURATE_2 * c.loose, LIMIT_2 / steepest))
+            size = min(size, most)
+            left = c.time - times[k]
+            taken = left / np.ceil(left / size) if left < 4 * size else size
+            order = 3 if taken <= longest else 2
+            early, late = _points(times, k, order, taken)
+            _mean_code(past, k, early, late, mean, c)
+            count = list_active(mean, active, f)
+            crowded = count > CROWD * crowd
+            if count == 0 or not (due or crowded):
+                break
+            # a step must be short enough for the neurons that are active in it
+            now = _steepest(wave, active, count, ROUNDS if crowded else 1, f)
+            steepest, due, crowd = min(_coarse(MARGIN * now), stiffness), False, max(count, crowd)
+            if taken <= (LIMIT_3 if order == 3 else LIMIT_2) / steepest:
+                break
         if k == 0:
             past[0] = 0
-        count = list_active(mean, active, f)
         image[:] = 0
         synthesise(active, count, active.values, image, f)
         for i in range(len(image)):
             image[i] = canvas[i] - image[i]
-        # the largest curvature of eq. 1 over the active neurons, by the power method
-        if count > 0 and k % OFTEN == 0:
-            for _ in range(FIRST_ROUNDS if k == 0 else 1):
-                analyse(wave, active, count, active.values, f)
-                next_wave[:] = 0
-                synthesise(active, count, active.values, next_wave, f)
-                before, after = np.sum(wave * wave), np.sum(next_wave * next_wave)
-                if after > 0:
-                    steepest = min(_coarse(MARGIN * np.sqrt(after / before)), stiffness)
-                    next_wave *= real(1.0) / np.sqrt(after)
-                    wave, next_wave = next_wave, wave
         decay, gain = real(np.exp(-taken)), real(-np.expm1(-taken))
-        now = past[k % len(past)]
+        now_row = past[k % len(past)]
         for y in range(f.rows):
             analyse_row(image, y, found, f)
-            before_row, mean_row = now[y * row : (y + 1) * row], mean[y * row : (y + 1) * row]
+            before_row, mean_row = now_row[y * row : (y + 1) * row], mean[y * row : (y + 1) * row]
             after_row = answer[y * row : (y + 1) * row]
             for i in range(row):
                 after_row[i] = decay * before_row[i] + gain * (found[i] + mean_row[i])

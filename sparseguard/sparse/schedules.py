@@ -34,8 +34,10 @@ GROWTH = 0.25
 """Most by which a step may exceed the one before."""
 MARGIN = 1.1
 """Measured eigenvalues are lower bounds; steps count on this much more."""
-ROUNDS = (2, 6)
-"""Every so many steps a round of the power method, and so many rounds at first."""
+OFTEN, ROUNDS = 2, 6
+"""Every so many steps a round of the power method; and so many rounds where many neurons came in at once:"""
+CROWD = 1.25
+"""as many times the active neurons of the last such look."""
 
 
 def looseness(tol: float) -> float:
