@@ -20,8 +20,10 @@ from typing import Any, TypeVar
 import torch
 from tqdm.auto import tqdm
 
+from .data import load_data
 from .device import default_device, device_name
 from .experiment import STAGES, Experiment
+from .scales import check_scale
 from .store import Cell, Store, digest
 
 T = TypeVar("T")
@@ -181,12 +183,21 @@ def _key(experiment: Experiment) -> dict[str, Any]:
     return {"cost": experiment.key(), "version": COST_VERSION} | where
 
 
+def _warm_up(experiment: Experiment, device: str) -> None:
+    """One step of training on two images: what is compiled, or loaded, the first time is no part of training."""
+    split = load_data(experiment.dataset, experiment.scale, experiment.seed)
+    with torch.random.fork_rng():
+        target = experiment.make_defense().build(split, experiment.setting, check_scale(experiment.scale)).to(device)
+        target(split.train_images[:2].to(device)).sum().backward()
+
+
 def _compute(experiment: Experiment, threads: int) -> Cell:
     import opacus  # noqa: F401  (dp_sgd imports it when it trains: no part of its training)
 
     load = os.getloadavg()[0] if hasattr(os, "getloadavg") else None
     torch.set_num_threads(threads)
     device = default_device()
+    _warm_up(experiment, device)
     peaks = Peaks(device)
     result = experiment.run(store=None, progress=peaks.start, device=device)
     peaks.stop()
