@@ -97,7 +97,7 @@ def settling_cells(
 
     Example:
         >>> [e.label for e in settling_cells("mnist", "split", [5, 0.5], 0.25, "smoke", 0)][2:]
-        ['sparse_guard lam=0.25 tau=1000.0', 'sparse_guard lam=0.25 tau=100.0', 'sparse_guard lam=0.25']
+        ['sparse_guard lam=0.25 tau=1000', 'sparse_guard lam=0.25 tau=100', 'sparse_guard lam=0.25']
     """
     if isinstance(times, Sequence) and not times:
         return []

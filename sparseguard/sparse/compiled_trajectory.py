@@ -146,8 +146,8 @@ def _follow(canvas, past, drive, c, f):
             if count == 0 or not (due or crowded):
                 break
             # a step must be short enough for the neurons that are active in it
-            now = _steepest(wave, active, count, ROUNDS if crowded else 1, f)
-            steepest, due, crowd = min(_coarse(MARGIN * now), stiffness), False, max(count, crowd)
+            bent = _steepest(wave, active, count, ROUNDS if crowded else 1, f)
+            steepest, due, crowd = min(_coarse(MARGIN * bent), stiffness), False, max(count, crowd)
             if taken <= (LIMIT_3 if order == 3 else LIMIT_2) / steepest:
                 break
         if k == 0:
@@ -157,10 +157,10 @@ def _follow(canvas, past, drive, c, f):
         for i in range(len(image)):
             image[i] = canvas[i] - image[i]
         decay, gain = real(np.exp(-taken)), real(-np.expm1(-taken))
-        now_row = past[k % len(past)]
+        now = past[k % len(past)]
         for y in range(f.rows):
             analyse_row(image, y, found, f)
-            before_row, mean_row = now_row[y * row : (y + 1) * row], mean[y * row : (y + 1) * row]
+            before_row, mean_row = now[y * row : (y + 1) * row], mean[y * row : (y + 1) * row]
             after_row = answer[y * row : (y + 1) * row]
             for i in range(row):
                 after_row[i] = decay * before_row[i] + gain * (found[i] + mean_row[i])
