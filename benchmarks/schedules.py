@@ -1,0 +1,217 @@
+"""What the constants of sparseguard/sparse/schedules.py rest on: steps and errors with each at other values.
+
+    python benchmarks/schedules.py
+    python benchmarks/schedules.py --constant GROWTH --constant MARGIN --images 8
+
+First come the stability limits of both paths, found on a scalar equation, and how far the trajectory that errors are
+measured against lies from Euler steps in the limit of short ones. Then one constant at a time takes other values, at a
+tolerance of 1e-3, over MNIST and Fashion-MNIST, random and learned dictionaries, 1 to 16 and 16 to 28 features, several
+lambdas and times: steps an image, mean and most; milliseconds an image; relative errors of codes, the largest of a
+batch, the largest of an image, and in how many batches it is above the tolerance. The value in use is in bold;
+``cheapest`` is the one with the fewest steps (for ROUNDS: the least time) of those that have fewest batches above the
+tolerance. Last, the steps that are stable for the dictionary's eigenvalue, beside those that images take by themselves.
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from itertools import product
+from statistics import mean
+from typing import Annotated
+from unittest.mock import patch
+
+import numpy as np
+import torch
+import typer
+from torch import Tensor
+
+from sparseguard import SparseCoding2d
+from sparseguard.data import load_images
+from sparseguard.sparse import compiled_trajectory, schedules, solvers
+from sparseguard.sparse.compiled import CompiledBank
+from sparseguard.sparse.compiled_trajectory import Course
+from sparseguard.sparse.operators import largest_eigenvalue
+from sparseguard.sparse.schedules import LIMITS, lca_schedule
+
+TOL = 1e-3
+LEARNED = 320
+"""Images that dictionaries learn from, eight at a time."""
+LAMS, TIMES = (0.05, 0.5, 1.0), (0.1, 0.5, 1.0, 2.0, 5.0, 10.0)
+FACTORS = (0.5, 0.71, 1.0, 1.41, 2.0)
+NAMES = {
+    "LIMITS[3]": "LIMIT_3", "LIMITS[2]": "LIMIT_2", "ACCURATE[3]": "ACCURATE_3", "ACCURATE[2]": "ACCURATE_2",
+    "TRANSIENT": "TRANSIENT", "FIRST": "FIRST", "GROWTH": "GROWTH", "MARGIN": "MARGIN",
+    "ROUNDS[0]": "OFTEN", "ROUNDS[1]": "FIRST_ROUNDS",
+}  # fmt: skip
+"""Constants by the names under which the compiled solver knows them."""
+VALUES = {"MARGIN": (0.9, 1.0, 1.1, 1.2, 1.4), "ROUNDS[0]": (1, 2, 4, 8), "ROUNDS[1]": (1, 3, 6, 12)}
+"""Instead of the factors."""
+
+
+@dataclass(frozen=True)
+class Problem:
+    """Images with a dictionary, to one time: ``fine`` are their codes there."""
+
+    layer: str
+    bank: CompiledBank
+    canvas: Tensor
+    course: Course
+    fine: Tensor
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """Steps of each image, milliseconds an image, largest errors of batches and of images, batches too far off."""
+
+    steps: list[int]
+    milliseconds: float
+    batch: float
+    image: float
+    above: int
+
+
+def stability(order: int, eigenvalue: float) -> float:
+    """``step * eigenvalue`` up to which equal steps are stable on ``P' = -eigenvalue * P`` with one active neuron."""
+    low, high = 0.0, 4.0
+    for _ in range(50):
+        middle = (low + high) / 2
+        step = schedules._through([middle / eigenvalue] * 6, [order] * 6)[-1]
+        weights = np.mean(np.array(step.paths), axis=0)
+        rows = np.eye(len(weights), k=-1)
+        rows[0] = step.gain * (1 - eigenvalue) * weights
+        rows[0, 0] += step.decay
+        stable = np.abs(np.linalg.eigvals(rows)).max() <= 1 + 1e-12
+        low, high = (middle, high) if stable else (low, middle)
+    return low
+
+
+def layers(dataset: str, learned: bool, images: int) -> list[tuple[SparseCoding2d, Tensor]]:
+    """Layers of 1 to 16 and of 16 to 28 features, and what they code: images, and the first layer's codes."""
+    torch.manual_seed(0)
+    x = load_images(dataset, bundled=True).images[:LEARNED].float() / 255
+    found = []
+    for channels, features in ((1, 16), (16, 28)):
+        layer = SparseCoding2d(channels, features, solver="fista", tol=1e-2, eta=0.1)
+        for batch in x.split(8) if learned else ():
+            layer.learn(batch, layer(batch))
+        found.append((layer, x[:images]))
+        x = layer(x)
+    return found
+
+
+def problems(images: int) -> list[Problem]:
+    """All of them."""
+    found = []
+    for dataset, learned in product(("mnist", "fashion_mnist"), (False, True)):
+        for layer, x in layers(dataset, learned, images):
+            canvas, dictionary = layer.canvas(x), layer.dictionary.detach()
+            bank = CompiledBank(dictionary, (1, 1), (canvas.shape[2], canvas.shape[3]))
+            eigenvalue = largest_eigenvalue(dictionary, bank.size)
+            name = f"{dataset}, {'learned' if learned else 'random'}, {layer.in_channels} to {layer.features}"
+            for lam, at in product(LAMS, TIMES):
+                fine = trajectory(canvas, dictionary, lam, at)
+                found.append(Problem(name, bank, canvas, (lam, at, eigenvalue, True), fine))
+    return found
+
+
+def trajectory(canvas: Tensor, dictionary: Tensor, lam: float, at: float) -> Tensor:
+    """The code at a time, in double precision with a tenth of the usual steps."""
+    canvas, dictionary = canvas.double(), dictionary.double()
+    return solvers.lca(canvas, dictionary, lam, stride=(1, 1), tau=100.0, iterations=round(100 * at), tol=1e-7)
+
+
+def euler_limit(canvas: Tensor, dictionary: Tensor, lam: float, at: float) -> Tensor:
+    """The same by Euler steps of 1/1000 and 1/2000, extrapolated to steps of no length."""
+    canvas, dictionary = canvas.double(), dictionary.double()
+    coarse, fine = (
+        solvers.euler(canvas, dictionary, lam, stride=(1, 1), tau=tau, iterations=round(tau * at))
+        for tau in (1000.0, 2000.0)
+    )
+    return 2 * fine - coarse
+
+
+def solved(over: list[Problem]) -> Outcome:
+    """All problems with the constants as they are now."""
+    steps, batch, image, taken = [], [], [], 0.0
+    for problem in over:
+        start = time.perf_counter()
+        code, count = compiled_trajectory.follow(problem.bank, problem.canvas, problem.course, 1.0)
+        taken += time.perf_counter() - start
+        off, norm = (z.flatten(1).norm(dim=1).clamp_min(1e-6) for z in (code - problem.fine, problem.fine))
+        steps += count
+        batch.append(float(off.norm() / norm.norm()))
+        image.append(float((off / norm).max()))
+    return Outcome(steps, 1e3 * taken / len(steps), max(batch), max(image), sum(error > TOL for error in batch))
+
+
+def with_value(over: list[Problem], name: str, value: float) -> Outcome:
+    """All problems with another constant, which is compiled in."""
+    with patch.object(compiled_trajectory, NAMES[name], value):
+        compiled_trajectory._functions.cache_clear()
+        solved(list({problem.bank.tiles: problem for problem in over}.values()))  # compiles
+        outcome = solved(over)
+    compiled_trajectory._functions.cache_clear()
+    return outcome
+
+
+def sweep(over: list[Problem], names: list[str]) -> None:
+    """One constant at a time."""
+    head = ["constant", "value", "steps", "most", "ms", "largest error of a batch", "of an image", "above", ""]
+    print("\n| " + " | ".join(head) + " |\n" + "|---" * len(head) + "|")
+    for name in names:
+        now = getattr(compiled_trajectory, NAMES[name])
+        outcomes = {
+            value: with_value(over, name, value) for value in VALUES.get(name, [factor * now for factor in FACTORS])
+        }
+        fewest = min(outcome.above for outcome in outcomes.values())
+
+        costs = {
+            value: outcome.milliseconds if name.startswith("ROUNDS") else mean(outcome.steps)
+            for value, outcome in outcomes.items()
+            if outcome.above == fewest
+        }
+        best = min(costs, key=costs.__getitem__)
+        for value, o in outcomes.items():
+            shown = f"**{value:.3g}**" if value == now else f"{value:.3g}"
+            cells = [name, shown, f"{mean(o.steps):.1f}", str(max(o.steps)), f"{o.milliseconds:.2f}"]
+            cells += [f"{o.batch:.1e}", f"{o.image:.1e}", str(o.above), "cheapest" if value == best else ""]
+            print("| " + " | ".join(cells) + " |", flush=True)
+
+
+def step_counts(over: list[Problem]) -> None:
+    """The dictionary's steps against those of images, at tau 1000 and 100."""
+    print("\n| layer | lambda | tau | eigenvalue | stable for it | an image's | most |\n" + "|---" * 7 + "|")
+    for problem in over:
+        lam, at, eigenvalue, _ = problem.course
+        if lam == 0.5 and at in (0.5, 5.0):
+            steps = compiled_trajectory.follow(problem.bank, problem.canvas, problem.course, 1.0)[1]
+            stable = len(lca_schedule(at, eigenvalue, TOL))
+            print(f"| {problem.layer} | {lam} | {500 / at:.0f} | {eigenvalue:.1f} | {stable} | ", end="")
+            print(f"{mean(steps):.1f} | {max(steps)} |")
+
+
+@torch.no_grad()
+def main(
+    constant: Annotated[list[str] | None, typer.Option(help=f"of {', '.join(NAMES)}; repeat for several")] = None,
+    images: Annotated[int, typer.Option(help="of each data set")] = 2,
+) -> None:
+    """Print the tables."""
+    print("| order | eigenvalue 10 | 100 | 1000 | 10000 | LIMITS |\n" + "|---" * 6 + "|")
+    for order, limit in LIMITS.items():
+        found = [f"{stability(order, 10.0**power):.4f}" for power in range(1, 5)]
+        print(f"| {order} | {' | '.join(found)} | {limit:.4f} |")
+    print("\n| layer | the trajectory from Euler's limit, time 1, lambda 0.5 |\n|---|---|")
+    for layer, x in layers("fashion_mnist", False, 1):
+        case = layer.canvas(x), layer.dictionary.detach(), 0.5, 1.0
+        euler = euler_limit(*case)
+        distance = float((trajectory(*case) - euler).norm() / euler.norm())
+        print(f"| {layer.in_channels} to {layer.features} | {distance:.1e} |", flush=True)
+    over = problems(images)
+    print(f"\n{len(over)} batches of {images} images, {torch.get_num_threads()} threads")
+    sweep(over, constant or list(NAMES))
+    step_counts(over)
+
+
+if __name__ == "__main__":
+    typer.run(main)
