@@ -20,9 +20,8 @@ from .compiled import (
     no_active,
     synthesise,
 )
-from .schedules import ACCURATE, CROWD, FIRST, GROWTH, LIMITS, MARGIN, OFTEN, ROUNDS, TRANSIENT
+from .schedules import RULES, Rules
 
-ACCURATE_3, ACCURATE_2, LIMIT_3, LIMIT_2 = ACCURATE[3], ACCURATE[2], LIMITS[3], LIMITS[2]
 KEPT = 3
 """Potentials that a path runs through."""
 
@@ -39,6 +38,7 @@ class Course(NamedTuple):
     time: float
     eigenvalue: float
     loose: float
+    rules: Rules = RULES
 
 
 @compiled
@@ -112,7 +112,7 @@ def _steepest(wave, active, count, rounds, f):
 @compiled
 def _follow(canvas, past, drive, c, f):
     """Potentials after each step, as many as there is room for in ``past``, times and orders of the steps."""
-    real = canvas.dtype.type
+    real, r = canvas.dtype.type, c.rules
     row = f.columns * f.features
     mean, active = np.empty_like(drive), no_active(drive)
     found, image = np.empty(row, drive.dtype), np.empty_like(canvas)
@@ -123,18 +123,18 @@ def _follow(canvas, past, drive, c, f):
     times, orders = [0.0], [0]
     past[0] = 0
     stiffness = _coarse(c.eigenvalue)
-    size = FIRST / np.sqrt(stiffness) * c.loose
-    growth = 1 + GROWTH * min(1.0, c.time / 2) ** 2
+    size = r.first / np.sqrt(stiffness) * c.loose
+    growth = 1 + r.growth * min(1.0, c.time / 2) ** 2
     steepest, crowd, k = 1.0, 0, 0
     while times[k] < c.time * (1 - 1e-9):
-        due = k % OFTEN == 0
+        due = k % r.often == 0
         if k == 0:
             past[0] = drive
         while True:
-            longest = min(ACCURATE_3 * c.loose, LIMIT_3 / steepest)
+            longest = min(r.accurate_3 * c.loose, r.limit_3 / steepest)
             most = longest
-            if c.time > TRANSIENT:
-                most = max(longest, min(ACCURATE_2 * c.loose, LIMIT_2 / steepest))
+            if c.time > r.transient:
+                most = max(longest, min(r.accurate_2 * c.loose, r.limit_2 / steepest))
             size = min(size, most)
             left = c.time - times[k]
             taken = left / np.ceil(left / size) if left < 4 * size else size
@@ -142,13 +142,13 @@ def _follow(canvas, past, drive, c, f):
             early, late = _points(times, k, order, taken)
             _mean_code(past, k, early, late, mean, c)
             count = list_active(mean, active, f)
-            crowded = count > CROWD * crowd
+            crowded = count > r.crowd * crowd
             if count == 0 or not (due or crowded):
                 break
             # a step must be short enough for the neurons that are active in it
-            bent = _steepest(wave, active, count, ROUNDS if crowded else 1, f)
-            steepest, due, crowd = min(_coarse(MARGIN * bent), stiffness), False, max(count, crowd)
-            if taken <= (LIMIT_3 if order == 3 else LIMIT_2) / steepest:
+            bent = _steepest(wave, active, count, r.rounds if crowded else 1, f)
+            steepest, due, crowd = min(_coarse(r.margin * bent), stiffness), False, max(count, crowd)
+            if taken <= (r.limit_3 if order == 3 else r.limit_2) / steepest:
                 break
         if k == 0:
             past[0] = 0

@@ -11,7 +11,7 @@ from torch.utils._pytree import tree_leaves
 
 from sparseguard.sparse import SparseCoding2d, solvers
 from sparseguard.sparse import operators as ops
-from sparseguard.sparse.schedules import LIMITS, euler_schedule, lca_schedule
+from sparseguard.sparse.schedules import RULES, euler_schedule, lca_schedule
 from sparseguard.sparse.steps import Schedule
 from sparseguard.sparse.trajectory import integrate
 from tests.sparse.test_operators import draw, shapes
@@ -99,8 +99,8 @@ def test_schedules_reach_their_time_in_safe_steps(time: float, eigenvalue: float
     decays = [step.decay for step in schedule[1:]]
     assert math.prod(decays) * (1 - schedule[0].gain) == pytest.approx(math.exp(-time), rel=1e-6)
     for step in schedule[1:]:
-        order = min(3, len(step.paths[0]))  # early paths have fewer potentials
-        assert -math.log(step.decay) * eigenvalue <= LIMITS[max(order, 2)] * (1 + 1e-9)
+        limit = RULES.limit_3 if len(step.paths[0]) == 3 else RULES.limit_2  # early paths have fewer potentials
+        assert -math.log(step.decay) * eigenvalue <= limit * (1 + 1e-9)
 
 
 def copies(features: int, noise: float) -> Tensor:
