@@ -1,26 +1,26 @@
 """What the constants of sparseguard/sparse/schedules.py rest on: steps and errors with each at other values.
 
     python benchmarks/schedules.py
-    python benchmarks/schedules.py --constant GROWTH --constant MARGIN --images 8
+    python benchmarks/schedules.py --constant growth --constant margin --images 8
 
 First come the stability limits of both paths, found on a scalar equation, and how far the trajectory that errors are
 measured against lies from Euler steps in the limit of short ones, on the middle of an image. Then one constant at a
 time takes other values, at a tolerance of 1e-3, over MNIST and Fashion-MNIST, random and learned dictionaries, 1 to 16
 and 16 to 28 features, several lambdas and times: steps an image, mean and most; milliseconds an image; relative errors
 of codes, the largest of a batch, the largest of an image, and in how many batches it is above the tolerance. The value
-in use is in bold; ``cheapest`` is the one with the fewest steps (for ROUNDS: the least time) of those that have fewest
-batches above the tolerance. Last, the steps that are stable for the dictionary's eigenvalue, beside those that images
-take by themselves.
+in use is in bold; ``cheapest`` is the one with the fewest steps (for ``often``, ``rounds`` and ``crowd``: the least
+time) of those that have fewest batches above the tolerance. Last, the steps that are stable for the dictionary's
+eigenvalue, beside those that images take by themselves.
 """
 
 from __future__ import annotations
 
+import math
 import time
 from dataclasses import dataclass
 from itertools import product
 from statistics import mean
 from typing import Annotated
-from unittest.mock import patch
 
 import numpy as np
 import torch
@@ -33,20 +33,16 @@ from sparseguard.sparse import compiled_trajectory, schedules, solvers
 from sparseguard.sparse.compiled import CompiledBank
 from sparseguard.sparse.compiled_trajectory import Course
 from sparseguard.sparse.operators import largest_eigenvalue
-from sparseguard.sparse.schedules import LIMITS, lca_schedule
+from sparseguard.sparse.schedules import RULES, Rules, lca_schedule, looseness
 
 TOL = 1e-3
 LEARNED = 320
 """Images that dictionaries learn from, eight at a time."""
 LAMS, TIMES = (0.05, 0.5, 1.0), (0.1, 0.5, 1.0, 2.0, 5.0, 10.0)
 FACTORS = (0.5, 0.71, 1.0, 1.41, 2.0)
-NAMES = {
-    "LIMITS[3]": "LIMIT_3", "LIMITS[2]": "LIMIT_2", "ACCURATE[3]": "ACCURATE_3", "ACCURATE[2]": "ACCURATE_2",
-    "TRANSIENT": "TRANSIENT", "FIRST": "FIRST", "GROWTH": "GROWTH", "MARGIN": "MARGIN",
-    "ROUNDS[0]": "OFTEN", "ROUNDS[1]": "FIRST_ROUNDS",
+VALUES: dict[str, tuple[float, ...]] = {
+    "margin": (0.9, 1.0, 1.1, 1.2, 1.4), "often": (1, 2, 4, 8), "rounds": (1, 3, 6, 12), "crowd": (1.1, 1.25, 1.5, 2.0),
 }  # fmt: skip
-"""Constants by the names under which the compiled solver knows them."""
-VALUES = {"MARGIN": (0.9, 1.0, 1.1, 1.2, 1.4), "ROUNDS[0]": (1, 2, 4, 8), "ROUNDS[1]": (1, 3, 6, 12)}
 """Instead of the factors."""
 
 
@@ -112,7 +108,8 @@ def problems(images: int) -> list[Problem]:
             name = f"{dataset}, {'learned' if learned else 'random'}, {layer.in_channels} to {layer.features}"
             for lam, at in product(LAMS, TIMES):
                 fine = trajectory(canvas, dictionary, lam, at)
-                found.append(Problem(name, bank, canvas, (lam, at, eigenvalue, True), fine))
+                course = Course(-math.inf, lam, at, eigenvalue, looseness(TOL))
+                found.append(Problem(name, bank, canvas, course, fine))
     return found
 
 
@@ -132,12 +129,12 @@ def euler_limit(canvas: Tensor, dictionary: Tensor, lam: float, at: float) -> Te
     return 2 * fine - coarse
 
 
-def solved(over: list[Problem]) -> Outcome:
-    """All problems with the constants as they are now."""
+def solved(over: list[Problem], rules: Rules) -> Outcome:
+    """All problems with these constants."""
     steps, batch, image, taken = [], [], [], 0.0
     for problem in over:
         start = time.perf_counter()
-        code, count = compiled_trajectory.follow(problem.bank, problem.canvas, problem.course, 1.0)
+        code, count = compiled_trajectory.follow(problem.bank, problem.canvas, problem.course._replace(rules=rules))
         taken += time.perf_counter() - start
         off, norm = (z.flatten(1).norm(dim=1) for z in (code - problem.fine, problem.fine))
         steps += count
@@ -146,29 +143,18 @@ def solved(over: list[Problem]) -> Outcome:
     return Outcome(steps, 1e3 * taken / len(steps), max(batch), max(image), sum(error > TOL for error in batch))
 
 
-def with_value(over: list[Problem], name: str, value: float) -> Outcome:
-    """All problems with another constant, which is compiled in."""
-    with patch.object(compiled_trajectory, NAMES[name], value):
-        compiled_trajectory._functions.cache_clear()
-        solved(list({problem.bank.tiles: problem for problem in over}.values()))  # compiles
-        outcome = solved(over)
-    compiled_trajectory._functions.cache_clear()
-    return outcome
-
-
 def sweep(over: list[Problem], names: list[str]) -> None:
     """One constant at a time."""
     head = ["constant", "value", "steps", "most", "ms", "largest error of a batch", "of an image", "above", ""]
     print("\n| " + " | ".join(head) + " |\n" + "|---" * len(head) + "|")
     for name in names:
-        now = getattr(compiled_trajectory, NAMES[name])
-        outcomes = {
-            value: with_value(over, name, value) for value in VALUES.get(name, [factor * now for factor in FACTORS])
-        }
+        now = getattr(RULES, name)
+        values = VALUES.get(name, [factor * now for factor in FACTORS])
+        outcomes = {value: solved(over, Rules(**(RULES._asdict() | {name: value}))) for value in values}
         fewest = min(outcome.above for outcome in outcomes.values())
 
         costs = {
-            value: outcome.milliseconds if name.startswith("ROUNDS") else mean(outcome.steps)
+            value: outcome.milliseconds if name in ("often", "rounds", "crowd") else mean(outcome.steps)
             for value, outcome in outcomes.items()
             if outcome.above == fewest
         }
@@ -184,9 +170,9 @@ def step_counts(over: list[Problem]) -> None:
     """The dictionary's steps against those of images, at tau 1000 and 100."""
     print("\n| layer | lambda | tau | eigenvalue | stable for it | an image's | most |\n" + "|---" * 7 + "|")
     for problem in over:
-        lam, at, eigenvalue, _ = problem.course
+        _, lam, at, eigenvalue, *_ = problem.course
         if lam == 0.5 and at in (0.5, 5.0):
-            steps = compiled_trajectory.follow(problem.bank, problem.canvas, problem.course, 1.0)[1]
+            steps = compiled_trajectory.follow(problem.bank, problem.canvas, problem.course)[1]
             stable = len(lca_schedule(at, eigenvalue, TOL))
             print(f"| {problem.layer} | {lam} | {500 / at:.0f} | {eigenvalue:.1f} | {stable} | ", end="")
             print(f"{mean(steps):.1f} | {max(steps)} |")
@@ -194,12 +180,14 @@ def step_counts(over: list[Problem]) -> None:
 
 @torch.no_grad()
 def main(
-    constant: Annotated[list[str] | None, typer.Option(help=f"of {', '.join(NAMES)}; repeat for several")] = None,
+    constant: Annotated[
+        list[str] | None, typer.Option(help=f"of {', '.join(Rules._fields)}; repeat for several")
+    ] = None,
     images: Annotated[int, typer.Option(help="of each data set")] = 2,
 ) -> None:
     """Print the tables."""
-    print("| order | eigenvalue 10 | 100 | 1000 | 10000 | LIMITS |\n" + "|---" * 6 + "|")
-    for order, limit in LIMITS.items():
+    print("| order | eigenvalue 10 | 100 | 1000 | 10000 | limit |\n" + "|---" * 6 + "|")
+    for order, limit in ((3, RULES.limit_3), (2, RULES.limit_2)):
         found = [f"{stability(order, 10.0**power):.4f}" for power in range(1, 5)]
         print(f"| {order} | {' | '.join(found)} | {limit:.4f} |")
     print("\n| layer | the trajectory from Euler's limit, time 1, lambda 0.5 |\n|---|---|")
@@ -210,7 +198,7 @@ def main(
         print(f"| {layer.in_channels} to {layer.features} | {distance:.1e} |", flush=True)
     over = problems(images)
     print(f"\n{len(over)} batches of {images} images, {torch.get_num_threads()} threads")
-    sweep(over, constant or list(NAMES))
+    sweep(over, constant or list(Rules._fields))
     step_counts(over)
 
 

@@ -45,6 +45,7 @@ from sparseguard.device import default_device
 from sparseguard.experiment import train_target
 from sparseguard.sparse import compiled_trajectory, solvers
 from sparseguard.sparse.compiled import CompiledBank
+from sparseguard.sparse.compiled_trajectory import Course
 from sparseguard.sparse.minimum import Solution
 from sparseguard.sparse.operators import largest_eigenvalue
 from sparseguard.sparse.schedules import lca_schedule, looseness
@@ -166,8 +167,8 @@ def lca_steps(canvas: Tensor, dictionary: Tensor, lam: float, time: float) -> li
     eigenvalue = largest_eigenvalue(dictionary, size)
     if DEVICE != "cpu":
         return [len(lca_schedule(time, eigenvalue, 1e-3))] * len(canvas)
-    course = (lam, time, eigenvalue, True)
-    return compiled_trajectory.follow(CompiledBank(dictionary, (1, 1), size), canvas, course, looseness(1e-3))[1]
+    course = Course(-math.inf, lam, time, eigenvalue, looseness(1e-3))
+    return compiled_trajectory.follow(CompiledBank(dictionary, (1, 1), size), canvas, course)[1]
 
 
 @torch.no_grad()

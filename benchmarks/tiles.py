@@ -17,12 +17,13 @@ from unittest.mock import patch
 import numpy as np
 import torch
 import typer
+from numba import njit
 
 from sparseguard import SparseCoding2d
 from sparseguard.sparse import compiled
 from sparseguard.sparse.compiled import CompiledBank
 
-VALUES = {"TILE": (4, 7, 8, 14), "WIDE": (1, 2), "MOST_PARTS": (1, 5, 10), "LANES": (8, 16)}
+VALUES = {"TILE": (4, 7, 8, 14), "WIDE": (1, 2), "PART": (1, 5, 10)}
 SIZE = 28
 
 
@@ -45,21 +46,19 @@ def speeds(channels: int, features: int, repeats: int, rounds: int = 20) -> tupl
     bank = CompiledBank(layer.dictionary, (1, 1), (canvas.shape[2], canvas.shape[3]))
     f, image = bank.filters, bank.images(canvas)[0]
     code = bank.codes((torch.rand(1, features, SIZE, SIZE) < 0.1).float())[0]
-    compiled.operators.cache_clear()  # they hold LANES
-    analyse_row, no_active, list_active, synthesise, _, _ = compiled.operators(bank.tiles)
-    active = no_active(code)
-    count = list_active(code, active, f)
+    active = compiled.no_active(code)
+    count = compiled.list_active(code, active, f)
 
-    @compiled.compiled
+    @njit
     def analyses(image, drive, f):  # type: ignore[no-untyped-def]
         for _ in range(rounds):
             for y in range(f.rows):
-                analyse_row(image, y, drive, f)
+                compiled.analyse_row(image, y, drive, f)
 
-    @compiled.compiled
+    @njit
     def syntheses(image, active, f):  # type: ignore[no-untyped-def]
         for _ in range(rounds):
-            synthesise(active, count, active.values, image, f)
+            compiled.synthesise(active, count, active.values, image, f)
 
     work = 2e-9 * rounds * layer.dictionary[0].numel()
     drive = np.empty(f.columns * f.features, image.dtype)

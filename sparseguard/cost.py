@@ -20,13 +20,15 @@ from typing import Any, TypeVar
 import torch
 from tqdm.auto import tqdm
 
+from .data import load_data
 from .device import default_device, device_name
 from .experiment import STAGES, Experiment
+from .scales import check_scale
 from .store import Cell, Store, digest
 
 T = TypeVar("T")
 COST_VERSION = 1
-"""Raised whenever the same cell would be measured otherwise; older costs are then not read any more."""
+"""Raised whenever every cell would be measured otherwise; what changes an experiment changes its key."""
 STAGE_NAMES = dict(zip(STAGES, ("target", "attack", "evaluation"), strict=True))
 
 
@@ -125,7 +127,7 @@ def costs(experiments: Sequence[Experiment], store: Store | None = None, progres
         ValueError: a seed without a cell of ``none``, which the others are compared with.
         ValueError, ArithmeticError, OSError: as :func:`measure`; what was measured before is kept.
     """
-    missing = {e.seed for e in experiments} - {e.seed for e in experiments if e.defense == "none"}
+    missing = {e.seed for e in experiments} - {e.seed for e in experiments if e.label == "none"}
     if missing:
         seeds = ", ".join(map(str, sorted(missing)))
         raise ValueError(f"costs are relative to none: defenses must name it; there is no cell of it for seed {seeds}.")
@@ -181,12 +183,21 @@ def _key(experiment: Experiment) -> dict[str, Any]:
     return {"cost": experiment.key(), "version": COST_VERSION} | where
 
 
+def _warm_up(experiment: Experiment, device: str) -> None:
+    """One step of training on two images: what is compiled, or loaded, the first time is no part of training."""
+    split = load_data(experiment.dataset, experiment.scale, experiment.seed)
+    with torch.random.fork_rng():
+        target = experiment.make_defense().build(split, experiment.setting, check_scale(experiment.scale)).to(device)
+        target(split.train_images[:2].to(device)).sum().backward()
+
+
 def _compute(experiment: Experiment, threads: int) -> Cell:
     import opacus  # noqa: F401  (dp_sgd imports it when it trains: no part of its training)
 
     load = os.getloadavg()[0] if hasattr(os, "getloadavg") else None
     torch.set_num_threads(threads)
     device = default_device()
+    _warm_up(experiment, device)
     peaks = Peaks(device)
     result = experiment.run(store=None, progress=peaks.start, device=device)
     peaks.stop()

@@ -25,7 +25,7 @@ from .store import Store, digest
 from .targets import BlackBox, Target, check_setting
 
 RESULT_VERSION = 4
-"""Raised whenever the same experiment would give another result; older cells are then not read any more."""
+"""Raised whenever every experiment would give another result; what changes one defense raises its ``revision``."""
 
 FID_NOT_ASKED = (
     "FID was not asked for: set fid=True, at a scale with at least 2048 private images (paper); the Inception weights "
@@ -109,7 +109,7 @@ class Experiment:
 
     @property
     def label(self) -> str:
-        """Short name of the defense, its strength and further options: ``sparse_guard lam=0.5``, ``laplace b=1.0``."""
+        """The defense, its strength and its further options: ``laplace b=1.0``, ``sparse_guard lam=0.5 tau=100``."""
         strength = self.strength
         return self._named(({} if strength is None else {strength_option(self.defense): strength}) | dict(self.options))
 
@@ -119,7 +119,10 @@ class Experiment:
         return self._named({k: v for k, v in self.options.items() if k != strength_option(self.defense)})
 
     def _named(self, options: Mapping[Any, Any]) -> str:
-        return " ".join([self.defense, *(f"{key}={value}" for key, value in options.items())])
+        def text(value: Any) -> str:  # 1.0, but 1000
+            return f"{value:.0f}" if isinstance(value, float) and value >= 10 and value.is_integer() else str(value)
+
+        return " ".join([self.defense, *(f"{key}={text(value)}" for key, value in options.items())])
 
     @property
     def dataset_name(self) -> str:
@@ -128,7 +131,8 @@ class Experiment:
 
     def key(self) -> str:
         """Name of the cell in the store."""
-        return digest(asdict(self) | {"version": RESULT_VERSION, "dataset": fingerprint(self.dataset)})
+        own = {"revision": revision} if (revision := self.make_defense().revision) else {}
+        return digest(asdict(self) | own | {"version": RESULT_VERSION, "dataset": fingerprint(self.dataset)})
 
     def stored(self, store: Store | None = None) -> Result | None:
         """The result, if the store (by default the usual one) has it; nothing is computed."""
@@ -200,7 +204,7 @@ class Result:
     @property
     def seconds(self) -> float:
         """All that training and measuring took when this was computed."""
-        return sum(float(value or 0) for name, value in self.metrics.items() if name.startswith("seconds_"))
+        return sum(v for name, v in self.metrics.items() if name.startswith("seconds_") and v is not None)
 
     @property
     def device(self) -> str:
@@ -210,11 +214,7 @@ class Result:
     def dump(self) -> tuple[dict[str, Any], dict[str, Tensor]]:
         """JSON-able record and tensors, as the store keeps them."""
         arrays = {"originals": self.originals, "reconstructions": self.reconstructions}
-        record = {
-            "experiment": asdict(self.experiment),
-            "metrics": self.metrics,
-            "details": self.details,
-        }
+        record = {"experiment": asdict(self.experiment), "metrics": self.metrics, "details": self.details}
         groups = {"per_image": self.per_image, "exhibits": self.exhibits}
         return record, arrays | {f"{group}.{n}": tensor for group, held in groups.items() for n, tensor in held.items()}
 

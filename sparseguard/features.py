@@ -1,7 +1,8 @@
 """What a trained target makes of its private images after two layers, and how that clusters by class (paper, Fig. 4).
 
-The picture is a UMAP projection. Beside it stand two numbers that do not depend on the projection: the silhouette of
-the classes among the features, and how well the nearest private features tell the class of a hold-out image.
+The picture is a UMAP projection. Beside it stand the silhouette of the classes in it, and two numbers that do not
+depend on the projection: the silhouette among the features, and how well the nearest private features tell the class of
+a hold-out image.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ import time
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import torch
@@ -23,7 +25,7 @@ from .store import Cell, Store, digest
 from .targets import Target
 
 FEATURES_VERSION = 2
-"""Raised whenever the same study would give other numbers; older ones are then not read any more."""
+"""Raised whenever every study would give other numbers; what changes an experiment changes its key."""
 NEIGHBOURS = 5
 SILHOUETTE_IMAGES = 10_000
 """Most images whose distances the silhouette looks at: it needs all pairs."""
@@ -60,6 +62,11 @@ class Features:
     classes: tuple[str, ...]
     seconds: float
     device: str
+
+    @cached_property
+    def silhouette_plane(self) -> float:
+        """Of the classes in :attr:`embedding`, as :attr:`silhouette` is in feature space: what the eye sees."""
+        return _silhouette(self.embedding, self.labels, self.experiment.seed)
 
 
 def after_two_layers(target: Target) -> nn.Sequential:
@@ -106,13 +113,17 @@ def clustering(
         >>> round(silhouette, 2), knn
         (0.99, 1.0)
     """
-    from sklearn.metrics import silhouette_score
     from sklearn.neighbors import KNeighborsClassifier
 
-    sample = SILHOUETTE_IMAGES if len(features) > SILHOUETTE_IMAGES else None
-    silhouette = silhouette_score(features.numpy(), labels.numpy(), sample_size=sample, random_state=seed)
     neighbours = KNeighborsClassifier(min(NEIGHBOURS, len(features))).fit(features.numpy(), labels.numpy())
-    return float(silhouette), float(neighbours.score(held_features.numpy(), held_labels.numpy()))
+    return _silhouette(features, labels, seed), float(neighbours.score(held_features.numpy(), held_labels.numpy()))
+
+
+def _silhouette(points: Tensor, labels: Tensor, seed: int) -> float:
+    from sklearn.metrics import silhouette_score
+
+    sample = SILHOUETTE_IMAGES if len(points) > SILHOUETTE_IMAGES else None
+    return float(silhouette_score(points.numpy(), labels.numpy(), sample_size=sample, random_state=seed))
 
 
 def project(features: Tensor, seed: int) -> Tensor:

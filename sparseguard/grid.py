@@ -9,10 +9,14 @@ from typing import Any
 from tqdm.auto import tqdm
 
 from .defenses import strength_option
+from .defenses.sparse_guard import SparseGuard
 from .experiment import Experiment, Result
+from .sparse import positive
 from .store import Store
 
 Entry = str | Mapping[str, Any]
+CONTROLS = ("none_conv", "none_frozen_conv")
+"""What is like ``sparse_guard`` in all but sparsity."""
 
 
 def _as_list(name: str, value: Any) -> list[Any]:
@@ -69,6 +73,38 @@ def cells(
     if len({row.key() for row in rows}) < len(rows):
         raise ValueError("the same cell stands in defenses, lams or seeds twice.")
     return rows
+
+
+def settling_cells(
+    dataset: str,
+    setting: str,
+    times: float | Sequence[float],
+    lam: float,
+    scale: str,
+    seeds: int | Sequence[int],
+    attack: str = "inversion",
+    fid: bool = False,
+) -> list[Experiment]:
+    """The controls, then ``sparse_guard`` from the least settled code to the minimum of eq. 1, which always ends it.
+
+    Args:
+        times: time constants for which the code follows eq. 2, > 0; an empty list makes no cells at all.
+        lam: sparsity.
+        dataset, setting, scale, seeds, attack, fid: as in :func:`cells`.
+
+    Raises:
+        ValueError: anything that is not allowed.
+
+    Example:
+        >>> [e.label for e in settling_cells("mnist", "split", [5, 0.5], 0.25, "smoke", 0)][2:]
+        ['sparse_guard lam=0.25 tau=1000', 'sparse_guard lam=0.25 tau=100', 'sparse_guard lam=0.25']
+    """
+    if isinstance(times, Sequence) and not times:
+        return []
+    taus = [SparseGuard.iterations / positive("settle", time) for time in _as_list("settle", times)]
+    guard = {"defense": "sparse_guard", "lam": lam}
+    followed = [guard | {"tau": tau} for tau in sorted(taus, reverse=True)]
+    return cells(dataset, setting, [*CONTROLS, *followed, guard], lam, scale, seeds, attack, fid)
 
 
 def run_grid(

@@ -19,7 +19,7 @@ from .sparse.learning import Learning, learn_dictionary
 from .sparse.trace import EnergyCurve, Neurons, energy_curves, kept, neurons
 from .store import Cell, Store
 
-STUDY_VERSION = 1
+STUDY_VERSION = 2
 """Raised whenever the same study would give other numbers; older ones are then not read any more."""
 BATCH = 8
 """Images on which the solvers' energies are compared."""
@@ -30,7 +30,7 @@ class Kept:
     """What the codes of one layer keep; see :func:`sparseguard.sparse.trace.kept`."""
 
     lam: float
-    tau: float
+    tau: float | None
     seed: int
     active: float
     explained: float
@@ -46,9 +46,10 @@ class LayerStudy:
         seeds: of the split and the dictionary; pictures show the first.
         lam: sparsity in the pictures; > 0.
         lams: sparsities in the table.
-        taus: time constants, in iterations: Table 5 of the paper has 1000, the released code 100.
-        iterations: textbook iterations.
-        features: dictionary features.
+        taus: time constants, in iterations: Table 5 of the paper has 1000, the released code 100. ``None``: settled
+            codes, at the minimum of eq. 1, which the sparse defenses have by default. One must be a number.
+        iterations: textbook iterations; of settled codes, the most that the minimiser takes.
+        features: dictionary features; ``None``: as many as the first sparse layer of the scale's targets has.
         images: hold-out images a seed.
 
     Raises:
@@ -57,7 +58,7 @@ class LayerStudy:
     Example:
         >>> study = LayerStudy(scale="smoke", seeds=[0], taus=[100.0], lams=[0.5], images=4)
         >>> [(row.lam, row.tau, round(row.explained, 1)) for row in study.kept()]
-        [(0.5, 100.0, 0.9)]
+        [(0.5, 100.0, 0.7)]
     """
 
     dataset: str = "mnist"
@@ -65,14 +66,16 @@ class LayerStudy:
     seeds: Sequence[int] = (0, 1, 2)
     lam: float = 0.5
     lams: Sequence[float] = (0.1, 0.25, 0.5, 0.75)
-    taus: Sequence[float] = (1000.0, 100.0)
+    taus: Sequence[float | None] = (1000.0, 100.0, None)
     iterations: int = 500
-    features: int = 16
+    features: int | None = None
     images: int = 64
 
     def __post_init__(self) -> None:
         check_dataset(self.dataset)
-        check_scale(self.scale)
+        scale = check_scale(self.scale)
+        if self.features is None:
+            object.__setattr__(self, "features", scale.features[0])
         for name, values in (("seeds", self.seeds), ("lams", self.lams), ("taus", self.taus)):
             if isinstance(values, str) or not isinstance(values, Sequence) or not values:
                 raise ValueError(f"{name} must be a list of at least one value, not {values!r}.")
@@ -81,29 +84,40 @@ class LayerStudy:
                 raise ValueError(f"seeds must be whole numbers from 0 on, not {seed!r}.")
         if isinstance(self.images, bool) or not isinstance(self.images, int) or self.images < 1:
             raise ValueError(f"images must be a whole number from 1 on, not {self.images!r}.")
+        if not self.trajectories:
+            raise ValueError(f"taus must hold a number beside None, which is settled codes, not {self.taus!r}.")
         for lam in (self.lam, *self.lams):
             for tau in self.taus:
-                SparseCoding2d(1, self.features, lam=positive("lam", lam), tau=tau, iterations=self.iterations)
+                self._build(1, positive("lam", lam), tau)
+
+    @property
+    def trajectories(self) -> list[float]:
+        """The time constants of codes that follow eq. 2; settled ones have none."""
+        return [tau for tau in self.taus if tau is not None]
 
     def split(self, seed: int) -> Split:
         """The data of one seed."""
         return load_data(self.dataset, self.scale, seed)
 
-    def layer(self, seed: int, lam: float, tau: float) -> SparseCoding2d:
+    def layer(self, seed: int, lam: float, tau: float | None) -> SparseCoding2d:
         """The layer of one seed: the same dictionary for every lambda and tau."""
         channels = self.split(seed).image_shape[0]
         with torch.random.fork_rng():
             torch.manual_seed(seed)
-            layer = SparseCoding2d(channels, self.features, lam=lam, tau=tau, iterations=self.iterations)
-        return layer.requires_grad_(False)
+            return self._build(channels, lam, tau).requires_grad_(False)
+
+    def _build(self, channels: int, lam: float, tau: float | None) -> SparseCoding2d:
+        assert self.features is not None  # __post_init__ saw to it
+        regime: dict[str, Any] = {"solver": "fista"} if tau is None else {"tau": tau}
+        return SparseCoding2d(channels, self.features, lam=lam, iterations=self.iterations, **regime)
 
     def image(self) -> Tensor:
         """The image that the pictures show: the first hold-out image of the first seed, ``(1, C, H, W)``."""
         return self.split(self.seeds[0]).held_images[:1]
 
     def neurons(self) -> list[Neurons]:
-        """The neurons at one position of :meth:`image`, for each tau: where the code is largest at the last tau."""
-        layers = [self.layer(self.seeds[0], self.lam, tau) for tau in self.taus]
+        """The neurons at one position of :meth:`image`, for each of :attr:`trajectories`: where the last is largest."""
+        layers = [self.layer(self.seeds[0], self.lam, tau) for tau in self.trajectories]
         last = neurons(layers[-1], self.image())
         return [neurons(layer, self.image(), (last.row, last.column)) for layer in layers]
 
@@ -111,35 +125,40 @@ class LayerStudy:
         """Key of one part of the study in the store."""
         return asdict(self) | {"study": part, "version": STUDY_VERSION, "dataset": fingerprint(self.dataset)}
 
-    def energy_curves(self, store: Store | None = None) -> dict[float, list[EnergyCurve]]:
-        """Each solver's way down eq. 1 on a few hold-out images of the first seed, for each tau; kept in the store."""
+    def energy_curves(self, store: Store | None = None) -> dict[float, list[list[EnergyCurve]]]:
+        """Each solver's way down eq. 1 on a few hold-out images; kept in the store.
+
+        Returns:
+            For each of :attr:`trajectories` the curves of each seed, in the order of :attr:`seeds`.
+        """
 
         def compute() -> Cell:
-            seed = self.seeds[0]
-            images = self.split(seed).held_images[: min(BATCH, self.images)]
-            curves = {str(i): energy_curves(self.layer(seed, self.lam, tau), images) for i, tau in enumerate(self.taus)}
-            solvers = {i: [curve.solver for curve in group] for i, group in curves.items()}
-            return solvers, {
-                f"{i}.{curve.solver}.{name}": getattr(curve, name)
-                for i, group in curves.items()
-                for curve in group
-                for name in ("evaluations", "excess")
-            }
+            names, arrays = {}, {}
+            for tau in self.trajectories:
+                for seed in self.seeds:
+                    images = self.split(seed).held_images[: min(BATCH, self.images)]
+                    curves = energy_curves(self.layer(seed, self.lam, tau), images)
+                    names[f"{tau} {seed}"] = [curve.solver for curve in curves]
+                    for curve in curves:
+                        arrays[f"{tau} {seed} {curve.solver} evaluations"] = curve.evaluations
+                        arrays[f"{tau} {seed} {curve.solver} excess"] = curve.excess
+            return names, arrays
 
-        solvers, arrays = (store or Store()).recall(self.key("energy curves"), compute)
-        return {
-            tau: [
-                EnergyCurve(name, arrays[f"{i}.{name}.evaluations"], arrays[f"{i}.{name}.excess"])
-                for name in solvers[str(i)]
+        names, arrays = (store or Store()).recall(self.key("energy curves"), compute)
+
+        def curves_of(cell: str) -> list[EnergyCurve]:
+            return [
+                EnergyCurve(name, arrays[f"{cell} {name} evaluations"], arrays[f"{cell} {name} excess"])
+                for name in names[cell]
             ]
-            for i, tau in enumerate(self.taus)
-        }
+
+        return {tau: [curves_of(f"{tau} {seed}") for seed in self.seeds] for tau in self.trajectories}
 
     def learn(self, updates: int) -> list[Learning]:
-        """For each seed: the dictionary, learned on the attack part, judged on hold-out images; at the first tau."""
+        """For each seed: the dictionary, learned on the attack part, judged on hold-out images; first trajectory."""
         runs = []
         for seed in self.seeds:
-            split, layer = self.split(seed), self.layer(seed, self.lam, self.taus[0])
+            split, layer = self.split(seed), self.layer(seed, self.lam, self.trajectories[0])
             with torch.random.fork_rng():
                 torch.manual_seed(seed)
                 runs.append(learn_dictionary(layer, split.attack_images, split.held_images[: self.images], updates))

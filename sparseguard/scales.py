@@ -41,7 +41,7 @@ class Scale:
     fisher_images: int
     """Private images that the Fisher information of consolidated weights is estimated on."""
     tol: float
-    """Relative error of a sparse code against the exact trajectory."""
+    """Relative duality gap of a sparse code at the minimum of eq. 1, or its relative error on the trajectory."""
     shown: int
     """Reconstructions that a result keeps: the ones its notebook shows."""
     downloads: bool

@@ -17,7 +17,7 @@ from .store import Cell, Store
 from .targets import BlackBox
 
 WALK_VERSION = 1
-"""Raised whenever the same experiment would give other stages; older ones are then not read any more."""
+"""Raised whenever every experiment would give other stages; what changes an experiment changes its key."""
 
 _NAMES: tuple[tuple[type[nn.Module], str], ...] = (
     (SparseCoding2d, "sparse code"),

@@ -5,17 +5,20 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 
 import sparseguard.experiment as module
-from sparseguard import Experiment, Result, load_data
+from sparseguard import Experiment, Result, cost, features, load_data
 from sparseguard.data import Split
+from sparseguard.defenses.sparse import SparseDefense
 from sparseguard.experiment import METRICS
 from sparseguard.metrics import psnr, ssim
-from sparseguard.store import Store
+from sparseguard.store import Store, digest
+from sparseguard.walkthrough import walk_through
 
 
 def smoke(**changes: object) -> Experiment:
@@ -54,7 +57,11 @@ def test_the_whole_training_set_is_rebuilt_and_scored_one_by_one(result: Result,
 def test_what_training_established_and_made_comes_back_from_the_store(tmp_path: Path) -> None:
     for cell, facts, exhibits in (
         (smoke(defense="dp_sgd"), ["ε (δ = 1e-05)"], []),
-        (smoke(defense="sparse_guard"), [], ["dictionary 1", "dictionary 2"]),
+        (
+            smoke(defense="sparse_guard"),
+            ["active 1 (%)", "cosine 1", "active 2 (%)", "cosine 2"],
+            ["dictionary 1", "dictionary 2"],
+        ),
     ):
         done, read = (cell.run(str(tmp_path), progress=False) for _ in range(2))
         assert list(done.details["facts"]) == facts
@@ -152,6 +159,52 @@ def test_every_field_and_the_result_version_are_in_the_key(monkeypatch: pytest.M
     assert len(set(keys)) == len(keys)
 
 
+# as commit e2941b5 named them: the first was its default, codes on the trajectory, and settles today
+OLD_SPARSE = {"8fdc5a69fd214411d683": Experiment(defense="sparse_guard"),
+              "d559cffb207b6f89a6f5": Experiment(defense="sparse_guard", options={"tau": 100.0})}  # fmt: skip
+
+
+def test_a_revised_defense_is_computed_again_and_the_others_cells_are_still_read(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    kept = {
+        "d2fab648e4b20ba9b4c0": Experiment(),
+        "61a6d2d917a5378a826d": Experiment(setting="split", defense="laplace", options={"b": 1.0}, seed=2),
+        "80f08d7956870b25064d": Experiment(defense="none_conv", scale="smoke", fid=False),
+        "403e3c7aead4335349d2": Experiment(defense="gaussian", options={"front": "conv"}),
+        "7163f6bda51b6dfcaf83": Experiment(setting="split", defense="gong_cl", options={"consolidation": 1.0}),
+    }
+    assert [cell.key() for cell in kept.values()] == list(kept)
+    now = [cell.key() for cell in OLD_SPARSE.values()]
+    assert not set(now) & set(OLD_SPARSE)
+    monkeypatch.setattr(SparseDefense, "revision", SparseDefense.revision + 1)
+    assert not set(now) & {cell.key() for cell in OLD_SPARSE.values()}
+    assert [cell.key() for cell in kept.values()] == list(kept)
+
+
+def test_what_is_measured_beside_cells_follows_their_keys(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Costs, features and stages of a revised defense are computed again, those of others are read."""
+    names: list[str] = []
+
+    def asked(_: Store, key: dict[str, Any], compute: object) -> None:
+        names.append(digest(key))
+        raise LookupError
+
+    def of(experiment: Experiment) -> list[str]:
+        names.clear()
+        for measure in (features.measure, cost.measure, walk_through):
+            with pytest.raises(LookupError):
+                measure(experiment)
+        return list(names)
+
+    monkeypatch.setattr(Store, "recall", asked)
+    plain, sparse = of(Experiment()), of(Experiment(defense="sparse_guard"))
+    assert plain[0] == "3e887dc07058cbdc4de1"  # as commit e2941b5 named it
+    monkeypatch.setattr(SparseDefense, "revision", SparseDefense.revision + 1)
+    assert of(Experiment()) == plain
+    assert not set(of(Experiment(defense="sparse_guard"))) & set(sparse)
+
+
 def test_lambda_belongs_to_the_sparse_defenses() -> None:
     assert smoke(defense="none", lam=0.5) == smoke(defense="none")
     assert smoke(defense="sparse_guard").lam == 0.5
@@ -169,11 +222,29 @@ def test_an_option_that_repeats_the_default_is_the_same_cell() -> None:
 
 
 @pytest.mark.parametrize(
+    ("options", "label"),
+    [
+        ({}, "sparse_guard lam=0.5"),
+        ({"solver": "fista"}, "sparse_guard lam=0.5"),
+        ({"tau": 1000}, "sparse_guard lam=0.5 tau=1000"),
+        ({"tau": 100.0, "solver": "lca"}, "sparse_guard lam=0.5 tau=100"),
+        ({"tau": 12.5, "iterations": 200}, "sparse_guard lam=0.5 tau=12.5 iterations=200"),
+        ({"solver": "lca"}, "sparse_guard lam=0.5 tau=1000"),
+        ({"solver": "euler"}, "sparse_guard lam=0.5 tau=1000 solver=euler"),
+    ],
+)
+def test_a_label_names_the_regime_of_the_codes(options: dict[str, object], label: str) -> None:
+    cell = smoke(defense="sparse_guard", options=options)
+    assert cell.label == label
+    assert cell.variant == label.replace(" lam=0.5", "")
+
+
+@pytest.mark.parametrize(
     ("wrong", "message"),
     [
         ({"dataset": "imagenet"}, "dataset must be one of mnist, fashion_mnist, or the path"),
         ({"setting": "federated"}, "setting must be one of end_to_end, split, not 'federated'"),
-        ({"defense": "blur"}, "defense must be one of none, none_conv, .*, not 'blur'"),
+        ({"defense": "blur"}, "defense must be one of none, none_standardized, none_conv, .*, not 'blur'"),
         ({"attack": "guess"}, "attack must be one of inversion, not 'guess'"),
         ({"scale": "huge"}, "scale must be one of smoke, quick, paper, not 'huge'"),
         ({"seed": -1}, "seed must be a whole number from 0"),

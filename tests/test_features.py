@@ -84,6 +84,8 @@ def test_what_is_stored_is_read_back_equal_and_holds_no_image(tmp_path: Path, mo
         torch.testing.assert_close(one.embedding, two.embedding, rtol=0, atol=0)
         assert torch.equal(one.labels, two.labels)
         assert (one.silhouette, one.knn, one.classes, one.accuracy) == (two.silhouette, two.knn, two.classes, None)
+        expected = silhouette_score(two.embedding.numpy(), two.labels.numpy())
+        assert one.silhouette_plane == two.silhouette_plane == pytest.approx(expected)
     assert first[0].silhouette != first[1].silhouette
     sizes = [path.stat().st_size for path in (tmp_path / "kept").rglob("*.safetensors")]
     assert len(sizes) == 2

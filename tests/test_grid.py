@@ -1,6 +1,6 @@
 import pytest
 
-from sparseguard.grid import cells
+from sparseguard.grid import cells, settling_cells
 
 
 def labels(*defenses: object, lams: list[float] | None = None) -> list[str]:
@@ -28,3 +28,27 @@ def test_strengths_make_a_row_each() -> None:
 def test_wrong_entries_are_named(entry: object, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         labels(entry)
+
+
+def test_settling_starts_with_the_controls_and_ends_at_the_minimum() -> None:
+    found = settling_cells("mnist", "split", [2.0, 0.5], 0.5, "smoke", [0, 1])
+    assert [e.label for e in found[::2]] == [
+        "none_conv",
+        "none_frozen_conv",
+        "sparse_guard lam=0.5 tau=1000.0",
+        "sparse_guard lam=0.5 tau=250.0",
+        "sparse_guard lam=0.5",
+    ]
+    assert {e.seed for e in found} == {0, 1}
+    assert found[-1] in cells("mnist", "split", "sparse_guard", [0.1, 0.5], "smoke", [0, 1])  # so it is run once
+    assert settling_cells("mnist", "split", [], 0.5, "smoke", 0) == []
+    assert len(settling_cells("mnist", "split", 0.5, 0.5, "smoke", 0)) == 4
+
+
+@pytest.mark.parametrize(
+    ("times", "message"),
+    [([0.0], "settle must be a finite number greater than 0, not 0.0"), ([1.0, 1.0], "twice")],
+)
+def test_wrong_times_are_named(times: list[float], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        settling_cells("mnist", "split", times, 0.5, "smoke", 0)

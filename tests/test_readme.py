@@ -1,5 +1,6 @@
 """The README's own example works: its defense, copied from the page, runs."""
 
+import math
 import re
 import sys
 import types
@@ -55,6 +56,24 @@ def test_the_numbers_of_the_readme_are_those_of_the_reference_run() -> None:
     assert {line[0].strip("`").split()[0] for line in shown} == set(list_defenses())
     caption = (ROOT / "figures" / "02_split_mnist_quick.md").read_text(encoding="utf-8").splitlines()[0]
     assert caption in text
+
+
+def test_the_readme_says_what_its_numbers_are_about() -> None:
+    """The attack's size, and what codes explain in each regime: the range over λ, not a mean."""
+    text = " ".join((ROOT / "README.md").read_text(encoding="utf-8").split())
+    caption = (ROOT / "figures" / "02_split_mnist_quick.md").read_text(encoding="utf-8").splitlines()[0]
+    images = int(re.findall(r"(\d+) attacked with", caption)[0])
+    quick = SCALES["quick"]
+    updates = quick.attack_epochs * math.ceil(images / quick.attack_batch_size)
+    assert "run code with τ = 1000, half a time constant" in text
+    assert f"the attack is short: {images} images, {updates} updates." in text
+    table = pd.read_csv(ROOT / "figures" / "08_sparse_coding_mnist_quick.csv")
+    table["percent"] = 100 * table["variance explained"].str.split(" ").str[0].astype(float)
+    ends = {tau: f"{part.min():.0f} to {part.max():.0f} %" for tau, part in table.groupby("τ")["percent"]}
+    assert (
+        f"{ends['1000']} of an image's variance at τ = 1000, {ends['100']} at τ = 100, and {ends['settled']} settled"
+        in text
+    )
 
 
 def test_the_verdicts_of_the_readme_are_those_of_the_reference_run() -> None:

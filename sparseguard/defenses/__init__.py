@@ -16,11 +16,13 @@ from .mi_reg import MutualInformation
 from .none import NoDefense
 from .none_conv import NoDefenseConv
 from .none_frozen_conv import NoDefenseFrozenConv
+from .none_standardized import NoDefenseStandardized
 from .sparse_guard import SparseGuard
 from .sparse_standard import SparseStandard
 
 _REGISTRY: dict[str, type[Defense]] = {
     "none": NoDefense,
+    "none_standardized": NoDefenseStandardized,
     "none_conv": NoDefenseConv,
     "none_frozen_conv": NoDefenseFrozenConv,
     "gaussian": Gaussian,

@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import ClassVar, Literal
+from typing import ClassVar, Literal, get_args
 
 import torch
 import torch.nn.functional as F
@@ -17,7 +17,7 @@ from ..scales import Scale
 from ..sparse import positive
 from ..targets import Normalize, Standardize, Target
 
-Front = Literal["linear", "conv", "frozen_conv"]
+Front = Literal["linear", "standardized", "conv", "frozen_conv"]
 KERNEL = 5
 """Kernel size of sparse and convolutional layers (Table 5)."""
 
@@ -47,23 +47,33 @@ class Defense:
 
     Args:
         front: what stands before the dense layers where no sparse layer does: ``"linear"`` (nothing but the fixed
-            normalisation of the training set), ``"conv"`` (two learned convolutions with the standardisation and
-            batch norm of sparse-guard) or ``"frozen_conv"`` (the same, random and never trained).
+            normalisation of the training set), ``"standardized"`` (each image standardised instead, as in front of a
+            sparse layer), ``"conv"`` (that, and two learned convolutions with the standardisation and batch norm of
+            sparse-guard) or ``"frozen_conv"`` (the same, random and never trained).
     """
 
     strength: ClassVar[str | None] = None
     """Name of the option that says how strong the defense is, if it has one: what a curve of several cells sweeps."""
+    revision: ClassVar[int] = 0
+    """Raised whenever this defense's cells would give another result; those of others are still read."""
 
     front: Front = "linear"
 
     def __post_init__(self) -> None:
-        if self.front not in ("linear", "conv", "frozen_conv"):
-            raise ValueError(f"front must be one of linear, conv, frozen_conv, not {self.front!r}.")
+        if self.front not in get_args(Front):
+            raise ValueError(f"front must be one of {', '.join(get_args(Front))}, not {self.front!r}.")
+
+    @property
+    def time(self) -> float:
+        """Time constants for which sparse codes follow eq. 2; 0 without a sparse layer."""
+        return 0.0
 
     def layers(self, split: Split, scale: Scale) -> list[nn.Module]:
         """The modules before the first dense layer."""
         if self.front == "linear":
             return [Normalize(float(split.train_images.mean()), max(float(split.train_images.std()), 1e-6))]
+        if self.front == "standardized":
+            return [Standardize()]
         counts = [split.image_shape[0], *features_of(scale, 2)]
         pairs = [conv_pair(a, b, frozen=self.front == "frozen_conv") for a, b in pairwise(counts)]
         return [module for pair in pairs for module in pair]

@@ -53,10 +53,10 @@ class DPSGD(Defense):
         positive("max_grad_norm", self.max_grad_norm)
         if self.learning_rate is not None:
             positive("learning_rate", self.learning_rate)
-        if self.front != "linear":
+        if self.front not in ("linear", "standardized"):
             raise ValueError(
                 f"dp_sgd cannot train front={self.front!r}: batch norm mixes the images of a batch, so that none has a "
-                "gradient of its own; front must be linear."
+                "gradient of its own; front must be linear or standardized."
             )
 
     def train(self, target: Target, split: Split, scale: Scale) -> None:

@@ -2,21 +2,28 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import ClassVar
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ..data import Split
 from ..scales import Scale
 from ..sparse import SOLVERS, SparseCoding2d, positive
 from ..sparse.layer import Solver
+from ..sparse.solvers import fista
 from ..targets import Target
 from .base import KERNEL, Defense, fit
 
 TABLE_5_TAU = 1000.0
+MEASURED = 50
+"""Private images that tell how far a target's codes settle: enough, since they differ less than seeds do."""
+MOST = 10_000
+"""Steps that the minimiser of their eq. 1 may take: more than it needs."""
 
 
 @dataclass(frozen=True)
@@ -41,6 +48,7 @@ class SparseDefense(Defense):
     """
 
     strength: ClassVar[str] = "lam"
+    revision: ClassVar[int] = 1
 
     lam: float | tuple[float, ...] = 0.5
     train_first: bool = True
@@ -70,6 +78,11 @@ class SparseDefense(Defense):
     def lams(self, layers: int) -> tuple[float, ...]:
         """Sparsity of each layer; a single number is repeated ``layers`` times."""
         return tuple(self.lam) if isinstance(self.lam, tuple | list) else (self.lam,) * layers
+
+    @property
+    def time(self) -> float:
+        """Time constants for which a code follows eq. 2, ``iterations / tau``; infinite for settled codes."""
+        return math.inf if self.tau is None else self.iterations / self.tau
 
     def sparse_layer(self, channels: int, features: int, lam: float, scale: Scale) -> SparseCoding2d:
         """One sparse coding layer with this defense's parameters."""
@@ -117,6 +130,40 @@ class SparseDefense(Defense):
         target.exhibits = {
             f"dictionary {i}": layer.dictionary.detach().clone() for i, layer in enumerate((first, *others), start=1)
         }
+        target.facts = settling(target, split.train_images[:MEASURED].to(first.dictionary.device), scale.tol / 10)
+
+
+@torch.no_grad()
+def settling(target: Target, images: Tensor, tol: float) -> dict[str, float]:
+    """How many neurons of each sparse layer are active, and how near to the minimum of eq. 1 its codes are.
+
+    Draws nothing from torch's generator.
+
+    Args:
+        target: in inference mode.
+        images: ``(N, C, H, W)``, on the target's device.
+        tol: relative duality gap of the minimiser that the codes are compared with.
+
+    Returns:
+        For the i-th sparse layer, means over images: ``"active i (%)"``, neurons that are not zero, and ``"cosine i"``,
+        in [0, 1], of the deployed code with the minimiser for the same input and dictionary. It is 1 where neither has
+        an active neuron.
+    """
+    facts: dict[str, float] = {}
+    x, number = images, 0
+    for layer in target.front:
+        inputs, x = x, layer(x)
+        if isinstance(layer, SparseCoding2d):
+            number += 1
+            minimum = fista(
+                layer.canvas(inputs), layer.dictionary, layer.lam,
+                stride=layer.stride, iterations=MOST, tol=tol, nonneg=layer.nonneg,
+            ).code.flatten(1)  # fmt: skip
+            code = x.flatten(1)
+            cosine = F.cosine_similarity(code, minimum).masked_fill(~(code.any(1) | minimum.any(1)), 1.0)
+            facts[f"active {number} (%)"] = 100 * float((code != 0).float().mean())
+            facts[f"cosine {number}"] = float(cosine.mean())
+    return facts
 
 
 @torch.no_grad()

@@ -12,6 +12,8 @@ import yaml
 
 _SETTINGS = {"end_to_end": "end-to-end", "split": "split"}
 _DATASETS = {"mnist": "MNIST", "fashion_mnist": "Fashion MNIST"}
+_TAUS = (None, 1000.0, 100.0)
+"""What a printed sparse row can mean: settled codes (section 3), or a time constant: Table 5's, the released code's."""
 _LAPLACE = "LAPLACE-NOISE Titcombe et al. (2021) b="
 
 
@@ -89,6 +91,8 @@ def _footnotes() -> list[dict[str, Any]]:
 def printed_label(defense: str, lam: Any, options: dict[str, Any]) -> tuple[str, float | None] | None:
     """The paper's name of a defense and the lambda it prints, or ``None`` where the paper has no such row.
 
+    A sparse row belongs to every regime of its codes that the paper or its released code names, by whatever solver.
+
     >>> printed_label("laplace", None, {"b": 1.0})
     ('LAPLACE-NOISE Titcombe et al. (2021) b=1.0', None)
     """
@@ -107,7 +111,8 @@ def printed_label(defense: str, lam: Any, options: dict[str, Any]) -> tuple[str,
     if key in plain:
         return plain[key], None
     names = {"sparse_standard": "SPARSE-STANDARD", "sparse_guard": "SPARSE-GUARD"}
-    if defense in names and not set(options) - {"tau", "iterations", "solver", "train_first"}:
+    named = options.get("tau") in _TAUS and options.get("iterations", 500) == 500
+    if defense in names and named and not set(options) - {"tau", "iterations", "solver", "train_first"}:
         values = set(lam) if isinstance(lam, tuple) else {lam}
         return (names[defense], float(values.pop())) if len(values) == 1 else None
     return None

@@ -12,6 +12,7 @@ from .noise import noise_curves, noise_reading
 from .parameters import check_parameters
 from .provenance import provenance, provenance_of
 from .reading import reading
+from .settling import settling_curves, settling_reading
 from .tables import Table, results_table
 from .widgets import lambda_explorer
 
@@ -48,5 +49,7 @@ __all__ = [
     "reconstruction_grid",
     "results_table",
     "save",
+    "settling_curves",
+    "settling_reading",
     "site",
 ]

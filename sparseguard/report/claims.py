@@ -15,20 +15,23 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from ..paper import Claim
-from .compare import APART, FEW, MOST, VERDICTS, outcome, verdict
+from .compare import APART, FEW, MOST, VERDICTS, as_claimed, told_apart, verdict
 from .evidence import Evidence
 from .reading import Reading
 from .tables import DASH, Table
 
 SECONDS = ("seconds", "seconds_target")
 RATIOS = (*SECONDS, "parameters")
-LEAST = {"psnr": 0.5, "ssim": 0.02, "accuracy": 0.02, "silhouette": 0.02} | dict.fromkeys(SECONDS, math.log(APART))
+LEAST = {"psnr": 0.5, "ssim": 0.02, "accuracy": 0.02, "silhouette": 0.02, "silhouette_plane": 0.02} | dict.fromkeys(
+    SECONDS, math.log(APART)
+)
 """Differences of means that are too small to count, whatever the p-value; of seconds, those of logarithms."""
 MARKS = dict(zip(VERDICTS, ("✓", "◐", "✗", "·")))
 # how a metric is written: name, digits, unit
 WRITTEN = {
     "psnr": ("PSNR", 1, " dB"), "ssim": ("SSIM", 3, ""), "frechet": ("Fréchet distance", 1, ""),
-    "accuracy": ("accuracy", 3, ""), "silhouette": ("silhouette", 3, ""), "seconds": ("times as long", 2, ""),
+    "accuracy": ("accuracy", 3, ""), "silhouette": ("silhouette in feature space", 3, ""),
+    "silhouette_plane": ("silhouette in the plane", 3, ""), "seconds": ("times as long", 2, ""),
     "seconds_target": ("training times as long", 2, ""), "parameters": ("parameters, times as many", 1, ""),
     "excess": ("energy left", 4, ""), "explained": ("variance explained", 2, ""),
 }  # fmt: skip
@@ -38,11 +41,14 @@ RULE = Reading(
     f"t-test over seeds gives p < 0.05 and the means differ by more than {LEAST['psnr']} dB of PSNR, {LEAST['ssim']} "
     f"of SSIM, accuracy or silhouette, {100 * (APART - 1):.0f} % of seconds "
     "(compared as logarithms), or anything in the Fréchet distance; a comparison of *less*"
-    " or *more* needs such a difference, one of *comparable* or *no less* needs that there is none against it. Where "
-    "a claim is held against a fixed number, or is about numbers of parameters, every seed must agree. **Holds**: as "
-    "claimed in at least nine of ten comparisons. **Does not hold**: in at most one of ten. **Holds in part**: in "
-    "between. **Not tested**: the store has nothing for it, or only one seed. By chance alone one comparison in forty"
-    " comes out as claimed."
+    " or *more* needs such a difference, one of *comparable*, *no less* or *no more* needs that there is none against "
+    "it: a tie, two rows that cannot be told apart, is as claimed there. Where a claim is held against a fixed number, "
+    "or is about numbers of parameters, every seed must agree. **Holds**: as claimed in at least nine of ten "
+    "comparisons. **Does not hold**: in at most one of ten. **Holds in part**: in between. **Not tested**: the store "
+    "has nothing for it, or only one seed. Chance: where nothing differs, *less* or *more* comes out as claimed in "
+    "about one comparison of forty at most (against a fixed number that is the truth, in one of eight with three "
+    "seeds), but *comparable*, *no less* or *no more* in nearly all. There a lack of data counts for the claim, so the "
+    "table says how many of those as claimed are ties."
 )
 
 
@@ -60,6 +66,8 @@ class Comparison:
     outcome: int
     gap: bool = True
     """``shown`` is a difference."""
+    tie: bool = False
+    """As claimed only because the rows could not be told apart."""
 
 
 @dataclass(frozen=True)
@@ -77,14 +85,15 @@ class Judged:
 
 
 def outcome_in_every_seed(of: Sequence[float], than: Sequence[float], relation: str) -> int:
-    """The same for numbers without chance, seed by seed; a tie is neither.
+    """The same for numbers without chance, seed by seed: neither where the seeds do not agree.
 
     >>> outcome_in_every_seed([1, 2], [3, 3], "lower"), outcome_in_every_seed([1, 4], [3, 3], "lower")
     (1, 0)
+    >>> outcome_in_every_seed([3, 2], [3, 3], "not_higher"), outcome_in_every_seed([3, 2], [3, 3], "lower")
+    (1, 0)
     """
-    want = 1 if relation in ("higher", "not_lower") else -1
-    signs = {((a > b) - (a < b)) * want for a, b in zip(of, than, strict=True)}
-    return signs.pop() if len(signs) == 1 else 0
+    outcomes = {as_claimed((a > b) - (a < b), relation) for a, b in zip(of, than, strict=True)}
+    return outcomes.pop() if len(outcomes) == 1 else 0
 
 
 def judge_claim(claim: Claim, evidence: Evidence) -> Judged:
@@ -92,7 +101,7 @@ def judge_claim(claim: Claim, evidence: Evidence) -> Judged:
     found, missing = [], 0
     for test in claim.compare:
         for dataset, metric, of, than in evidence.pairs(test):
-            if of is None or than is None or (metric not in evidence.CERTAIN and min(len(of), len(than)) < 2):
+            if of is None or than is None or min(len(of), len(than)) < 2:
                 missing += 1
                 continue
             if test.than_value is not None:
@@ -102,12 +111,14 @@ def judge_claim(claim: Claim, evidence: Evidence) -> Judged:
             else:
                 shown, gap = mean(of) - mean(than), True
             if metric in evidence.CERTAIN or test.than_value is not None:
-                result = outcome_in_every_seed(of, than, test.relation)
+                result, tie = outcome_in_every_seed(of, than, test.relation), False
             else:
                 if metric in SECONDS:
                     of, than = list(map(math.log, of)), list(map(math.log, than))
-                result = outcome(of, than, test.relation, LEAST.get(metric, 0.0))
-            found.append(Comparison(dataset, metric, shown, result, gap))
+                sign = told_apart(of, than, LEAST.get(metric, 0.0))
+                result = as_claimed(sign, test.relation)
+                tie = sign == 0 and result == 1
+            found.append(Comparison(dataset, metric, shown, result, gap, tie))
     return Judged(claim, found, missing)
 
 
@@ -127,8 +138,9 @@ def _measured(one: Judged) -> str:
                 sign = "+" if of[0].gap else ""
                 ends = sorted({f"{end(c.shown for c in of):{sign}.{digits}f}" for end in (min, max)}, key=float)
                 yes, other = (sum(c.outcome == sign for c in of) for sign in (1, -1))
-                opposite = f", {other} the other way" if other else ""
-                texts.append(f"{name} {' to '.join(ends)}{unit}, {yes} of {len(of)} as claimed{opposite}")
+                ties = sum(c.tie for c in of)
+                rest = (f", {ties} of them ties" if ties else "") + (f", {other} the other way" if other else "")
+                texts.append(f"{name} {' to '.join(ends)}{unit}, {yes} of {len(of)} as claimed{rest}")
         parts.append(f"{dataset}: {'; '.join(texts)}")
     return ". ".join(parts) + "."
 
@@ -143,7 +155,8 @@ def claims_table(judged: Sequence[Judged], evidence: Evidence) -> Table:
     notes = [
         "Measured: between what the differences lie (the claim's row minus the other, means over seeds), and how many "
         "comparisons came out as claimed. Seconds and numbers of parameters are given as ratios; where a claim is held "
-        "against a fixed number, the numbers themselves are given."
+        "against a fixed number, the numbers themselves are given. A tie: the two rows could not be told apart, which "
+        "is as claimed where the claim says comparable, no less or no more."
     ]
     rows = []
     for one in judged:
@@ -172,14 +185,20 @@ def linked(table: Table) -> Reading:
 
 
 def claims_figure(judged: Sequence[Judged], evidence: Evidence) -> Figure:
-    """One bar a claim that was tested: the shares of its comparisons as claimed, neither, and the other way."""
+    """One bar a claim that was tested: the shares of its comparisons as claimed (ties apart), neither, other way."""
     tested = [one for one in judged if one.comparisons]
     figure, axis = plt.subplots(figsize=(9.5, 0.36 * max(len(tested), 1) + 1.2))
-    styles = ((1, "as claimed", "C0", ""), (0, "neither", "0.85", ""), (-1, "the other way", "C1", "///"))
+    styles = (
+        (1, False, "as claimed", "C0", ""),
+        (1, True, "as claimed: a tie", "C0", "..."),
+        (0, False, "neither", "0.85", ""),
+        (-1, False, "the other way", "C1", "///"),
+    )
     names = [f"{one.claim.section}: {shorten(one.claim.quote, 62, placeholder=' …')}" for one in tested]
     left = [0.0] * len(tested)
-    for value, label, colour, hatch in styles:
-        share = [sum(c.outcome == value for c in one.comparisons) / len(one.comparisons) for one in tested]
+    for value, tie, label, colour, hatch in styles:
+        kind = (value, tie)
+        share = [sum((c.outcome, c.tie) == kind for c in one.comparisons) / len(one.comparisons) for one in tested]
         axis.barh(range(len(tested)), share, left=left, color=colour, hatch=hatch, edgecolor="white", label=label)
         left = [a + b for a, b in zip(left, share)]
     for y, one in enumerate(tested):
@@ -191,7 +210,7 @@ def claims_figure(judged: Sequence[Judged], evidence: Evidence) -> Figure:
     axis.invert_yaxis()
     for limit in (FEW, MOST):
         axis.axvline(limit, color="black", ls=":", lw=1)
-    axis.legend(ncols=3, fontsize=8, loc="lower left", bbox_to_anchor=(0, 1.0), frameon=False)
+    axis.legend(ncols=len(styles), fontsize=8, loc="lower left", bbox_to_anchor=(0, 1.0), frameon=False)
     where = ", ".join(dict.fromkeys(c.dataset for one in tested for c in one.comparisons)) or "nothing stored"
     figure.suptitle(f"The paper's claims: {where}, scale {evidence.scale}", fontsize=10)
     figure.tight_layout()
@@ -207,6 +226,11 @@ def claims_reading(judged: Sequence[Judged], evidence: Evidence) -> Reading:
         which = [f"{one.claim.means} ({one.claim.section})" for one in judged if one.verdict == name]
         if which:
             lines.append(f"**{name.capitalize()}**: " + "; ".join(which) + ".")
+    every = [c for one in judged for c in one.comparisons]
+    lines.append(
+        f"{sum(c.outcome == 1 for c in every)} of {len(every)} comparisons came out as claimed; "
+        f"{sum(c.tie for c in every)} of those are ties, which say that nothing was found, not that nothing is there."
+    )
     absent = sorted({n for one in judged if one.missing for n in one.claim.notebooks})
     if absent:
         count = sum(one.missing for one in judged)

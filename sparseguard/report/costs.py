@@ -44,7 +44,7 @@ def largest_peak(cost: Cost) -> float | None:
 
 def _times_none(costs: Sequence[Cost], number: Number) -> dict[str, list[float | None]]:
     """By row: each seed's number over that of the same seed's ``none``; ``None`` where either is missing or 0."""
-    base = {c.experiment.seed: number(c) for c in costs if c.experiment.defense == "none"}
+    base = {c.experiment.seed: number(c) for c in costs if c.experiment.label == "none"}
 
     def ratio(cost: Cost) -> float | None:
         own, of_none = number(cost), base[cost.experiment.seed]
@@ -124,7 +124,8 @@ def _notes(costs: Sequence[Cost]) -> list[str]:
         "the released code it is the wall clock of a whole script, which trains a GAN even without a defense. Ours is "
         "another attack on another machine: only ratios can be compared, and loosely.",
         "The paper prints no λ for SPARSE-STANDARD (compared with 0.25) and no b for Titcombe et al. (with 0.5, its "
-        "only one in Table 1).",
+        "only one in Table 1). Whether its codes settle (section 3) or stop (Table 5, released code) is open, so its "
+        "seconds stand beside each.",
         "Each cell ran in a fresh process, one after the other, so each defense trains all that it needs, its GAN say, "
         "itself. In no stage: loading libraries and data, the split, and training the judge, which are the same for "
         "all. FID is not measured.",
@@ -156,7 +157,7 @@ def costs_figure(costs: Sequence[Cost]) -> Figure:
         right.barh(rows + 0.25 * (i - 1), known, height=0.25, **style)
     deviations = [stdev(c.seconds for c in group) if len(group) > 1 else 0.0 for group in groups.values()]
     left.errorbar(start, rows, xerr=deviations, ls="none", color="black", capsize=2, lw=1)
-    unit = mean(c.seconds for c in costs if c.experiment.defense == "none")
+    unit = mean(c.seconds for c in costs if c.experiment.label == "none")
     ratios = [(r * unit, row) for row, g in zip(rows, groups.values()) if (r := printed_ratio(g[0].experiment))]
     if ratios:
         left.plot(*zip(*ratios), ls="none", marker="D", mfc="white", mec="black", label="printed × none's seconds here")

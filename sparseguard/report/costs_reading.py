@@ -20,7 +20,7 @@ RULE = (
     "and else in part. Not corrected for the number of comparisons."
 )
 NOISES, GONG = ("gaussian", "laplace"), ("gong", "gong_cl")
-CONTROLS = ("none", "none_conv", "none_frozen_conv")
+CONTROLS = ("none", "none_standardized", "none_conv", "none_frozen_conv")
 SPARSE = ("sparse_standard", "sparse_guard")
 
 
@@ -109,7 +109,7 @@ def _stages(groups: dict[str, list[Cost]]) -> list[str]:
     named = f"in {', '.join(f'`{n}`' for n in heavy)}" if heavy else "in no row"
     lines = [f"Of all seconds: {text}. Most is {top}; training the target takes more than half {named}."]
     every = {n: [largest_peak(c) for c in g] for n, g in groups.items()}
-    peaks = {n: mean(float(p or 0) for p in v) for n, v in every.items() if None not in v}
+    peaks = {n: mean(p for p in v if p is not None) for n, v in every.items() if None not in v}
     if len(peaks) < len(groups):
         return [*lines, "Memory was not measured in every row: the system does not tell it."]
     most, least = max(peaks, key=lambda n: peaks[n]), min(peaks, key=lambda n: peaks[n])

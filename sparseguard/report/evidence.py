@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from itertools import product
 from typing import Any, ClassVar
 
 from .. import cost, features
@@ -93,17 +94,18 @@ class Evidence:
         return None if found is None else read(found)
 
     def _layer(self, dataset: str, _: str, entries: Sequence[Entry], metric: str) -> list[list[float] | None]:
-        """Of notebook 08's layers, one row a time constant."""
+        """Of notebook 08's layer: a row a time constant (``None``: settled) and, of what codes explain, a λ."""
         study = LayerStudy(dataset, self.scale, self.seeds)
         part = {"excess": "energy curves", "explained": "kept"}[metric]
-        taus = [float(entry["tau"]) for entry in entries if isinstance(entry, Mapping)]
+        taus = [entry["tau"] for entry in entries if isinstance(entry, Mapping)]
+        rows = list(product(taus, study.lams if metric == "explained" else [study.lam]))
         if self.store.load(digest(study.key(part))) is None:
-            return [None] * len(taus)
+            return [None] * len(rows)
         if metric == "excess":
             curves = study.energy_curves(self.store)
-            return [[float(curves[tau][0].excess[-1])] for tau in taus]
+            return [[float(textbook.excess[-1]) for textbook, *_ in curves[tau]] for tau, _ in rows]
         kept = study.kept(self.store)
-        return [[row.explained for row in kept if row.tau == tau] for tau in taus]
+        return [[one.explained for one in kept if (one.tau, one.lam) == row] for row in rows]
 
 
 def _meet(
@@ -121,6 +123,8 @@ def _reader(metric: str, fid: bool) -> tuple[Stored, Callable[[Any], float | Non
     """Who reads what has a metric from the store, and how the metric is read from that."""
     if metric == "silhouette":
         return _features, lambda f: float(f.silhouette)
+    if metric == "silhouette_plane":
+        return _features, lambda f: float(f.silhouette_plane)
     if metric == "seconds":
         return cost.stored, lambda c: float(c.seconds)
     if metric == "seconds_target":

@@ -10,7 +10,9 @@ import torch
 from torch import Tensor
 
 from .. import metrics
+from ..defenses.sparse import SparseDefense
 from ..experiment import Result
+from ..scales import check_scale
 from ..sparse import SparseCoding2d, operators, positive
 from .compare import by_strength
 
@@ -47,6 +49,7 @@ def sweeps(results: Sequence[Result]) -> dict[str, dict[float, list[Result]]]:
 class Coder:
     """Codes the images that a result keeps with one sparse layer of its trained target, and decodes the code.
 
+    The code is what the deployed layer puts out: settled, or as far on the trajectory of eq. 2 as its ``tau`` lets it.
     The second layer's input is the first one's code, computed as the deployed target computes it. The batch norm
     between them is replaced by zero mean and unit variance of each feature over these images: its trained scale and
     shift are not kept with a result.
@@ -57,6 +60,7 @@ class Coder:
 
     Attributes:
         quick: steps of a first answer, to start the next from; :meth:`pace` fits them to the machine.
+        settles: codes are minimisers of eq. 1; a trajectory has no start to choose, and no fewer steps.
         attacked: PSNR and SSIM of the attacker's images, ``(N,)`` each.
         strongest: largest drive Ψ that any feature gets from an image, ``(N,)``: no entry of a code is much larger.
 
@@ -71,11 +75,12 @@ class Coder:
             raise ValueError(f"layer must be one that {result.experiment.label} has and this shows ({allowed}), "
                              f"not {layer!r}.")  # fmt: skip
         self.result, self.images = result, result.originals
-        self.first, self.layer = _with(learned[0]), _with(learned[layer - 1])
+        self.first, self.layer = (_deployed(result, learned, number) for number in (1, layer))
+        self.settles = self.layer.solver == "fista"
         self.mean, self.std = torch.zeros(1, 1, 1, 1), torch.ones(1, 1, 1, 1)
         self.inputs = self.images
         if layer == 2:
-            hidden = _deployed(result, learned[0])(self.images)
+            hidden = self.first(self.images)
             self.mean = hidden.mean(dim=(0, 2, 3), keepdim=True)
             self.std = (hidden.var(dim=(0, 2, 3), keepdim=True) + 1e-5).sqrt()
             self.inputs = (hidden - self.mean) / self.std
@@ -89,9 +94,11 @@ class Coder:
     def code(self, lam: float, start: Tensor | None = None, quick: bool = False) -> tuple[Tensor, Tensor]:
         """Code ``(N, F, H, W)`` at ``lam``, from a warm start if there is one, and its duality gap ``(N,)``."""
         self.layer.lam = positive("lam", lam)
+        if not self.settles:
+            code = self.layer(self.inputs)
+            return code, self.layer.gap(self.inputs, code)
         self.layer.tol, self.layer.iterations = (QUICK_TOL, self.quick) if quick else (TOL, ITERATIONS)
-        with torch.no_grad():
-            code: Tensor = self.layer(self.inputs, start=start)
+        code = self.layer(self.inputs, start=start)
         assert self.layer.last_gap is not None
         return code, self.layer.last_gap
 
@@ -115,22 +122,15 @@ class Coder:
             return _fit(image, self.images).clamp(0, 1)
 
 
-def _with(dictionary: Tensor) -> SparseCoding2d:
-    features, channels, height, width = dictionary.shape
-    layer = SparseCoding2d(channels, features, (height, width), solver="fista")
+def _deployed(result: Result, learned: Sequence[Tensor], number: int) -> SparseCoding2d:
+    """A sparse layer as the target of ``result`` has it, from the trained dictionaries."""
+    defense, dictionary = result.experiment.make_defense(), learned[number - 1]
+    assert isinstance(defense, SparseDefense)
+    features, channels = dictionary.shape[:2]
+    lam = defense.lams(len(learned))[number - 1]
+    layer = defense.sparse_layer(channels, features, lam, check_scale(result.experiment.scale))
     layer.dictionary.requires_grad_(False).copy_(dictionary)
     return layer
-
-
-def _deployed(result: Result, dictionary: Tensor) -> SparseCoding2d:
-    """The first sparse layer as the target of ``result`` has it."""
-    defense = result.experiment.make_defense()
-    layer = _with(dictionary)
-    for name in ("tau", "iterations", "solver"):
-        setattr(layer, name, getattr(defense, name))
-    lam = result.experiment.lam
-    layer.lam = float(lam[0] if isinstance(lam, tuple) else lam or 0.0)
-    return layer.requires_grad_(False)
 
 
 def _crop(canvas: Tensor, layer: SparseCoding2d) -> Tensor:

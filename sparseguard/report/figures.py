@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import cycle
 from pathlib import Path
 from typing import Any
 
@@ -15,11 +16,14 @@ from matplotlib.figure import Figure
 from torch import Tensor
 
 from ..experiment import Result
-from .tables import by_cell
+from .compare import measured, values
+from .tables import by_cell, spread
 
-MARKERS = "oXsDPv^<>*hp"
+MARKERS = "oXsDPv^<>*hpd"
 # seaborn's colour-blind palette without its palest colours; marks differ in shape as well
-COLOURS = ("C0", "C1", "C2", "C3", "C4", "C5", "black", "C9", "C7", "C8", "C6", "darkred")
+COLOURS = ("C0", "C1", "C2", "C3", "C4", "C5", "black", "C9", "C7", "C8", "C6", "darkred", "navy")
+VARIANTS = (("full", "-"), ("none", "--"), ("left", ":"), ("top", "-."))
+"""Fill of the marks and style of the line of a defense's variants, whose colour and mark are its own."""
 # what a notebook holds inline is coarser than the files, for the notebook's size
 sns.set_theme(
     style="whitegrid",
@@ -73,7 +77,7 @@ def reconstruction_grid(results: Sequence[Result]) -> Figure:
     height = len(shown) + 1
     figure, axes = plt.subplots(height, columns, figsize=(0.45 * columns + 2.4, 0.47 * height + 0.5), squeeze=False)
     first = next(iter(shown.values()))
-    labels = ["original", *(f"{n}\n{float(r.metrics['psnr'] or 0):.1f} dB, SSIM {float(r.metrics['ssim'] or 0):.2f}"
+    labels = ["original", *(f"{n}\n{spread([r.metrics['psnr']], 1)} dB, SSIM {spread([r.metrics['ssim']], 2)}"
                             for n, r in shown.items())]  # fmt: skip
     for axis_row, label, images in zip(axes, labels, [first.originals, *(r.reconstructions for r in shown.values())]):
         _row(axis_row, label, images)
@@ -131,26 +135,31 @@ def image_distributions(results: Sequence[Result]) -> Figure:
 def privacy_utility(results: Sequence[Result]) -> Figure:
     """Accuracy against the attack's SSIM: one mark a defense and strength, bars one standard deviation over seeds.
 
-    Strengths of one defense are joined by a line; up and to the left is better.
+    Strengths of one defense with the same further options are joined by a line; up and to the left is better. Cells
+    that lack one of the two numbers are left out.
     """
     figure, axis = plt.subplots(figsize=(7.5, 4.8))
-    lines: dict[str, list[tuple[float, float, float, float, str]]] = {}
-    for label, group in by_cell(results).items():
-        both = np.array([[r.metrics["ssim"], r.metrics["accuracy"]] for r in group], dtype=float)
+    lines: dict[str, dict[str, list[tuple[float, float, float, float, str]]]] = {}
+    for label, group in by_cell(measured(results, ("ssim", "accuracy"))[0]).items():
+        both = np.array([values(group, "ssim"), values(group, "accuracy")]).T
         middle, deviation = both.mean(0), both.std(0, ddof=1) if len(both) > 1 else np.zeros(2)
-        name = group[0].experiment.defense
-        lines.setdefault(name, []).append((*middle, *deviation, label.removeprefix(name).strip()))
-    for i, (name, points) in enumerate(lines.items()):
-        x, y, sx, sy = (np.array([p[k] for p in points], dtype=float) for k in range(4))
-        axis.errorbar(
-            x, y, xerr=sx, yerr=sy, label=name, color=COLOURS[i % len(COLOURS)], marker=MARKERS[i % len(MARKERS)],
-            ls="-" if len(points) > 1 else "none", ms=7, capsize=2, lw=1,
-        )  # fmt: skip
-        for a, b, _, _, strength in points if len(points) > 1 else []:
-            axis.annotate(strength, (a, b), textcoords="offset points", xytext=(5, 5), fontsize=7)
+        defense, variant = group[0].experiment.defense, group[0].experiment.variant
+        strength = label.removeprefix(defense).removesuffix(variant.removeprefix(defense)).strip()
+        lines.setdefault(defense, {}).setdefault(variant, []).append((*middle, *deviation, strength))
+    for i, variants in enumerate(lines.values()):
+        colour, marker = COLOURS[i % len(COLOURS)], MARKERS[i % len(MARKERS)]
+        for (fill, line), (variant, points) in zip(cycle(VARIANTS), variants.items()):
+            x, y, sx, sy = (np.array([p[k] for p in points], dtype=float) for k in range(4))
+            joined = line if len(points) > 1 else "none"
+            axis.errorbar(
+                x, y, xerr=sx, yerr=sy, label=variant, color=colour, marker=marker, fillstyle=fill, ls=joined, ms=7,
+                capsize=2, lw=1,
+            )  # fmt: skip
+            for a, b, _, _, strength in points if sum(map(len, variants.values())) > 1 else []:
+                axis.annotate(strength, (a, b), textcoords="offset points", xytext=(5, 5), fontsize=7)
     axis.set_xlabel("SSIM of the attack's reconstructions (left: more private)")
     axis.set_ylabel("accuracy on the hold-out (up: more useful)")
     axis.set_title(f"Privacy and utility: {_title(results)}", fontsize=10)
-    axis.legend(fontsize=8, loc="best")
+    axis.legend(fontsize=8, loc="upper left", bbox_to_anchor=(1.01, 1.0))
     plt.close(figure)
     return figure

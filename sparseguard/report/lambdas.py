@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from statistics import mean
 
@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 from torch import Tensor
 
 from ..experiment import Result
-from .compare import difference, printed_number, values
+from .compare import difference, left_out, measured, printed_curves, values
 from .explorer import Explorer, View, sweeps
 from .figures import COLOURS, show
 from .panels import VIRIDIS
@@ -34,7 +34,8 @@ RULE = (
 )
 
 
-def _where(results: Sequence[Result]) -> str:
+def where(results: Sequence[Result]) -> str:
+    """Data set, setting and scale of results that share them."""
     e = results[0].experiment
     return f"{e.dataset_name}, {e.setting.replace('_', '-')}, scale {e.scale}"
 
@@ -42,27 +43,30 @@ def _where(results: Sequence[Result]) -> str:
 def lambda_curves(results: Sequence[Result]) -> Figure:
     """PSNR, SSIM and accuracy against λ, bars one standard deviation over seeds; hollow marks are the paper's."""
     figure, axes = plt.subplots(1, len(SWEPT), figsize=(11, 3.7))
+    curves = sweeps(results)
     for axis, (metric, (name, _, _)) in zip(axes, SWEPT.items()):
-        for i, (defense, of) in enumerate(sweeps(results).items()):
+        printed = printed_curves(curves, metric)
+        for i, (variant, swept) in enumerate(curves.items()):
+            of = {lam: group for lam, group in swept.items() if measured(group, (metric,))[0]}
             numbers = [values(group, metric) for group in of.values()]
             bars = [np.std(v, ddof=1) if len(v) > 1 else 0.0 for v in numbers]
             style = {"color": COLOURS[i % len(COLOURS)], "marker": "osD^"[i % 4], "ms": 6}
             shift = 1.02**i  # bars at the same λ do not cover each other
             x = np.array(list(of)) * shift
-            axis.errorbar(x, [mean(v) for v in numbers], yerr=bars, label=defense, capsize=2, lw=1.2, **style)
-            paper = [printed_number(group, metric) for group in of.values()]
-            known = [(a, b) for a, b in zip(x, paper) if b is not None]
+            axis.errorbar(x, [mean(v) for v in numbers], yerr=bars, label=variant, capsize=2, lw=1.2, **style)
+            defense = next(iter(swept.values()))[0].experiment.defense
+            known = [(lam * shift, v) for lam, v in printed.pop(defense, {}).items()]  # beside the first regime alone
             if known:
                 axis.plot(*zip(*known), ls=":", lw=1, mfc="none", label=f"{defense}, printed", **style)
         axis.set_xscale("log")
-        every = sorted({lam for of in sweeps(results).values() for lam in of})
+        every = sorted({lam for of in curves.values() for lam in of})
         axis.set_xticks(every, [f"{lam:g}" for lam in every])
         axis.minorticks_off()
         axis.set_xlabel("λ")
         axis.set_title(name + UNITS.get(metric, ""), fontsize=10)
     seeds = sorted({r.experiment.seed for r in results})
     figure.suptitle(
-        f"Against λ: {_where(results)}, seed{'s' * (len(seeds) > 1)} {', '.join(map(str, seeds))}", fontsize=10
+        f"Against λ: {where(results)}, seed{'s' * (len(seeds) > 1)} {', '.join(map(str, seeds))}", fontsize=10
     )
     figure.tight_layout(rect=(0, 0.08, 1, 1))
     figure.legend(*axes[0].get_legend_handles_labels(), loc="lower center", ncols=4, fontsize=8)
@@ -107,7 +111,7 @@ def lambda_multiples(results: Sequence[Result], images: Sequence[int] = (0, 1)) 
     for axis, view in zip(axes[0, 1:], paths[0]):
         axis.annotate(f"λ = {view.lam:g}", (0.5, 1.25), xycoords="axes fraction", ha="center", fontsize=9)
     e = first.result.experiment
-    text = f"{_where([first.result])}, {e.defense}, seed {e.seed}"
+    text = f"{where([first.result])}, {e.variant}, seed {e.seed}"
     figure.suptitle(f"The code and the attacker: {text}", fontsize=10, y=0.93)
     plt.close(figure)
     return figure
@@ -137,26 +141,24 @@ def _winner(view: View, index: int) -> np.ndarray:
     return np.asarray(VIRIDIS[(strongest * 255).byte().numpy()])
 
 
-def _differ(metric: str, a: Sequence[Result], b: Sequence[Result]) -> tuple[float, bool]:
+def differ(metric: str, a: Sequence[Result], b: Sequence[Result]) -> tuple[float, bool]:
     """How much more ``b`` has than ``a``, and whether the rule calls it a difference."""
     return difference(values(b, metric), values(a, metric), SWEPT[metric][2])
 
 
-def _course(metric: str, of: dict[float, list[Result]]) -> str:
-    """What a metric does from the smallest λ to the largest."""
+def course(metric: str, of: Mapping[str, Sequence[Result]]) -> str:
+    """What a metric does along a few steps, in their order, each with its seeds."""
     name, digits, _ = SWEPT[metric]
-    lams = list(of)
-    listed = ", ".join(f"{spread(list(values(group, metric)), digits)} at {lam:g}" for lam, group in of.items())
+    listed = ", ".join(f"{spread(values(group, metric), digits)} at {step}" for step, group in of.items())
     text = f"{name} is {listed}"
-    if len(lams) < 2:
+    if len(of) < 2:
         return text
-    steps = [(a, b, *_differ(metric, of[a], of[b])) for a, b in pairwise(lams)]
-    gap, differs = _differ(metric, of[lams[0]], of[lams[-1]])
-    real = [(f"{'rises' if step > 0 else 'falls'} from {a:g} to {b:g}", step) for a, b, step, seen in steps if seen]
-    if differs:
-        end = f"{lams[-1]:g} differs from {lams[0]:g} ({gap:+.{digits}f})"
-    else:
-        end = f"{lams[-1]:g} cannot be told apart from {lams[0]:g} ({gap:+.{digits}f})"
+    first, *_, last = of
+    steps = [(a, b, *differ(metric, of[a], of[b])) for a, b in pairwise(of)]
+    gap, differs = differ(metric, of[first], of[last])
+    real = [(f"{'rises' if step > 0 else 'falls'} from {a} to {b}", step) for a, b, step, seen in steps if seen]
+    verb = "differs" if differs else "cannot be told apart"
+    end = f"{last} {verb} from {first} ({gap:+.{digits}f})"
     if not real:
         return f"{text}; {end}, and no two neighbours differ"
     order = "in one direction only" if len({step > 0 for _, step in real}) == 1 else "not monotone"
@@ -165,23 +167,24 @@ def _course(metric: str, of: dict[float, list[Result]]) -> str:
 
 def lambda_reading(results: Sequence[Result]) -> Reading:
     """What λ does, by a fixed rule: each metric along λ, one defense against another at equal λ, the printed course."""
-    swept = sweeps(results)
-    lines = []
+    found, absent = measured(results, list(SWEPT))
+    swept, lines = sweeps(found), left_out(absent)
     for defense, of in swept.items():
-        lines += [f"`{defense}`: {_course(metric, of)}." for metric in SWEPT]
-        backwards = []
-        for metric in ("psnr", "ssim"):
-            known = [(lam, v) for lam, group in of.items() if (v := printed_number(group, metric)) is not None]
-            if any(b > a for (_, a), (_, b) in pairwise(known)):
-                listed = ", ".join(f"{v:g} at {lam:g}" for lam, v in known)
-                backwards.append(f"{SWEPT[metric][0]} ({listed})")
-        if backwards:
-            lines.append(f"`{defense}`: as printed, more sparsity does not always hide more: {'; '.join(backwards)}.")
+        named = {f"{lam:g}": group for lam, group in of.items()}
+        lines += [f"`{defense}`: {course(metric, named)}." for metric in SWEPT]
+    backwards: dict[str, list[str]] = {}
+    for metric in ("psnr", "ssim"):
+        for defense, known in printed_curves(swept, metric).items():
+            if any(b > a for a, b in pairwise(known.values())):
+                listed = ", ".join(f"{v:g} at {lam:g}" for lam, v in known.items())
+                backwards.setdefault(defense, []).append(f"{SWEPT[metric][0]} ({listed})")
+    for defense, told in backwards.items():
+        lines.append(f"`{defense}`: as printed, more sparsity does not always hide more: {'; '.join(told)}.")
     for a, b in pairwise(swept):
         shared = [lam for lam in swept[a] if lam in swept[b]]
         told = []
         for lam in shared:
-            gap, differs = _differ("psnr", swept[a][lam], swept[b][lam])
+            gap, differs = differ("psnr", swept[a][lam], swept[b][lam])
             told.append(f"{lam:g} ({gap:+.1f} dB{'' if differs else ', no difference'})")
         if told:
             lines.append(f"`{b}` against `{a}`, PSNR at equal λ: {', '.join(told)}.")

@@ -134,10 +134,13 @@ def competition(shown: Sequence[Duel], swept: Sequence[Duel]) -> Figure:
     return figure
 
 
-def energy_curves(curves: Mapping[float, Sequence[EnergyCurve]], title: str) -> Figure:
-    """Energy of eq. 1 above its minimum against evaluations, one panel a time constant tau; both axes logarithmic."""
+def energy_curves(curves: Mapping[float, Sequence[Sequence[EnergyCurve]]], title: str) -> Figure:
+    """Energy of eq. 1 above its minimum against evaluations, one panel a time constant tau; both axes logarithmic.
+
+    ``curves``: for each tau, those of each seed; the first seed's are shown.
+    """
     figure, axes = plt.subplots(1, len(curves), figsize=(4.6 * len(curves), 3.5), squeeze=False, sharey=True)
-    for axis, (tau, group) in zip(axes[0], curves.items()):
+    for axis, (tau, (group, *_)) in zip(axes[0], curves.items()):
         for curve in group:
             colour, marker, name = _SOLVERS[curve.solver]
             x, y = curve.evaluations.numpy(), curve.excess.numpy()

@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from ..experiment import Result
-from .compare import by_strength, difference, printed_number, values
+from .compare import by_strength, difference, left_out, measured, printed_curves, values
 from .figures import COLOURS, MARKERS
 from .reading import Reading
 from .tables import spread
@@ -43,15 +43,17 @@ def noise_curves(by_setting: Mapping[str, Sequence[Result]]) -> Figure:
 
 
 def _curves(axis: Axes, results: Sequence[Result], metric: str) -> None:
-    for i, (name, of) in enumerate(by_strength(results).items()):
+    curves = by_strength(measured(results, (metric,))[0])
+    printed = printed_curves(curves, metric)
+    for i, (name, of) in enumerate(curves.items()):
         colour, marker = COLOURS[i % len(COLOURS)], MARKERS[i % len(MARKERS)]
         x, y = list(of), [values(group, metric) for group in of.values()]
         bars = [stdev(v) if len(v) > 1 else 0.0 for v in y]
         axis.errorbar(x, [mean(v) for v in y], yerr=bars, color=colour, marker=marker, capsize=2, label=name)
-        known = [(strength, v) for strength, g in of.items() if (v := printed_number(g, metric)) is not None]
+        known = printed.pop(next(iter(of.values()))[0].experiment.defense, {})  # beside the first regime alone
         if known:
-            axis.plot(*zip(*known), color=colour, marker=marker, mfc="none", ls="none")
-    plain = [r for r in results if r.experiment.defense == "none"]
+            axis.plot(*zip(*known.items()), color=colour, marker=marker, mfc="none", ls="none")
+    plain, _ = measured([r for r in results if r.experiment.label == "none"], (metric,))
     if plain:
         axis.axhline(mean(values(plain, metric)), color="black", ls=":", lw=1)
 
@@ -65,7 +67,9 @@ def noise_reading(by_setting: Mapping[str, Sequence[Result]]) -> Reading:
     lines = []
     for setting, results in by_setting.items():
         where = setting.replace("_", "-")
-        defenses = {name: list(of.values()) for name, of in by_strength(results).items()}
+        found, absent = measured(results, ("psnr", "accuracy"))
+        lines += [f"{where}: {sentence}" for sentence in left_out(absent)]
+        defenses = {name: list(of.values()) for name, of in by_strength(found).items()}
         sparse = {g[0].experiment.label: g for groups in defenses.values() for g in groups if g[0].experiment.lam}
         noises = {name: groups for name, groups in defenses.items() if groups[0][0].experiment.lam is None}
         for name, groups in noises.items():

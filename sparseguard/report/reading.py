@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from statistics import mean
 
 from ..experiment import Result
-from .compare import difference, values
+from .compare import difference, left_out, measured, values
 from .tables import by_cell, spread
 
 RULE = (
@@ -15,6 +15,12 @@ RULE = (
 )
 
 
+CONTROLS = {
+    "none": "all that the sparse front end changes",
+    "none_standardized": "what it changes beyond standardising each image",
+    "none_conv": "sparsity's own share",
+}
+"""What the difference of a sparse row from each control is."""
 SLACK = 0.02
 """Accuracy by which a rival may fall short and still count as equally useful."""
 
@@ -55,14 +61,17 @@ def _rivals(label: str, groups: dict[str, list[Result]], rivals: Sequence[str]) 
 
 def reading(results: Sequence[Result]) -> Reading:
     """What the numbers say: each sparse row against the controls and the noise, the floor, the judge."""
-    groups = by_cell(results)
-    first = results[0]
-    sentences = []
+    found, absent = measured(results, ("psnr", "accuracy"))
+    groups, sentences = by_cell(found), left_out(absent)
     ordered = sorted(groups, key=lambda label: mean(values(groups[label], "psnr")))
     text = ", ".join(f"`{n}` {spread([r.metrics['psnr'] for r in groups[n]], 1)} dB" for n in ordered)
-    sentences.append(f"From the hardest to the easiest to invert: {text}.")
+    if ordered:
+        sentences.append(f"From the hardest to the easiest to invert: {text}.")
     sparse = [label for label, group in groups.items() if group[0].experiment.lam is not None]
-    for control, share in (("none", "all that the sparse front end changes"), ("none_conv", "sparsity's own share")):
+    if "none" in groups and "none_standardized" in groups:
+        alone = _compare("none_standardized", groups["none_standardized"], "none", groups["none"])
+        sentences.append(f"What standardising each image does alone: {alone}.")
+    for control, share in CONTROLS.items():
         if control in groups and sparse:
             compared = "; ".join(_compare(label, groups[label], control, groups[control]) for label in sparse)
             sentences.append(f"Against `{control}` ({share}): {compared}.")
@@ -70,19 +79,23 @@ def reading(results: Sequence[Result]) -> Reading:
     if rivals and sparse:
         compared = "; ".join(_rivals(label, groups, rivals) for label in sparse)
         sentences.append(f"Against the other defenses whose accuracy is no more than {SLACK:.0%} lower: {compared}.")
-    floor = float(first.metrics["psnr_mean_image"] or 0.0)
-    near = [n for n in ordered if mean(values(groups[n], "psnr")) < floor + 1]
-    sentences.append(
-        f"Guessing the mean image, without any leak, reaches {floor:.1f} dB; "
-        + (f"within 1 dB of that, and so nearly private, are {', '.join(f'`{n}`' for n in near)}." if near
-           else "no row comes within 1 dB of that, so every leak here gives images away.")
-    )  # fmt: skip
-    recognised = {n: mean(values(groups[n], "judge_accuracy")) for n in groups}
-    top, low = max(recognised, key=lambda n: recognised[n]), min(recognised, key=lambda n: recognised[n])
-    sentences.append(
-        f"The judge recognises the class in {recognised[low]:.0%} (`{low}`) to {recognised[top]:.0%} (`{top}`) of the "
-        f"reconstructions, and in {float(first.metrics['judge_accuracy_originals'] or 0):.0%} of the originals."
-    )
+    first = results[0]
+    floor = first.metrics["psnr_mean_image"]
+    if ordered and floor is not None:
+        near = [n for n in ordered if mean(values(groups[n], "psnr")) < floor + 1]
+        sentences.append(
+            f"Guessing the mean image, without any leak, reaches {floor:.1f} dB; "
+            + (f"within 1 dB of that, and so nearly private, are {', '.join(f'`{n}`' for n in near)}." if near
+               else "no row comes within 1 dB of that, so every leak here gives images away.")
+        )  # fmt: skip
+    judged = by_cell(measured(found, ("judge_accuracy", "judge_accuracy_originals"))[0])
+    recognised = {n: mean(values(group, "judge_accuracy")) for n, group in judged.items()}
+    if recognised:
+        top, low = max(recognised, key=lambda n: recognised[n]), min(recognised, key=lambda n: recognised[n])
+        sentences.append(
+            f"The judge recognises the class in {recognised[low]:.0%} (`{low}`) to {recognised[top]:.0%} (`{top}`) of "
+            f"the reconstructions, and in {values(judged[top], 'judge_accuracy_originals')[0]:.0%} of the originals."
+        )
     sentences.append(
         f"This is scale `{first.experiment.scale}`: {first.details['train_images']} private images, attackers trained "
         f"on {first.details['attack_images']} images for {first.details['updates']} updates. A longer attack can only "

@@ -109,8 +109,10 @@ class LambdaExplorer:
         start = time.perf_counter()
         self._busy = True
         try:
-            _offer(self.defense, reversed(self.explorers[self.dataset.value]))  # the small multiples' first
-            shown = self.explorers[self.dataset.value][self.defense.value]
+            defenses = self.explorers[self.dataset.value]
+            # the most λ first; of equals the small multiples'
+            _offer(self.defense, sorted(reversed(defenses), key=lambda name: -len(defenses[name].cells)))
+            shown = defenses[self.defense.value]
             _offer(self.layer, shown.layers)
             _offer(self.image, range(1, len(next(iter(shown.cells.values())).originals) + 1))
         finally:
@@ -127,7 +129,8 @@ class LambdaExplorer:
             f'{count} images coded and drawn in <span class="sparseguard-milliseconds">{self.milliseconds:.0f}</span> '
             "ms.</small>"
         )
-        if float(self._view.gap.max()) > REFINE and self._refinements < REFINEMENTS:
+        unsettled = self._view.coder.settles and float(self._view.gap.max()) > REFINE
+        if unsettled and self._refinements < REFINEMENTS:
             with contextlib.suppress(RuntimeError):  # outside a kernel nothing runs later
                 asyncio.get_running_loop().call_later(0.1, self._refine, self._view)
 

@@ -3,16 +3,20 @@
 A code of an image, its residual and the dictionary fit into a core's cache, so that what is done with them costs little
 more than the products, and only the products that are needed: synthesis visits active neurons alone, and so does
 analysis where only their drives are wanted. Cores share the images of a batch, and each image ends by itself, whatever
-the others do. Solvers are compiled on top of :func:`operators`; :class:`CompiledBank` prepares a dictionary for them.
+the others do. :class:`CompiledBank` prepares a dictionary; functions that are compiled take flat arrays of one image.
 """
 
 from __future__ import annotations
 
+import hashlib
+import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from functools import lru_cache
+from functools import cache
+from pathlib import Path
 from typing import Any, NamedTuple
 
+import numba
 import numpy as np
 import torch
 from numba import njit
@@ -23,23 +27,47 @@ from . import simd
 from .operators import Size
 
 Array = NDArray[Any]
-Compiled = Callable[..., Any]
-TILE, WIDE, MOST_PARTS = 7, 2, 5
+config: Any = numba.config
+Lengths = tuple[int, ...]
+"""A size that is known when compiling; see :mod:`.simd`."""
+TILE, WIDE, PART = 7, 2, 5
 """What is summed in registers at once: positions of an analysis, vectors of features each, vectors of a feature's row
 (measured, benchmarks/tiles.py)."""
-LANES = 8
+LANES = (0,) * 8
 """Elements of a vector."""
-compiled = njit(nogil=True, error_model="numpy", fastmath={"contract", "reassoc", "nsz", "nnan"})
-"""Sums may be taken in another order, and NaN does not occur: the layer refuses it."""
+
+
+@cache
+def _cache_folder() -> str:
+    """Of compiled code, named after the sources' hash: numba looks for changes in a function's own file only."""
+    sources = sorted(Path(__file__).parent.glob("*.py"))
+    digest = hashlib.sha256(b"".join(path.read_bytes() for path in sources)).hexdigest()[:16]
+    root = Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser()
+    return str(root / "sparseguard" / "compiled" / digest)
+
+
+def compiled(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Compile for one core, and keep the result on disk where that is possible.
+
+    Sums may be taken in another order, and NaN does not occur: the layer refuses it.
+    """
+    fast = {"contract", "reassoc", "nsz", "nnan"}
+    before, config.CACHE_DIR = config.CACHE_DIR, _cache_folder()
+    try:
+        return njit(nogil=True, error_model="numpy", fastmath=fast, cache=True)(function)
+    except RuntimeError:  # no folder can be written to
+        return njit(nogil=True, error_model="numpy", fastmath=fast)(function)
+    finally:
+        config.CACHE_DIR = before
 
 
 class Filters(NamedTuple):
     """A dictionary and the sizes of one image, all in elements of flat arrays with channels last.
 
-    ``weights`` are for :func:`simd.correlate`, with the image's ``offsets``; ``atoms`` hold each feature row by row, each
-    row filled up with zeros to ``reach``. A code has ``rows`` times ``columns`` positions with ``features`` neurons each,
-    which are the dictionary's filled up to whole blocks. One code row or column further, the image's patch starts
-    ``down`` or ``right`` elements further; an image row has ``line`` elements, a feature ``height`` rows.
+    ``weights`` are for :func:`.simd.correlate`, with the image's ``offsets``; ``atoms`` hold each feature row by row,
+    each row filled up with zeros to ``reach``. A code has ``rows`` times ``columns`` positions with ``features``
+    neurons each, which are the dictionary's filled up to whole blocks. One code row or column further, the image's
+    patch starts ``down`` or ``right`` elements further; an image row has ``line`` elements, a feature ``height`` rows.
     """
 
     weights: Array
@@ -53,6 +81,14 @@ class Filters(NamedTuple):
     right: int
     height: int
     reach: int
+    tile: Lengths
+    """Positions at once."""
+    vectors: Lengths
+    """Of features at once."""
+    lanes: Lengths
+    """Of each of them."""
+    part: Lengths
+    """Vectors of a feature's row at once."""
 
 
 class Active(NamedTuple):
@@ -64,112 +100,84 @@ class Active(NamedTuple):
     values: Array
 
 
-class Tiles(NamedTuple):
-    """Sizes that are known when compiling; see :mod:`.simd`."""
-
-    positions: int
-    vectors: int
-    lanes: int
-    parts: int
-
-
-class Operators(NamedTuple):
-    """Compiled functions; see :func:`operators`."""
-
-    analyse_row: Compiled
-    no_active: Compiled
-    list_active: Compiled
-    synthesise: Compiled
-    analyse: Compiled
-    collect: Compiled
+@compiled
+def analyse_row(image, y, drive, f):
+    """Drives of all neurons of code row ``y``."""
+    taps, width = len(f.offsets), len(f.vectors) * len(f.lanes)
+    for block in range(f.features // width):
+        for first in range(0, f.columns, len(f.tile)):
+            x = min(first, f.columns - len(f.tile))  # the last tile may overlap the one before
+            simd.correlate(
+                image, y * f.down + x * f.right, f.right, f.offsets, f.weights, block * taps * width,
+                drive, x * f.features + block * width, f.features, f.tile, f.vectors, f.lanes,
+            )  # fmt: skip
 
 
-@lru_cache(maxsize=None)
-def operators(tiles: Tiles) -> Operators:
-    """The operators for some register tiles. Their arguments are flat arrays of one image and :class:`Filters`."""
-    correlate = simd.correlate(tiles.positions, tiles.vectors, tiles.lanes)
-    add_patch, inner, nonzero = simd.add_patch(tiles.parts, LANES), simd.inner(tiles.parts, LANES), simd.nonzero(LANES)
-    positions, width, part = tiles.positions, tiles.vectors * tiles.lanes, tiles.parts * LANES
+@compiled
+def no_active(code):
+    """Room for a list."""
+    count = len(code)
+    return Active(
+        np.empty(count, np.int32), np.empty(count, np.int32), np.empty(count, np.int32), np.empty(count, code.dtype)
+    )
 
-    @compiled  # type: ignore[untyped-decorator]
-    def analyse_row(image, y, drive, f):  # type: ignore[no-untyped-def]
-        """Drives of all neurons of code row ``y``."""
-        taps = len(f.offsets)
-        for block in range(f.features // width):
-            for first in range(0, f.columns, positions):
-                x = min(first, f.columns - positions)  # the last tile may overlap the one before
-                correlate(
-                    image, y * f.down + x * f.right, f.right, f.offsets, f.weights, block * taps * width,
-                    drive, x * f.features + block * width, f.features,
-                )  # fmt: skip
 
-    @compiled  # type: ignore[untyped-decorator]
-    def no_active(code):  # type: ignore[no-untyped-def]
-        """Room for a list."""
-        count = len(code)
-        return Active(
-            np.empty(count, np.int32), np.empty(count, np.int32), np.empty(count, np.int32), np.empty(count, code.dtype)
+@compiled
+def list_active(code, active, f):
+    """Fill the list; how many there are."""
+    count, size = 0, f.height * f.reach
+    for y in range(f.rows):
+        for x in range(f.columns):
+            start = (y * f.columns + x) * f.features
+            for first in range(0, f.features, len(LANES)):
+                bits = simd.nonzero(code, start + first, LANES)  # processors foretell a branch for each neuron badly
+                while bits != 0:
+                    feature = first + simd.lowest_bit(bits)
+                    bits &= bits - 1
+                    active.neurons[count] = start + feature
+                    active.corners[count] = y * f.down + x * f.right
+                    active.features[count] = feature * size
+                    active.values[count] = code[start + feature]
+                    count += 1
+    return count
+
+
+@compiled
+def synthesise(active, count, values, image, f):
+    """Add the features of listed neurons to an image."""
+    parts = f.reach // (len(f.part) * len(LANES))
+    for k in range(count):
+        simd.add_patch(
+            values[k], f.atoms, active.features[k], f.reach, image, active.corners[k], f.line, f.height, parts,
+            f.part, LANES,
+        )  # fmt: skip
+
+
+@compiled
+def analyse(image, active, count, values, f):
+    """Drives of listed neurons."""
+    parts = f.reach // (len(f.part) * len(LANES))
+    for k in range(count):
+        values[k] = simd.inner(
+            image, active.corners[k], f.line, f.atoms, active.features[k], f.reach, f.height, parts, f.part, LANES
         )
 
-    @compiled  # type: ignore[untyped-decorator]
-    def list_active(code, active, f):  # type: ignore[no-untyped-def]
-        """Fill the list; how many there are."""
-        count, size = 0, f.height * f.reach
-        for y in range(f.rows):
-            for x in range(f.columns):
-                start = (y * f.columns + x) * f.features
-                for first in range(0, f.features, LANES):
-                    bits = nonzero(code, start + first)  # a branch a neuron would be foretold wrongly at each active one
-                    while bits != 0:
-                        feature = first + simd.lowest_bit(bits)
-                        bits &= bits - 1
-                        active.neurons[count] = start + feature
-                        active.corners[count] = y * f.down + x * f.right
-                        active.features[count] = feature * size
-                        active.values[count] = code[start + feature]
-                        count += 1
-        return count
 
-    @compiled  # type: ignore[untyped-decorator]
-    def synthesise(active, count, values, image, f):  # type: ignore[no-untyped-def]
-        """Add the features of listed neurons to an image."""
-        parts = f.reach // part
-        for k in range(count):
-            add_patch(
-                values[k], f.atoms, active.features[k], f.reach, image, active.corners[k], f.line, f.height, parts
-            )  # fmt: skip
-
-    @compiled  # type: ignore[untyped-decorator]
-    def analyse(image, active, count, values, f):  # type: ignore[no-untyped-def]
-        """Drives of listed neurons."""
-        parts = f.reach // part
-        for k in range(count):
-            values[k] = inner(
-                image, active.corners[k], f.line, f.atoms, active.features[k], f.reach, f.height, parts
-            )  # fmt: skip
-
-    @compiled  # type: ignore[untyped-decorator]
-    def collect(image, active, count, values, slopes, f):  # type: ignore[no-untyped-def]
-        """Add to ``slopes``, shaped as ``atoms``, the derivative of ``sum(values * drives of listed neurons)``."""
-        parts = f.reach // part
-        for k in range(count):
-            add_patch(
-                values[k], image, active.corners[k], f.line, slopes, active.features[k], f.reach, f.height, parts
-            )  # fmt: skip
-
-    return Operators(analyse_row, no_active, list_active, synthesise, analyse, collect)
+@compiled
+def collect(image, active, count, values, slopes, f):
+    """Add to ``slopes``, shaped as ``atoms``, the derivative of ``sum(values * drives of listed neurons)``."""
+    parts = f.reach // (len(f.part) * len(LANES))
+    for k in range(count):
+        simd.add_patch(
+            values[k], image, active.corners[k], f.line, slopes, active.features[k], f.reach, f.height, parts,
+            f.part, LANES,
+        )  # fmt: skip
 
 
-@lru_cache(maxsize=None)
-def _filter_gradient(tiles: Tiles) -> Compiled:
-    _, no_active, list_active, _, _, collect = operators(tiles)
-
-    @compiled  # type: ignore[untyped-decorator]
-    def filter_gradient(image, code, slopes, f):  # type: ignore[no-untyped-def]
-        active = no_active(code)
-        collect(image, active, list_active(code, active, f), active.values, slopes, f)
-
-    return filter_gradient  # type: ignore[no-any-return]
+@compiled
+def _filter_gradient(image, code, slopes, f):
+    active = no_active(code)
+    collect(image, active, list_active(code, active, f), active.values, slopes, f)
 
 
 class CompiledBank:
@@ -185,11 +193,10 @@ class CompiledBank:
         self.shape = features, channels, kh, kw = tuple(dictionary.shape)
         self.size = size
         rows, columns = ((n - k) // s + 1 for n, k, s in zip(size, (kh, kw), stride))
-        lanes = LANES if features <= LANES else 2 * LANES
-        vectors = 1 if features <= lanes else WIDE
-        block, reach, line = lanes * vectors, _whole(kw * channels, LANES), size[1] * channels
-        parts = max(n for n in range(1, MOST_PARTS + 1) if reach // LANES % n == 0)
-        self.tiles = Tiles(TILE if columns >= TILE else 1, vectors, lanes, parts)
+        lanes = LANES if features <= len(LANES) else 2 * LANES
+        vectors = 1 if features <= len(lanes) else WIDE
+        block, reach, line = len(lanes) * vectors, _whole(kw * channels, len(LANES)), size[1] * channels
+        part = 1 if reach % (PART * len(LANES)) else PART
         atoms = np.zeros((_whole(features, block), kh, reach), _numpy(dictionary).dtype)
         atoms[:features, :, : kw * channels] = _numpy(dictionary).transpose(0, 2, 3, 1).reshape(features, kh, -1)
         weights = atoms[:, :, : kw * channels].reshape(len(atoms) // block, block, -1).transpose(0, 2, 1)
@@ -197,14 +204,14 @@ class CompiledBank:
         self.filters = Filters(
             weights.ravel(), offsets.astype(np.int64), atoms.ravel(), len(atoms), rows, columns, line,
             stride[0] * line, stride[1] * channels, kh, reach,
+            (0,) * (TILE if columns >= TILE else 1), (0,) * vectors, lanes, (0,) * part,
         )  # fmt: skip
         self.slack = reach - kw * channels  # whole vectors reach that far beyond the last pixel
 
     def filter_gradient(self, canvas: Tensor, code: Tensor) -> Tensor:
         """Derivative of ``<code, analysis(canvas)>`` in the dictionary: ``(F, C, kh, kw)``."""
         images, codes, slopes = self.images(canvas), self.codes(code), self.slopes(len(code))
-        run = _filter_gradient(self.tiles)
-        each(len(code), lambda i: run(images[i], codes[i], slopes[i], self.filters))
+        each(len(code), lambda i: _filter_gradient(images[i], codes[i], slopes[i], self.filters))
         return self.dictionary_of(slopes)
 
     def images(self, canvas: Tensor) -> Array:

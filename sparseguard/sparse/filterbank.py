@@ -1,7 +1,7 @@
 """Analysis and synthesis with one dictionary, many times over, without autograd.
 
 The solvers apply the two operators of :mod:`.operators` tens of times to the same batch, with the factors of products
-as they are. All tensors are ``(N, C, H, W)`` in channels-last memory. On the CPU :mod:`.compiled` is several times faster.
+as they are. All tensors are ``(N, C, H, W)`` in channels-last memory. On the CPU :mod:`.compiled` is faster.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from torch.nn.grad import conv2d_weight
 
 from .compiled import CompiledBank
 from .operators import Size, analysis, synthesis
+
 
 class FilterBank:
     """The two operators as convolutions of torch.
@@ -60,7 +61,9 @@ class FilterBank:
 class Gradients:
     """Sums of derivatives of ``<outer, analysis(canvas - synthesis(code))>``, in whichever of the two is wanted."""
 
-    def __init__(self, canvas: Tensor, dictionary: Tensor, bank: FilterBank, to_canvas: bool, to_dictionary: bool) -> None:
+    def __init__(
+        self, canvas: Tensor, dictionary: Tensor, bank: FilterBank, to_canvas: bool, to_dictionary: bool
+    ) -> None:
         self.bank = bank
         self.canvas = torch.zeros_like(canvas) if to_canvas else None
         self.dictionary = torch.zeros_like(dictionary) if to_dictionary else None

@@ -84,7 +84,7 @@ def _descend(
         moved = torch.sub(new, ahead, out=held)
         curvature = (_norm(ahead_image.sub_(new_image)) / _norm(moved).clamp_min(1e-30)).square()
         bent = step * curvature
-        step = torch.where(bent > 1, 0.9 / curvature, torch.where(bent < 0.9, step * growth, step)).clamp_min(safe_step)
+        step = torch.where(bent > 1, 0.9 / curvature, torch.where(bent < 0.8, step * growth, step)).clamp_min(safe_step)
         growth = torch.where(bent > 1, 1 + 0.9 * (growth - 1), growth)
         uphill = moved.mul_(torch.sub(new, code, out=ahead)).sum(EACH, keepdim=True) < 0
         momentum = momentum.masked_fill(uphill, 1.0)

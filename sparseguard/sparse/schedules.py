@@ -13,29 +13,45 @@ the active features, up to five times smaller than the dictionary's. On the CPU,
 it is measured along the way (:mod:`.compiled_trajectory`); :func:`lca_schedule`, for whole batches elsewhere, takes the
 dictionary's, with which nothing can diverge.
 
-The constants are those of ``benchmarks/schedules.py``, which measures them.
+:class:`Rules` has the constants; ``benchmarks/schedules.py`` measures them.
 """
 
 from __future__ import annotations
 
 import math
+from typing import NamedTuple
 
 from .steps import Schedule, Step
 
-LIMITS = {3: 6 / 11, 2: 1.0}
-"""Longest stable step for an eigenvalue of 1, by order of the path."""
-ACCURATE = {3: 0.3, 2: 0.12}
-"""Longest accurate step at a tolerance of 1e-3."""
-TRANSIENT = 1.0
-"""Time up to which paths have order three: errors have no time to fade."""
-FIRST = 0.145
-"""First step, at a tolerance of 1e-3 and a dictionary's eigenvalue of 1; it shrinks with the root of that."""
-GROWTH = 0.25
-"""Most by which a step may exceed the one before."""
-MARGIN = 1.1
-"""Measured eigenvalues are lower bounds; steps count on this much more."""
-ROUNDS = (2, 6)
-"""Every so many steps a round of the power method, and so many rounds at first."""
+
+class Rules(NamedTuple):
+    """What bounds a step, in units of tau; lengths are for a tolerance of 1e-3."""
+
+    limit_3: float = 6 / 11
+    """Longest stable step for an eigenvalue of 1 with a path of order three;"""
+    limit_2: float = 1.0
+    """of order two."""
+    accurate_3: float = 0.3
+    """Longest accurate step with a path of order three;"""
+    accurate_2: float = 0.12
+    """of order two."""
+    transient: float = 1.0
+    """Time up to which all paths have order three: errors have no time to fade."""
+    first: float = 0.145
+    """First step, for an eigenvalue of 1; it shrinks with the root of that."""
+    growth: float = 0.25
+    """Most by which a step may exceed the one before."""
+    margin: float = 1.1
+    """Measured eigenvalues are lower bounds; steps count on this much more."""
+    often: int = 2
+    """Every so many steps a round of the power method;"""
+    rounds: int = 6
+    """and so many rounds where many neurons came in at once:"""
+    crowd: float = 1.25
+    """as many times the active neurons of the last such look."""
+
+
+RULES = Rules()
 
 
 def looseness(tol: float) -> float:
@@ -54,18 +70,18 @@ def lca_schedule(time: float, eigenvalue: float, tol: float) -> Schedule:
 
     ``eigenvalue`` is the dictionary's largest.
     """
-    stiffness, loose = max(eigenvalue, 1.0), looseness(tol)
-    orders = (3, 2) if time > TRANSIENT else (3,)
-    longest = {order: min(ACCURATE[order] * loose, LIMITS[order] / stiffness) for order in orders}
-    size = min(FIRST / math.sqrt(stiffness) * loose, longest[3], time)
-    growth = 1 + GROWTH * min(1.0, time / 2) ** 2
+    r, stiffness, loose = RULES, max(eigenvalue, 1.0), looseness(tol)
+    longest = min(r.accurate_3 * loose, r.limit_3 / stiffness)
+    most = max(longest, min(r.accurate_2 * loose, r.limit_2 / stiffness)) if time > r.transient else longest
+    size = min(r.first / math.sqrt(stiffness) * loose, longest, time)
+    growth = 1 + r.growth * min(1.0, time / 2) ** 2
     sizes: list[float] = []
     reached = 0.0
     while reached < time * (1 - 1e-9):
         sizes.append(size)
         reached += size
-        size = min(size * growth, max(longest.values()))
-    taken = [3 if size <= longest[3] * (1 + 1e-9) else 2 for size in sizes]
+        size = min(size * growth, most)
+    taken = [3 if size <= longest * (1 + 1e-9) else 2 for size in sizes]
     return _through([size * time / reached for size in sizes], taken)
 
 

@@ -1,21 +1,22 @@
 """Inner loops in registers, which a compiled loop of Python does not get from the compiler by itself.
 
-Each function returns a numba intrinsic that keeps its sums in vector registers from the first product to the last. All
-arrays are flat, of one floating type; indices and steps are in elements. ``LANES`` floats make a vector: wider than a
-register on some processors, where the compiler splits them.
+Each keeps its sums in vector registers from the first product to the last. All arrays are flat, of one floating type;
+indices and steps are in elements. Sizes that must be known when compiling are given as the lengths of tuples of whole
+numbers, whose values mean nothing: a tuple's length is part of its type. Vectors may be wider than a register, and are
+then split by the compiler.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 from llvmlite import ir
+from numba import extending
 from numba.core import cgutils, types
-from numba.extending import intrinsic
 
+intrinsic: Any = extending.intrinsic
 INDEX = ir.IntType(64)
-Intrinsic = Callable[..., Any]
 
 
 def _index(value: int) -> ir.Constant:
@@ -39,11 +40,11 @@ class _Vectors:
 
     def sums(self, count: int) -> list[Any]:
         """Vectors of zeros, which the compiler keeps in registers."""
-        return [cgutils.alloca_once_value(self.builder, ir.Constant(self.type, [0.0] * self.lanes)) for _ in range(count)]
-
-    def clear(self, sums: list[Any]) -> None:
+        zeros = ir.Constant(self.type, [0.0] * self.lanes)
+        sums = [cgutils.alloca_once(self.builder, self.type) for _ in range(count)]
         for one in sums:
-            self.builder.store(ir.Constant(self.type, [0.0] * self.lanes), one)
+            self.builder.store(zeros, one)
+        return sums
 
     def _at(self, data: Any, index: Any, offset: int) -> Any:
         pointer = self.builder.gep(data, [self.builder.add(index, _index(offset * self.lanes))])
@@ -96,114 +97,91 @@ def _parts(builder: Any, patches: Any, rows: Any, count: Any, size: int) -> Iter
             yield [builder.add(start, skip) for start in starts]
 
 
-def correlate(positions: int, vectors: int, lanes: int) -> Intrinsic:
+@intrinsic
+def correlate(_, image, i, istep, offsets, weights, w, out, o, ostep, positions, vectors, lanes):
     """``out[o + t * ostep + j] = sum_k image[i + t * istep + offsets[k]] * weights[w + k * width + j]``.
 
-    For ``positions`` values of t and all j below ``width = vectors * lanes``: as many correlations with as many filters
-    at once. Arguments ``(image, i, istep, offsets, weights, w, out, o, ostep)``.
+    For all t below ``positions`` and all j below ``width = vectors * lanes``: many filters at many places at once.
     """
+    signature = types.void(
+        image, types.intp, types.intp, offsets, weights, types.intp, out, types.intp, types.intp,
+        positions, vectors, lanes,
+    )  # fmt: skip
 
-    @intrinsic  # type: ignore[untyped-decorator]
-    def emit(_: Any, image: Any, i: Any, istep: Any, offsets: Any, weights: Any, w: Any, out: Any, o: Any, ostep: Any) -> Any:
-        signature = types.void(
-            image, types.intp, types.intp, offsets, weights, types.intp, out, types.intp, types.intp
-        )
-
-        def code(context: Any, builder: Any, _: Any, args: Any) -> Any:
-            simd = _Vectors(context, builder, image, lanes)
-            pixels, taps, filters = (simd.data(a, args[n]) for a, n in ((image, 0), (offsets, 3), (weights, 4)))
-            count = context.make_array(offsets)(context, builder, args[3]).nitems
-            sums = [simd.sums(vectors) for _ in range(positions)]
+    def code(context: Any, builder: Any, _: Any, args: Any) -> Any:
+        simd = _Vectors(context, builder, image, lanes.count)
+        pixels, taps, filters = (simd.data(a, args[n]) for a, n in ((image, 0), (offsets, 3), (weights, 4)))
+        count = context.make_array(offsets)(context, builder, args[3]).nitems
+        sums = [simd.sums(vectors.count) for _ in range(positions.count)]
+        with cgutils.for_range(builder, count, intp=INDEX) as loop:
+            base = builder.add(args[5], builder.mul(loop.index, _index(vectors.count * lanes.count)))
+            weight = [simd.load(filters, base, v) for v in range(vectors.count)]
+            pixel = builder.add(args[1], builder.load(builder.gep(taps, [loop.index])))
             for row in sums:
-                simd.clear(row)
-            with cgutils.for_range(builder, count, intp=INDEX) as loop:
-                base = builder.add(args[5], builder.mul(loop.index, _index(vectors * lanes)))
-                weight = [simd.load(filters, base, v) for v in range(vectors)]
-                pixel = builder.add(args[1], builder.load(builder.gep(taps, [loop.index])))
-                for row in sums:
-                    value = simd.spread(builder.load(builder.gep(pixels, [pixel])))
-                    for one, factor in zip(row, weight):
-                        simd.add_product(one, value, factor)
-                    pixel = builder.add(pixel, args[2])
-            place, results = args[7], simd.data(out, args[6])
-            for row in sums:
-                for v, one in enumerate(row):
-                    simd.store(builder.load(one), results, place, v)
-                place = builder.add(place, args[8])
-            return context.get_dummy_value()
+                value = simd.spread(builder.load(builder.gep(pixels, [pixel])))
+                for one, factor in zip(row, weight):
+                    simd.add_product(one, value, factor)
+                pixel = builder.add(pixel, args[2])
+        place, results = args[7], simd.data(out, args[6])
+        for row in sums:
+            for v, one in enumerate(row):
+                simd.store(builder.load(one), results, place, v)
+            place = builder.add(place, args[8])
+        return context.get_dummy_value()
 
-        return signature, code
-
-    return emit  # type: ignore[no-any-return]
+    return signature, code
 
 
-def add_patch(vectors: int, lanes: int) -> Intrinsic:
-    """``b[k + r * bstep + j] += factor * a[i + r * astep + j]`` over r < rows and j < count * vectors * lanes.
+@intrinsic
+def add_patch(_, factor, a, i, astep, b, k, bstep, rows, count, vectors, lanes):
+    """``b[k + r * bstep + j] += factor * a[i + r * astep + j]`` over r < rows and j < count * vectors * lanes."""
+    signature = types.void(a.dtype, a, types.intp, types.intp, b, *[types.intp] * 4, vectors, lanes)
 
-    Arguments ``(factor, a, i, astep, b, k, bstep, rows, count)``.
-    """
+    def code(context: Any, builder: Any, _: Any, args: Any) -> Any:
+        simd = _Vectors(context, builder, a, lanes.count)
+        source, results = simd.data(a, args[1]), simd.data(b, args[4])
+        value, size = simd.spread(args[0]), vectors.count * lanes.count
+        for at in _parts(builder, ((args[2], args[3]), (args[5], args[6])), args[7], args[8], size):
+            for v in range(vectors.count):
+                sum_ = simd.product_and(value, simd.load(source, at[0], v), simd.load(results, at[1], v))
+                simd.store(sum_, results, at[1], v)
+        return context.get_dummy_value()
 
-    @intrinsic  # type: ignore[untyped-decorator]
-    def emit(_: Any, factor: Any, a: Any, i: Any, astep: Any, b: Any, k: Any, bstep: Any, rows: Any, count: Any) -> Any:
-        signature = types.void(a.dtype, a, types.intp, types.intp, b, *[types.intp] * 4)
-
-        def code(context: Any, builder: Any, _: Any, args: Any) -> Any:
-            simd = _Vectors(context, builder, a, lanes)
-            source, results = simd.data(a, args[1]), simd.data(b, args[4])
-            value = simd.spread(args[0])
-            for at in _parts(builder, ((args[2], args[3]), (args[5], args[6])), args[7], args[8], vectors * lanes):
-                for v in range(vectors):
-                    sum_ = simd.product_and(value, simd.load(source, at[0], v), simd.load(results, at[1], v))
-                    simd.store(sum_, results, at[1], v)
-            return context.get_dummy_value()
-
-        return signature, code
-
-    return emit  # type: ignore[no-any-return]
+    return signature, code
 
 
-def inner(vectors: int, lanes: int) -> Intrinsic:
-    """``sum_rj a[i + r * astep + j] * b[k + r * bstep + j]`` over r < rows and j < count * vectors * lanes.
+@intrinsic
+def inner(_, a, i, astep, b, k, bstep, rows, count, vectors, lanes):
+    """``sum_rj a[i + r * astep + j] * b[k + r * bstep + j]`` over r < rows and j < count * vectors * lanes."""
+    signature = a.dtype(a, types.intp, types.intp, b, *[types.intp] * 4, vectors, lanes)
 
-    Arguments ``(a, i, astep, b, k, bstep, rows, count)``.
-    """
+    def code(context: Any, builder: Any, _: Any, args: Any) -> Any:
+        simd = _Vectors(context, builder, a, lanes.count)
+        left, right, sums = simd.data(a, args[0]), simd.data(b, args[3]), simd.sums(vectors.count)
+        size = vectors.count * lanes.count
+        for at in _parts(builder, ((args[1], args[2]), (args[4], args[5])), args[6], args[7], size):
+            for v, one in enumerate(sums):
+                simd.add_product(one, simd.load(left, at[0], v), simd.load(right, at[1], v))
+        return simd.total(sums)
 
-    @intrinsic  # type: ignore[untyped-decorator]
-    def emit(_: Any, a: Any, i: Any, astep: Any, b: Any, k: Any, bstep: Any, rows: Any, count: Any) -> Any:
-        signature = a.dtype(a, types.intp, types.intp, b, types.intp, types.intp, types.intp, types.intp)
-
-        def code(context: Any, builder: Any, _: Any, args: Any) -> Any:
-            simd = _Vectors(context, builder, a, lanes)
-            left, right, sums = simd.data(a, args[0]), simd.data(b, args[3]), simd.sums(vectors)
-            simd.clear(sums)
-            for at in _parts(builder, ((args[1], args[2]), (args[4], args[5])), args[6], args[7], vectors * lanes):
-                for v, one in enumerate(sums):
-                    simd.add_product(one, simd.load(left, at[0], v), simd.load(right, at[1], v))
-            return simd.total(sums)
-
-        return signature, code
-
-    return emit  # type: ignore[no-any-return]
+    return signature, code
 
 
-def nonzero(lanes: int) -> Intrinsic:
-    """Bit k of ``nonzero(a, i)`` is set where ``a[i + k]`` is not 0, for k below ``lanes``."""
+@intrinsic
+def nonzero(_, a, i, lanes):
+    """Bit k is set where ``a[i + k]`` is not 0, for k below ``lanes``."""
 
-    @intrinsic  # type: ignore[untyped-decorator]
-    def emit(_: Any, a: Any, i: Any) -> Any:
-        def code(context: Any, builder: Any, _: Any, args: Any) -> Any:
-            simd = _Vectors(context, builder, a, lanes)
-            zeros = ir.Constant(simd.type, [0.0] * lanes)
-            bits = builder.fcmp_unordered("!=", simd.load(simd.data(a, args[0]), args[1]), zeros)
-            return builder.zext(builder.bitcast(bits, ir.IntType(lanes)), INDEX)
+    def code(context: Any, builder: Any, _: Any, args: Any) -> Any:
+        simd = _Vectors(context, builder, a, lanes.count)
+        zeros = ir.Constant(simd.type, [0.0] * lanes.count)
+        bits = builder.fcmp_unordered("!=", simd.load(simd.data(a, args[0]), args[1]), zeros)
+        return builder.zext(builder.bitcast(bits, ir.IntType(lanes.count)), INDEX)
 
-        return types.intp(a, types.intp), code
-
-    return emit  # type: ignore[no-any-return]
+    return types.intp(a, types.intp, lanes), code
 
 
-@intrinsic  # type: ignore[untyped-decorator]
-def lowest_bit(_: Any, bits: Any) -> Any:
+@intrinsic
+def lowest_bit(_, bits):
     """Number of the lowest bit that is set; one must be."""
 
     def code(context: Any, builder: Any, _: Any, args: Any) -> Any:

@@ -6,9 +6,11 @@ eq. 1. All work on a canvas (see :mod:`.operators`).
 
 from __future__ import annotations
 
-import torch
+import math
+
 from torch import Tensor
 
+from .compiled_trajectory import Course
 from .minimum import fista
 from .operators import Size, largest_eigenvalue
 from .schedules import euler_schedule, lca_schedule, looseness
@@ -49,5 +51,6 @@ def lca(
     """
     time, eigenvalue = iterations / tau, largest_eigenvalue(dictionary, (canvas.shape[-2], canvas.shape[-1]))
     if canvas.device.type == "cpu":
-        return follow(canvas, dictionary, (lam, time, eigenvalue, nonneg), looseness(tol), stride=stride)
+        course = Course(-math.inf if nonneg else -lam, lam, time, eigenvalue, looseness(tol))
+        return follow(canvas, dictionary, course, stride=stride)
     return integrate(canvas, dictionary, lam, lca_schedule(time, eigenvalue, tol), stride=stride, nonneg=nonneg)

@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
-from itertools import count
 
 import torch
 from torch import Tensor
 
-from . import solvers
-from .filterbank import filter_bank
+from . import operators, solvers
+from .compiled import CompiledBank
+from .compiled_trajectory import Course, states
+from .filterbank import FilterBank
 from .layer import SparseCoding2d
 from .operators import Size, energy, largest_eigenvalue
-from .schedules import euler_schedule, lca_schedule
+from .schedules import euler_schedule, looseness
 from .steps import Problem, Schedule, run
-from .trajectory import integrate
 
 FISTA_POINTS = (*range(1, 21), *range(24, 41, 4), *range(50, 101, 10))
 """Iterations after which the energy of ``fista`` is looked at: each is a run of its own."""
@@ -30,15 +31,14 @@ def follow(
     Args:
         canvas: ``(N, C, Hc, Wc)``, see :meth:`SparseCoding2d.canvas`.
         dictionary: ``(F, C, kh, kw)``.
-        schedule: :func:`.schedules.euler_schedule`, or one of :func:`.schedules.lca_schedule` that is long enough.
+        schedule: of :mod:`.schedules`.
     """
     canvas = canvas.contiguous(memory_format=torch.channels_last)
-    problem = Problem(filter_bank(dictionary, stride, canvas), canvas, lam, nonneg, schedule.tol)
-    history = [problem.bank.analysis(canvas).clone()]
-    doubtful = torch.zeros(len(canvas), dtype=torch.bool, device=canvas.device)
+    bank = FilterBank(dictionary, stride, (canvas.shape[2], canvas.shape[3]))
+    problem, history = Problem(bank, canvas, lam, nonneg), [bank.analysis(canvas).clone()]
     yield torch.zeros_like(history[0])
-    for index, step in enumerate(schedule.steps):
-        history, _ = run(problem, history, (step,), index, "nothing", doubtful)
+    for index, step in enumerate(schedule):
+        history, _ = run(problem, history, (step,), index, "nothing")
         yield history[0].clone()
 
 
@@ -88,7 +88,7 @@ def neurons(layer: SparseCoding2d, image: Tensor, position: Size | None = None) 
         activity = (states[-1] - layer.lam).relu().sum(1)[0]
         position = divmod(int(activity.argmax()), activity.shape[1])
     row, column = position
-    drive = filter_bank(layer.dictionary, layer.stride, canvas).analysis(canvas)[0, :, row, column].clone()
+    drive = operators.analysis(canvas, layer.dictionary, layer.stride)[0, :, row, column].clone()
     return Neurons(torch.stack([p[0, :, row, column] for p in states]), drive, row, column, layer.lam, layer.tau)
 
 
@@ -131,10 +131,14 @@ def energy_curves(layer: SparseCoding2d, x: Tensor) -> list[EnergyCurve]:
         above = [((energy(canvas, code, dictionary, lam, stride) - least) / scale).mean() for code in codes]
         return torch.stack(above)
 
+    schedule = euler_schedule(layer.tau, layer.iterations)
+    ways = {
+        "euler": follow(canvas, dictionary, lam, schedule, stride=stride, nonneg=layer.nonneg),
+        "lca": lca_states(layer, canvas),
+    }
     curves = []
-    for name, schedule in (("euler", euler_schedule(layer.tau, layer.iterations)), ("lca", lca_steps(layer, canvas))):
-        states = follow(canvas, dictionary, lam, schedule, stride=stride, nonneg=layer.nonneg)
-        values = excess(_threshold(p, lam, layer.nonneg) for p in states)
+    for name, potentials in ways.items():
+        values = excess(_threshold(p, lam, layer.nonneg) for p in potentials)
         curves.append(EnergyCurve(name, torch.arange(len(values)), values))
     points = [n for n in FISTA_POINTS if n <= layer.iterations]
     minimisers = (
@@ -146,17 +150,12 @@ def energy_curves(layer: SparseCoding2d, x: Tensor) -> list[EnergyCurve]:
     return [*curves, EnergyCurve("fista", torch.tensor([0, *points]), torch.cat([start, excess(minimisers)]))]
 
 
-def lca_steps(layer: SparseCoding2d, canvas: Tensor) -> Schedule:
-    """The steps that ``lca`` takes, short enough for every image of the batch."""
-    dictionary = layer.dictionary.detach().to(canvas.dtype)
-    eigenvalue = largest_eigenvalue(dictionary, (canvas.shape[2], canvas.shape[3]))
-    time = layer.iterations / layer.tau
-    for level in count():
-        schedule = lca_schedule(time, eigenvalue, layer.features / layer.in_channels, layer.tol, level)
-        doubtful = integrate(canvas, dictionary, layer.lam, schedule, stride=layer.stride, nonneg=layer.nonneg)[1]
-        if not bool(doubtful.any()):
-            break
-    return schedule
+def lca_states(layer: SparseCoding2d, canvas: Tensor) -> Iterator[Tensor]:
+    """Potentials before the first step of ``lca`` and after each: ``(N, F, h, w)``; an image that has ended stays."""
+    dictionary, size = layer.dictionary.detach().to(canvas.dtype), (canvas.shape[2], canvas.shape[3])
+    low, time = -math.inf if layer.nonneg else -layer.lam, layer.iterations / layer.tau
+    course = Course(low, layer.lam, time, largest_eigenvalue(dictionary, size), looseness(layer.tol))
+    return states(CompiledBank(dictionary, layer.stride, size), canvas, course)
 
 
 def _threshold(potential: Tensor, lam: float, nonneg: bool) -> Tensor:

@@ -39,32 +39,29 @@ def integrate(
         return problem.code(history[0])
 
 
-def follow(
-    canvas: Tensor, dictionary: Tensor, course: Course, loose: float, *, stride: Size
-) -> Tensor:
+def follow(canvas: Tensor, dictionary: Tensor, course: Course, *, stride: Size) -> Tensor:
     """Code at the end of a course whose steps each image chooses by itself, on the CPU; differentiable as above."""
-    code: Tensor = _Course.apply(canvas, dictionary, course, loose, stride)
+    code: Tensor = _Course.apply(canvas, dictionary, course, stride)
     return code
 
 
 class _Course(torch.autograd.Function):
     @staticmethod
-    def forward(
-        ctx: Any, canvas: Tensor, dictionary: Tensor, course: Course, loose: float, stride: Size
-    ) -> Tensor:
-        ctx.bank, ctx.course, ctx.loose = CompiledBank(dictionary, stride, (canvas.shape[2], canvas.shape[3])), course, loose
-        code, ctx.steps = compiled_trajectory.follow(ctx.bank, canvas, course, loose)
+    def forward(ctx: Any, canvas: Tensor, dictionary: Tensor, course: Course, stride: Size) -> Tensor:
+        ctx.bank = CompiledBank(dictionary, stride, (canvas.shape[2], canvas.shape[3]))
+        ctx.course = course
+        code, ctx.steps = compiled_trajectory.follow(ctx.bank, canvas, course)
         ctx.save_for_backward(canvas, code)
         return code
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, Tensor | None, None, None, None]:
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, Tensor | None, None, None]:
         canvas, code = ctx.saved_tensors
         found = compiled_trajectory.go_back(
-            ctx.bank, canvas, code, gradient, ctx.steps, ctx.course, ctx.loose, ctx.needs_input_grad[1]
+            ctx.bank, canvas, code, gradient, ctx.steps, ctx.course, ctx.needs_input_grad[1]
         )
-        return *found, None, None, None
+        return *found, None, None
 
 
 def _problem(canvas: Tensor, dictionary: Tensor, lam: float, stride: Size, nonneg: bool) -> Problem:

@@ -8,6 +8,7 @@ from torch import nn
 from sparseguard import BlackBox, SparseCoding2d, list_defenses
 from sparseguard.data import Split
 from sparseguard.defenses import make_defense
+from sparseguard.defenses.sparse import MEASURED, settling
 from sparseguard.scales import SCALES
 from sparseguard.targets import Target
 
@@ -26,7 +27,8 @@ def trained(name: str, split: Split, setting: str = "split", epochs: int = 1, **
 
 def test_the_registry_knows_what_the_report_compares() -> None:
     expected = (
-        "none none_conv none_frozen_conv gaussian laplace gan gong gong_cl mi_reg dp_sgd sparse_standard sparse_guard"
+        "none none_standardized none_conv none_frozen_conv gaussian laplace gan gong gong_cl mi_reg dp_sgd "
+        "sparse_standard sparse_guard"
     )
     assert list_defenses() == expected.split()
 
@@ -42,7 +44,18 @@ def test_every_defense_builds_a_target_that_leaks_rows(name: str, setting: str, 
 
 @pytest.mark.parametrize(
     "name",
-    ["none", "none_conv", "none_frozen_conv", "laplace", "gan", "gong", "gong_cl", "sparse_standard", "sparse_guard"],
+    [
+        "none",
+        "none_standardized",
+        "none_conv",
+        "none_frozen_conv",
+        "laplace",
+        "gan",
+        "gong",
+        "gong_cl",
+        "sparse_standard",
+        "sparse_guard",
+    ],
 )
 def test_every_defense_learns(name: str, split: Split) -> None:
     target = trained(name, split, epochs=12)
@@ -94,6 +107,30 @@ def test_the_conv_control_learns_its_filters_and_the_frozen_one_keeps_them(split
         assert all(m.weight.requires_grad != frozen for m in convs)
 
 
+def brightness_and_contrast_matter(target: Target, x: torch.Tensor) -> bool:
+    """To what leaks, before any noise."""
+    with torch.no_grad():
+        plain, darker = (target.body(target.front(images)) for images in (x, 0.1 + 0.5 * x))
+    return not torch.allclose(plain, darker, atol=1e-3)
+
+
+@pytest.mark.parametrize("name", ["none", "gaussian", "laplace", "gan", "gong", "gong_cl", "mi_reg", "dp_sgd"])
+def test_behind_standardisation_a_leak_knows_neither_brightness_nor_contrast(name: str, split: Split) -> None:
+    x = split.train_images[:50]
+    target = trained(name, split, front="standardized")
+    assert not brightness_and_contrast_matter(target, x)
+    assert not target.training
+    assert bool(torch.isfinite(BlackBox(target).query(x)).all())
+    assert brightness_and_contrast_matter(trained(name, split), x)
+
+
+def test_the_standardized_control_is_none_but_for_its_front(split: Split) -> None:
+    control, plain = trained("none_standardized", split), trained("none", split, front="standardized")
+    assert [type(m).__name__ for m in control.front] == ["Standardize"]
+    assert all(torch.equal(a, b) for a, b in zip(control.parameters(), plain.parameters()))
+    assert [p.shape for p in control.parameters()] == [p.shape for p in trained("none", split).parameters()]
+
+
 def dictionaries(target: Target) -> list[torch.Tensor]:
     return [m.dictionary.detach().clone() for m in target.front if isinstance(m, SparseCoding2d)]
 
@@ -132,7 +169,33 @@ def test_sparse_guard_trains_as_the_paper_says(
     for dictionary in after:
         torch.testing.assert_close(dictionary.flatten(1).norm(dim=1), torch.ones(len(dictionary)))
     images_coded = sum(n for layer, n in coded if layer is first)
-    assert images_coded == len(split.train_images) * (SMOKE.epochs if train_first else 1)
+    assert images_coded == len(split.train_images) * (SMOKE.epochs if train_first else 1) + MEASURED
+
+
+@pytest.mark.parametrize("name", ["sparse_standard", "sparse_guard"])
+def test_the_longer_a_code_settles_the_nearer_it_is_to_the_minimum(name: str, split: Split) -> None:
+    found = []
+    for tau in (1000.0, 500.0, 100.0, 10.0, None):  # at 50 time constants LCA has arrived
+        torch.manual_seed(0)
+        target = make_defense(name, tau=tau).build(split, "split", SMOKE).eval()
+        state = torch.get_rng_state()
+        facts = settling(target, split.train_images[:8], 1e-4)
+        assert torch.equal(torch.get_rng_state(), state)
+        code = target.front[0](split.train_images[:8])
+        assert facts["active 1 (%)"] == pytest.approx(100 * float((code > 0).float().mean()))
+        found.append(facts)
+    layers = 1 + (name == "sparse_guard")
+    assert list(found[0]) == ["active 1 (%)", "cosine 1", "active 2 (%)", "cosine 2"][: 2 * layers]
+    for layer in range(1, layers + 1):
+        cosines = [facts[f"cosine {layer}"] for facts in found]
+        assert cosines[:4] == sorted(cosines[:4])
+        assert 0.3 < cosines[0] < 0.9
+        assert min(cosines[3:]) > 0.98
+
+
+def test_codes_without_an_active_neuron_agree(split: Split) -> None:
+    target = make_defense("sparse_standard", lam=1e6, tau=1000.0).build(split, "split", SMOKE).eval()
+    assert settling(target, split.train_images[:2], 1e-3) == {"active 1 (%)": 0.0, "cosine 1": 1.0}
 
 
 def test_structure_of_the_sparse_targets(split: Split) -> None:
@@ -145,17 +208,39 @@ def test_structure_of_the_sparse_targets(split: Split) -> None:
     assert [m.lam for m in standard.front if isinstance(m, SparseCoding2d)] == [0.25]
 
 
-def test_table_5_is_the_default(split: Split) -> None:
+@pytest.mark.parametrize("name", ["sparse_standard", "sparse_guard"])
+@pytest.mark.parametrize(
+    ("options", "regime"),
+    [
+        ({}, ("fista", None)),
+        ({"solver": "fista"}, ("fista", None)),
+        ({"tau": 1000}, ("lca", 1000.0)),
+        ({"tau": 100.0, "solver": "lca"}, ("lca", 100.0)),
+        ({"solver": "lca"}, ("lca", 1000.0)),
+        ({"solver": "euler"}, ("euler", 1000.0)),
+    ],
+)
+def test_codes_settle_unless_a_time_constant_is_asked_for(
+    name: str, options: dict[str, object], regime: tuple[str, float | None], split: Split
+) -> None:
+    layers = [m for m in make_defense(name, **options).build(split, "split", SMOKE).front if hasattr(m, "dictionary")]
+    assert len(layers) == (2 if name == "sparse_guard" else 1)
+    for layer in layers:
+        assert isinstance(layer, SparseCoding2d)
+        assert (layer.solver, layer.tau if layer.solver != "fista" else None) == regime
+
+
+def test_all_but_tau_are_table_5s_values_by_default(split: Split) -> None:
     layer = make_defense("sparse_guard").build(split, "split", SMOKE).front[0]
     assert isinstance(layer, SparseCoding2d)
-    assert (layer.lam, layer.tau, layer.iterations, layer.eta) == (0.5, 1000.0, 500, 0.01)
+    assert (layer.lam, layer.iterations, layer.eta) == (0.5, 500, 0.01)
     assert (layer.kernel_size, layer.stride) == ((5, 5), (1, 1))
 
 
 @pytest.mark.parametrize(
     ("name", "options", "message"),
     [
-        ("blur", {}, "defense must be one of none, none_conv"),
+        ("blur", {}, "defense must be one of none, none_standardized, none_conv"),
         ("none", {"b": 1.0}, "defense 'none' has no option 'b'; its options are front"),
         ("laplace", {"b": 0.0}, "b must be a finite number greater than 0, not 0.0"),
         ("gaussian", {"sigma": float("nan")}, "sigma must be"),
@@ -164,7 +249,10 @@ def test_table_5_is_the_default(split: Split) -> None:
         ("sparse_standard", {"lam": (0.1, 0.2)}, "lam must be one number"),
         ("sparse_guard", {"solver": "adam"}, "solver must be one of"),
         ("sparse_guard", {"pairs": 0}, "pairs must be a whole number"),
-        ("none", {"front": "resnet"}, "front must be one of linear, conv, frozen_conv"),
+        ("none", {"front": "resnet"}, "front must be one of linear, standardized, conv, frozen_conv"),
+        ("sparse_guard", {"front": "standardized"}, "has sparse layers in front, not 'standardized'"),
+        ("sparse_guard", {"tau": 0.0}, "tau must be a finite number greater than 0, not 0.0"),
+        ("sparse_guard", {"tau": 100.0, "solver": "fista"}, 'solver="fista" has none, not 100.0'),
     ],
 )
 def test_wrong_options_are_named(name: str, options: dict[str, object], message: str) -> None:

@@ -91,7 +91,7 @@ def test_same_seed_same_target(split: Split) -> None:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"front": "conv"}, "batch norm mixes the images of a batch, .*; front must be linear"),
+        ({"front": "conv"}, "batch norm mixes the images of a batch, .*; front must be linear or standardized"),
         ({"noise_multiplier": -1.0}, "noise_multiplier must be a finite number from 0 on"),
         ({"max_grad_norm": 0.0}, "max_grad_norm must be a finite number greater than 0"),
         ({"learning_rate": float("nan")}, "learning_rate must be"),

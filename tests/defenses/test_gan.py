@@ -73,7 +73,7 @@ def test_a_generator_starts_from_the_mean_image() -> None:
     torch.testing.assert_close(generator.sample(torch.tensor([1]), torch.Generator()), mean[None])
 
 
-@pytest.mark.parametrize("front", ["linear", "conv"])
+@pytest.mark.parametrize("front", ["linear", "standardized", "conv"])
 def test_weight_0_is_no_defense_bit_for_bit_and_weight_1_is_not(front: str, fresh: Split) -> None:
     none = trained("none", fresh, front)
     assert same(trained("gan", fresh, front, weight=0.0), none)

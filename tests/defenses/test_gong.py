@@ -148,7 +148,7 @@ def public_of(split: Split, scale: object) -> tuple[Images]:
 
 
 @pytest.mark.parametrize("name", ["gong", "gong_cl"])
-@pytest.mark.parametrize("front", ["linear", "conv"])
+@pytest.mark.parametrize("front", ["linear", "standardized", "conv"])
 def test_weight_0_is_no_defense_bit_for_bit_and_weight_1_is_not(name: str, front: str, fresh: Split) -> None:
     none = train("none", fresh, front=front)
     assert same(train(name, fresh, front=front, weight=0.0), none)

@@ -23,7 +23,7 @@ def test_papermill_runs_it_and_the_numbers_are_right(tmp_path: Path) -> None:
     table = pd.read_csv(figures / "04_umap_smoke.csv")
     assert table["target"].tolist() == ["pixels", "none", "none_conv", "sparse_guard lam=0.5"]
     silhouette, knn = (table[c].str.split(" ").str[0].astype(float).tolist()
-                       for c in ("silhouette by class", "5-NN accuracy"))  # fmt: skip
+                       for c in ("silhouette in feature space", "5-NN accuracy"))  # fmt: skip
     assert silhouette == pytest.approx([0.04, -0.02, 0.03, 0.03], abs=0.05)
     assert knn == pytest.approx([0.7, 0.5, 0.7, 0.7], abs=0.2)
     assert len([path for path in home.iterdir() if path.is_dir()]) == 8
@@ -32,5 +32,5 @@ def test_papermill_runs_it_and_the_numbers_are_right(tmp_path: Path) -> None:
 def test_a_wrong_parameter_ends_the_run_with_what_is_allowed(tmp_path: Path) -> None:
     done = papermill(NOTEBOOK, tmp_path / "out.ipynb", "-p", "layers", "blur", home=tmp_path / "home")
     assert done.returncode != 0
-    assert "defense must be one of none, none_conv" in done.stderr
+    assert "defense must be one of none, none_standardized" in done.stderr
     assert not (tmp_path / "home").exists()

@@ -39,22 +39,29 @@ class Run:
     """Arguments of ``cells`` that are not among its parameters."""
 
 
-GRID = "{defenses: [none, {defense: laplace, b: 1.0}, sparse_guard], lams: [0.5], seeds: [0, 1], scale: smoke}"
-SWEEP = "{defenses: [sparse_standard, sparse_guard], lams: [0.1, 0.75], seeds: [0, 1], scale: smoke, explore: [%s]}"
+GRID = (
+    "{defenses: [none, none_standardized, {defense: laplace, b: 1.0}, {defense: laplace, front: conv}, sparse_guard, "
+    "{defense: sparse_guard, tau: 100}], lams: [0.5], seeds: [0, 1], scale: smoke}"
+)
+SWEEP = (
+    "{defenses: [sparse_standard, sparse_guard], lams: [0.1, 0.75], seeds: [0, 1], scale: smoke, explore: [%s], "
+    "settle: [0.5], settle_lam: 0.75}"
+)
 # 300 images, a few steps of training: the attacker gets a little beyond the mean image (11.7 dB). A new notebook is one
 # entry here, or a file beside this one.
 RUNS = {
     "01_end_to_end": Run(
-        GRID, ("grid", "made", "images", "utility"), 6, "From the hardest to the easiest",
-        ("40.87", "24.89", "17.85"), (11.6, 10.9, 11.6), (("setting", "end_to_end"),),
+        GRID, ("grid", "made", "images", "utility"), 12, "What standardising each image does alone",
+        ("40.87", "—", "24.89", "—", "17.85", "17.85"), (11.4, 11.3, 11.0, 10.9, 11.4, 11.5),
+        (("setting", "end_to_end"),),
     ),
     "02_split": Run(
-        GRID, ("grid", "made", "images", "utility"), 6, "From the hardest to the easiest",
-        ("31.21", "22.63", "14.98"), (13.2, 11.3, 12.5), (("setting", "split"),),
+        GRID, ("grid", "made", "images", "utility"), 12, "What standardising each image does alone",
+        ("31.21", "—", "22.63", "—", "14.98", "14.98"), (13.3, 13.1, 11.1, 11.3, 12.5, 12.8), (("setting", "split"),),
     ),
     "03_lambda": Run(
-        SWEEP % "fashion_mnist", ("curves", "multiples"), 12, "decoded with its dictionaries, without an attack",
-        ("23.45", "22.39", "19.54", "14.65"), (11.5, 11.3, 11.3, 11.2),
+        SWEEP % "fashion_mnist", ("curves", "settling", "multiples"), 18, "by time constants",
+        ("23.45", "22.39", "19.54", "14.65", "—", "—", "14.65"), (11.5, 11.3, 11.3, 11.2, 11.5, 11.5, 11.5),
     ),
 }  # fmt: skip
 each_notebook = pytest.mark.parametrize("notebook", NOTEBOOKS, ids=lambda p: p.stem)
@@ -140,7 +147,7 @@ def test_papermill_runs_it_and_the_numbers_are_right(name: str, tmp_path: Path) 
     [
         (("dataset", "imagenet"), "dataset must be one of mnist, fashion_mnist"),
         (("scale", "huge"), "scale must be one of smoke, quick, paper, not 'huge'"),
-        (("defenses", "blur"), "defense must be one of none, none_conv"),
+        (("defenses", "blur"), "defense must be one of none, none_standardized"),
         (("lams", "0"), "lam must be a finite number greater than 0, not 0"),
         (("datset", "mnist"), "this notebook has no parameter 'datset'; its parameters are dataset, defenses"),
     ],
@@ -168,9 +175,24 @@ def test_every_parameter_file_fits_its_notebook() -> None:
             assert set(given) <= set(allowed), file
             merged = allowed | given
             assert merged.pop("out") == ""
-            merged.pop("explore", None)
+            for name in ("explore", "settle", "settle_lam"):
+                merged.pop(name, None)
             if notebook.stem in RUNS:
                 assert cells(**merged, **dict(RUNS[notebook.stem].fixed))
+
+
+@pytest.mark.parametrize("file", ["", "mnist", "fashion_mnist", "fashion_mnist_quick"])
+@pytest.mark.parametrize("name", ["01_end_to_end", "02_split"])
+def test_sparse_rows_stand_beside_each_regime_and_comparable_controls(name: str, file: str) -> None:
+    from sparseguard.grid import cells
+
+    given = parameters(ROOT / "notebooks" / f"{name}.ipynb")
+    given |= yaml.safe_load((ROOT / "params" / name / f"{file}.yaml").read_text()) if file else {}
+    given.pop("out")
+    labels = {e.label for e in cells(**given, **dict(RUNS[name].fixed))}  # type: ignore[arg-type]
+    sparse = {f"{d} lam=0.5{tau}" for d in ("sparse_standard", "sparse_guard") for tau in ("", " tau=1000", " tau=100")}
+    rivals = {"none", "none_standardized", "none_conv", "gaussian sigma=0.5 front=conv", "laplace b=0.5 front=conv"}
+    assert sparse | rivals <= labels
 
 
 def test_the_papers_runs_cover_every_row_of_its_tables() -> None:
@@ -186,7 +208,10 @@ def test_the_papers_runs_cover_every_row_of_its_tables() -> None:
     for folder, setting, tables in folders:
         for dataset, name in (("mnist", "MNIST"), ("fashion_mnist", "Fashion MNIST")):
             given = yaml.safe_load((ROOT / "params" / folder / f"{dataset}.yaml").read_text())
-            rows = cells(**{k: v for k, v in given.items() if k != "explore"} | {"setting": setting})
+            rows = cells(
+                **{k: v for k, v in given.items() if k not in ("explore", "settle", "settle_lam")}
+                | {"setting": setting}
+            )
             numbers = {
                 (p.numbers["psnr"], p.numbers["accuracy"])  # tables that repeat a row differ in the others' last digit
                 for e in rows

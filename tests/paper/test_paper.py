@@ -44,6 +44,8 @@ def test_printed_numbers(cell: tuple[object, ...], table: int, numbers: tuple[fl
         ("split", "mnist", "none_conv"),
         ("split", "mnist", "laplace", None, {"b": 2.0}),
         ("split", "mnist", "gan", None, {"weight": 2.0}),
+        ("split", "mnist", "gaussian", None, {"front": "conv"}),
+        ("split", "mnist", "none_standardized"),
         ("split", "mnist", "gong", None, {"weight": 0.5}),
         ("split", "mnist", "gong_cl", None, {"consolidation": 1.0}),
         ("split", "mnist", "sparse_guard", (0.1, 0.5)),
@@ -54,6 +56,36 @@ def test_printed_numbers(cell: tuple[object, ...], table: int, numbers: tuple[fl
 )
 def test_what_the_paper_did_not_print_is_none(cell: tuple[object, ...]) -> None:
     assert printed(*cell) is None  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("options", "known"),
+    [
+        ({"tau": 1000.0}, True),
+        ({"tau": 100.0}, True),
+        ({"tau": 100.0, "solver": "euler"}, True),
+        ({"tau": 500.0}, False),
+        ({"iterations": 200}, False),
+        ({"tau": 100.0, "iterations": 50}, False),
+        ({"tau": 100.0, "pairs": 3}, False),
+    ],
+)
+def test_a_printed_sparse_row_stands_beside_every_regime_that_it_can_mean(
+    options: dict[str, object], known: bool
+) -> None:
+    """Settled (section 3), Table 5's time constant, the released code's; followed by whatever solver."""
+    settled = printed("split", "mnist", "sparse_guard", 0.5)
+    assert settled is not None
+    assert any("three regimes" in text for text in settled.remarks["defense"])
+    assert printed("split", "mnist", "sparse_guard", 0.5, options) == (settled if known else None)
+    assert printed_seconds("sparse_guard", 0.5, options) == (17912.9 if known else None)
+
+
+def test_the_remark_on_regimes_is_on_sparse_rows_alone() -> None:
+    for defense, lam, regimes in (("sparse_standard", 0.25, True), ("laplace", None, False), ("none", None, False)):
+        row = printed("end_to_end", "mnist", defense, lam)
+        assert row is not None
+        assert any("regimes" in text for texts in row.remarks.values() for text in texts) == regimes
 
 
 def test_a_lambda_for_each_layer_that_is_the_same_is_that_lambda() -> None:

@@ -4,14 +4,23 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import torch
 from matplotlib.patches import Rectangle
+from torch import Tensor
 
 from sparseguard import Experiment
+from sparseguard.data import Split
+from sparseguard.defenses import make_defense
+from sparseguard.features import Features
 from sparseguard.grid import cells, run_grid
+from sparseguard.layer_study import LayerStudy
 from sparseguard.paper import Claim, Contrast, claims
-from sparseguard.report import Evidence, claims_figure, claims_reading, claims_table, judge_claim, linked
+from sparseguard.report import Evidence, claims_figure, claims_reading, claims_rule, claims_table, judge_claim, linked
 from sparseguard.report.claims import WRITTEN, Comparison, Judged, outcome_in_every_seed
 from sparseguard.report.compare import VERDICTS, outcome
+from sparseguard.scales import SCALES
+from sparseguard.sparse import SparseCoding2d
+from sparseguard.sparse.trace import EnergyCurve
 from sparseguard.store import Store
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -53,6 +62,45 @@ def test_without_chance_every_seed_must_agree() -> None:
     assert outcome_in_every_seed([4.0, 4.0], [3.0, 3.0], "not_higher") == -1
     assert outcome_in_every_seed([2.0, 2.0], [3.0, 3.0], "not_higher") == 1
     assert outcome_in_every_seed([0.3, 0.2], [0.25, 0.25], "higher") == 0
+    assert outcome_in_every_seed([3.0, 4.0], [3.0, 3.0], "same") == 0
+
+
+@pytest.mark.parametrize(
+    ("relation", "expected"), [("lower", 0), ("higher", 0), ("not_lower", 1), ("not_higher", 1), ("same", 1)]
+)
+def test_a_tie_is_as_claimed_where_the_claim_says_no_less_or_comparable(relation: str, expected: int) -> None:
+    """With chance and without: what cannot be told apart, and what is equal to the last digit."""
+    assert outcome([3.0, 3.1, 2.9], [3.0, 3.1, 2.9], relation) == expected
+    assert outcome_in_every_seed([3.0, 3.0], [3.0, 3.0], relation) == expected
+
+
+def test_ties_are_told_from_differences_in_table_and_picture() -> None:
+    """Of two rows as claimed one is found to be more accurate and of one nothing is known; equal counts are no tie."""
+    accuracy = {"none": 0.8, "gaussian": 0.8, "laplace": 0.7}
+    evidence = Made(lambda e, metric: 100.0 if metric == "parameters" else accuracy[e.defense])
+    test = Contrast(["none"], "not_lower", ["accuracy", "parameters"], ["gaussian", "laplace"], ["split"])
+    judged = judge_claim(Claim("1", "q", compare=[test]), evidence)
+    assert [(c.metric, c.outcome, c.tie) for c in judged.comparisons] == [
+        ("accuracy", 1, True), ("accuracy", 1, False), ("parameters", 1, False), ("parameters", 1, False),
+    ]  # fmt: skip
+    told = str(claims_table([judged], evidence).frame.iloc[0, 3])
+    assert "accuracy +0.000 to +0.100, 2 of 2 as claimed, 1 of them ties; parameters" in told
+    assert told.endswith("1.0, 2 of 2 as claimed.")
+    assert "4 of 4 comparisons came out as claimed; 1 of those are ties" in claims_reading([judged], evidence)
+    widths = [patch.get_width() for patch in claims_figure([judged], evidence).axes[0].patches]  # type: ignore[attr-defined]
+    assert widths == [0.75, 0.25, 0.0, 0.0]
+    less = Contrast(["none"], "lower", ["accuracy"], ["gaussian"], ["split"])
+    assert not judge_claim(Claim("1", "q", compare=[less]), evidence).comparisons[0].tie
+
+
+@pytest.mark.parametrize(("relation", "most"), [("lower", 0.05), ("not_lower", 1.0), ("same", 1.0)])
+def test_the_rule_says_how_often_chance_alone_comes_out_as_claimed(relation: str, most: float) -> None:
+    """Rows of the same distribution, three seeds, 400 times: one in forty, or nearly all."""
+    draws = torch.randn(400, 2, 3, generator=torch.Generator().manual_seed(0)).tolist()
+    share = sum(outcome(of, than, relation) == 1 for of, than in draws) / len(draws)
+    assert most - 0.05 <= share <= most
+    assert "*less* or *more* comes out as claimed in about one comparison of forty at most" in claims_rule()
+    assert "*no less* or *no more* in nearly all" in claims_rule()
 
 
 @pytest.mark.parametrize(
@@ -159,6 +207,109 @@ def test_stored_cells_are_read_and_nothing_else_is_computed(tmp_path: Path, monk
     assert sorted(path.name for path in tmp_path.iterdir()) == stored
 
 
+@pytest.fixture(scope="module")
+def layers(tmp_path_factory: pytest.TempPathFactory) -> Store:
+    """Notebook 08's study in a store, with made-up numbers: explained 0.9 - λ, or 1 - λ settled; 40 / τ is left."""
+
+    def chance(layer: SparseCoding2d) -> float:
+        return 1e-3 * float(layer.dictionary.sum().cos())
+
+    def kept(layer: SparseCoding2d, _: Tensor) -> tuple[float, float]:
+        return 0.1, (1.0 if layer.solver == "fista" else 0.9) - layer.lam + chance(layer)
+
+    def curves(layer: SparseCoding2d, _: Tensor) -> list[EnergyCurve]:
+        way = torch.tensor([1.0, 5 / layer.tau + chance(layer)], dtype=torch.float64)
+        return [EnergyCurve(name, torch.tensor([0, 500]), way * share) for name, share in (("euler", 1), ("lca", 2))]
+
+    store = Store(tmp_path_factory.mktemp("layers"))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("sparseguard.layer_study.kept", kept)
+        patch.setattr("sparseguard.layer_study.energy_curves", curves)
+        for seeds in ([0, 1], [0]):
+            LayerStudy("mnist", "smoke", seeds).kept(store)
+            LayerStudy("mnist", "smoke", seeds).energy_curves(store)
+        LayerStudy("mnist", "smoke", [1, 2], features=16).kept(store)
+    return store
+
+
+CODES = next(c for c in claims() if c.quote.startswith("the first sparse layer jettisons"))
+PARAMETERS = next(c for c in claims() if c.quote.startswith("adds little to the trained"))
+OPTIMAL = next(c for c in claims() if c.quote.startswith("Equation 1 is convex"))
+
+
+def test_what_codes_explain_is_one_comparison_a_lambda(layers: Store) -> None:
+    """Not the mean over λ: each is judged over its seeds, and the range over them is printed."""
+    evidence = Evidence(["mnist"], "smoke", [0, 1], store=layers)
+    judged = judge_claim(CODES, evidence)
+    expected = [full - lam for full in (0.9, 0.9, 1.0) for lam in (0.1, 0.25, 0.5, 0.75)]
+    assert [c.shown for c in judged.comparisons] == pytest.approx(expected, abs=1e-3)
+    assert [c.outcome for c in judged.comparisons[:4]] == [-1, -1, 1, 1]
+    told = str(claims_table([judged], evidence).frame.iloc[0, 3])
+    assert "variance explained 0.15 to 0.90, " in told
+    assert judged.missing == 0
+
+
+def test_the_energy_left_is_one_number_a_seed(layers: Store) -> None:
+    judged = judge_claim(OPTIMAL, Evidence(["mnist"], "smoke", [0, 1], store=layers))
+    assert [c.shown for c in judged.comparisons] == pytest.approx([0.005, 0.05], abs=1e-3)
+    assert [c.outcome for c in judged.comparisons] == [1, -1]
+    rows = [of for _, _, of, _ in Evidence(["mnist"], "smoke", [0, 1], store=layers).pairs(OPTIMAL.compare[0])]
+    assert all(row and len(set(row)) == 2 for row in rows)
+
+
+@pytest.mark.parametrize("claim", [CODES, OPTIMAL])
+def test_one_seed_of_a_random_dictionary_tests_nothing(claim: Claim, layers: Store) -> None:
+    one = Evidence(["mnist"], "smoke", [0], store=layers)
+    assert all(of is not None for _, _, of, _ in one.pairs(claim.compare[0]))  # it is there
+    judged = judge_claim(claim, one)
+    assert (judged.verdict, judged.missing) == ("not tested", len(list(one.pairs(claim.compare[0]))))
+
+
+def test_a_layer_of_another_size_than_the_targets_is_no_evidence(layers: Store) -> None:
+    assert judge_claim(CODES, Evidence(["mnist"], "smoke", [1, 2], store=layers)).missing == 12
+
+
+def test_clusters_are_judged_in_the_plane_and_unclustering_in_both_spaces(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two clumps in the picture, mixed among the features: the paper's sentence is about the picture."""
+
+    def stored(e: Experiment, store: Store) -> Features:
+        plane = torch.cat([torch.zeros(6, 2), torch.ones(6, 2)]) + 0.01 * torch.rand(12, 2)
+        labels = torch.arange(12) // 6 if e.defense.startswith("none") else torch.arange(12) % 2
+        return Features(e, e.label, plane, labels, 0.1 + 0.001 * e.seed, 0.9, 0.9, 3, ("a", "b"), 1.0, "cpu")
+
+    monkeypatch.setattr("sparseguard.report.evidence._features", stored)
+    evidence = Evidence(["mnist"], "smoke", [0, 1])
+    clustered = judge_claim(next(c for c in claims() if "are clustered by color" in c.quote), evidence)
+    assert [(c.metric, c.outcome) for c in clustered.comparisons] == [("silhouette_plane", 1)] * 2
+    assert "silhouette in the plane 0.9" in str(claims_table([clustered], evidence).frame.iloc[0, 3])
+    unclustered = judge_claim(next(c for c in claims() if c.quote.startswith("this tends to 'uncluster'")), evidence)
+    assert [(c.metric, c.outcome) for c in unclustered.comparisons] == (
+        [("silhouette_plane", 1)] * 2 + [("silhouette", 0)] * 2
+    )
+
+
+@pytest.mark.parametrize("more", [0, 1])
+def test_parameters_are_held_against_the_control_with_convolutions(more: int) -> None:
+    """The plain network is far smaller: what grows with the channels is no merit or fault of sparse coding."""
+    evidence = Made(lambda e, _: {"none": 10.0, "none_conv": 100.0}.get(e.defense, 100.0 + more))
+    judged = judge_claim(PARAMETERS, evidence)
+    assert [c.outcome for c in judged.comparisons] == [-1 if more else 1] * 6  # settings, λ
+
+
+def test_the_remark_on_parameters_has_the_counts_of_the_networks(split: Split) -> None:
+    for setting, share, times in (("end_to_end", "2.3 %", "11.8"), ("split", "0.7 %", "15.5")):
+        networks = [
+            make_defense(n).build(split, setting, SCALES["quick"]) for n in ("none", "none_conv", "sparse_guard")
+        ]
+        plain, control, sparse = (sum(p.numel() for p in network.parameters()) for network in networks)
+        layers = [module for module in networks[2].front if isinstance(module, SparseCoding2d)]
+        assert sparse == control
+        assert f"{100 * sum(layer.dictionary.numel() for layer in layers) / sparse:.1f} %" == share
+        assert f"{sparse / plain:.1f}" == times
+        assert share in PARAMETERS.remark
+        assert times in PARAMETERS.remark
+
+
 def test_the_table_links_quotes_and_says_what_is_missing(tmp_path: Path) -> None:
     claim = Claim("4.1", "it is so", "it is so", ["02_split"], [Contrast(["none"], "lower", ["psnr"], ["gaussian"])],
                   remark="As printed, it is not.")  # fmt: skip
@@ -183,7 +334,7 @@ def test_the_picture_and_the_reading_count_every_claim() -> None:
     figure = claims_figure(judged, evidence)
     bars = [patch for axis in figure.axes for patch in axis.patches if isinstance(patch, Rectangle)]
     tested = [one for one in judged if one.comparisons]
-    assert len(bars) == 3 * len(tested)
+    assert len(bars) == 4 * len(tested)
     assert sum(bar.get_width() for bar in bars) == pytest.approx(len(tested))
     reading = str(claims_reading(judged, evidence))
     counts = [sum(one.verdict == verdict for one in judged) for verdict in VERDICTS]

@@ -1,20 +1,26 @@
 import re
+from statistics import mean
 
 import pytest
 import torch
+from sklearn.metrics import silhouette_score
 
 from sparseguard.experiment import Experiment
 from sparseguard.features import Features
 from sparseguard.report import features_figure, features_reading, features_table
+from sparseguard.report.tables import spread
 
 
-def fake(layer: str, silhouette: float, seed: int, dataset: str = "mnist") -> Features:
+def fake(layer: str, silhouette: float, seed: int, dataset: str = "mnist", apart: float = 0.0) -> Features:
+    """Three classes in the plane, ``apart`` from each other beside a noise of 1."""
     defense = "none" if layer == "pixels" else layer
     experiment = Experiment(dataset, "end_to_end", defense, scale="smoke", seed=seed)
     generator = torch.Generator().manual_seed(seed)
     label = layer if layer == "pixels" else experiment.label
+    labels = torch.arange(30) % 3
+    centres = apart * torch.tensor([[0.0, 0.0], [0.0, 1.0], [1.0, 0.0]])
     return Features(
-        experiment, label, torch.rand(30, 2, generator=generator), torch.arange(30) % 3,
+        experiment, label, torch.rand(30, 2, generator=generator) + centres[labels], labels,
         silhouette + 0.001 * seed, 0.8 + 0.001 * seed, None if layer == "pixels" else 0.9, 12, ("a", "b", "c"),
         3.0, "cpu",
     )  # fmt: skip
@@ -24,7 +30,7 @@ def fake(layer: str, silhouette: float, seed: int, dataset: str = "mnist") -> Fe
 def found() -> list[Features]:
     rows = {"pixels": 0.04, "none": 0.05, "none_conv": 0.30, "sparse_guard": 0.04}
     return [
-        fake(layer, value, seed, dataset)
+        fake(layer, value, seed, dataset, apart=9.0 if layer == "none" else 0.0)
         for dataset in ("mnist", "fashion_mnist")
         for layer, value in rows.items()
         for seed in (0, 1, 2)
@@ -33,25 +39,42 @@ def found() -> list[Features]:
 
 def test_the_table_says_scale_seeds_spread_and_where_the_numbers_were_taken(found: list[Features]) -> None:
     table = features_table(found)
-    assert table.frame["silhouette by class"].tolist()[:4] == [
+    assert table.frame["silhouette in feature space"].tolist()[:4] == [
         "0.041 ± 0.001", "0.051 ± 0.001", "0.301 ± 0.001", "0.041 ± 0.001",
     ]  # fmt: skip
+    plane = [silhouette_score(f.embedding.numpy(), f.labels.numpy()) for f in found if f.layer == "none"][:3]
+    assert mean(plane) > 0.8
+    assert table.frame["silhouette in the plane"].tolist()[1] == spread(plane, 3)
     assert table.frame["accuracy of the target"].tolist()[:2] == ["—", "0.900 ± 0.000"]
     assert "scale smoke (30 private images), seeds 0, 1, 2; mean ± standard deviation" in table.caption
-    assert "in feature space, not in the projection" in table.footnotes[0]
+    assert "in the UMAP plane, of which the paper's statement is, and in feature space" in table.footnotes[0]
     assert "one seed, so no spread" in features_table([f for f in found if f.experiment.seed == 0]).caption
 
 
 def test_the_reading_follows_the_numbers(found: list[Features]) -> None:
     text = features_reading(found)
-    assert "less clustered than two convolutions (silhouette -0.260" in text
-    assert "not to be told apart from two linear layers (silhouette -0.010; k-NN +0.00, within chance)" in text
+    convolutions = re.search(r"against two convolutions (.*?), k-NN", text)
+    assert convolutions
+    assert convolutions[1] == "not to be told apart in the plane (+0.000), less clustered in feature space (-0.260)"
+    linear = re.search(r"against two linear layers (less clustered in the plane .*?), k-NN", text)
+    assert linear
+    assert linear[1].endswith("not to be told apart in feature space (-0.010)")
     assert text.count("The claim holds in part here.") == 2
-    assert "its classes stand apart" in text
+    plane = mean(f.silhouette_plane for f in found[:12] if f.layer == "none")
+    assert f"in the plane is {plane:.3f} (two linear layers), of 1 at most: its classes stand apart" in text
+    assert "the highest silhouette in feature space is 0.301 (two convolutions)" in text
     apart = [
-        fake(f.layer.split()[0], 0.3 if f.layer == "none" else f.silhouette, f.experiment.seed) for f in found[:12]
+        fake(f.layer.split()[0], f.silhouette + far, f.experiment.seed, apart=9.0 * far)
+        for f in found[:12]
+        for far in [f.layer in ("none", "none_conv")]
     ]
     assert "The claim holds here." in features_reading(apart)
+    more = [
+        fake(f.layer.split()[0], 0.04 + tight, f.experiment.seed, apart=9.0 * tight)
+        for f in found[:12]
+        for tight in [f.layer.startswith("sparse_guard")]
+    ]
+    assert "The claim does not hold here." in features_reading(more)
     flat = [fake(f.layer.split()[0], 0.04, f.experiment.seed) for f in found[:12]]
     assert "The claim does not hold here." in features_reading(flat)
     assert "no layer gathers the classes tightly" in features_reading(flat)
@@ -63,7 +86,10 @@ def test_each_panel_shows_every_class_in_a_colour_and_shape_of_its_own(found: li
     figure = features_figure(found)
     assert len(figure.axes) == 8
     for axis, one in zip(figure.axes, found[::3]):
-        assert f"silhouette {one.silhouette:.3f}, k-NN {one.knn:.2f}" in axis.get_title()
+        numbers = (
+            f"silhouette {one.silhouette_plane:.3f} here, {one.silhouette:.3f} in feature space\nk-NN {one.knn:.2f}"
+        )
+        assert numbers in axis.get_title()
         assert len(axis.collections) == 3
         points = torch.cat([torch.as_tensor(c.get_offsets()) for c in axis.collections])
         assert points.shape == (30, 2)

@@ -7,16 +7,20 @@ import numpy as np
 import pytest
 import torch
 
+from sparseguard import list_defenses
 from sparseguard.experiment import METRICS, Experiment, Result
 from sparseguard.report import (
     image_distributions,
+    lambda_curves,
     made_images,
+    noise_curves,
     privacy_utility,
     reading,
     reconstruction_grid,
     results_table,
     save,
 )
+from sparseguard.report.compare import measured, values
 from sparseguard.report.figures import save as save_figure
 from sparseguard.report.tables import spread
 
@@ -91,6 +95,51 @@ def test_a_target_that_did_not_learn_is_marked() -> None:
     assert str(mark) not in second
 
 
+def test_a_number_that_was_not_measured_has_no_value() -> None:
+    group = [fake("none", 0, 12.0), fake("none", 1, 13.0)]
+    assert values(group, "psnr") == [12.0, 13.0]
+    group[1].metrics["psnr"] = None
+    with pytest.raises(ValueError, match=r"psnr of none was not measured in every seed"):
+        values(group, "psnr")
+    other = fake("laplace", 0, 14.0)
+    assert measured([*group, other], ("psnr", "ssim")) == ([other], ["none"])
+
+
+def test_a_number_that_was_not_measured_is_a_dash_or_left_out_and_never_a_0(results: list[Result]) -> None:
+    """Invariant 5, in the table, the reading and the pictures."""
+    for r in results:
+        if r.experiment.defense == "laplace":
+            r.metrics.update(dict.fromkeys(("psnr", "ssim", "accuracy", "judge_accuracy")))
+    table = results_table(results)
+    row = table.frame.iloc[2]
+    for column in ("PSNR ↓ measured", "SSIM ↓ measured", "accuracy ↑ measured", "judge accuracy ↓"):
+        assert row[column] == "—"
+    assert not any("did not learn" in note for note in table.footnotes)
+    text = str(reading(results))
+    assert text.count("laplace") == 1
+    assert "Not measured in every seed, so left out: `laplace b=0.5`." in text
+    assert "The judge recognises the class in 50% (`none`) to 50% (`none`)" in text
+    assert reconstruction_grid(results).axes[9].get_ylabel() == "laplace b=0.5\n— dB, SSIM —"
+    assert "laplace" not in privacy_utility(results).axes[0].get_legend_handles_labels()[1]
+
+
+def test_a_reading_of_nothing_measured_says_so(results: list[Result]) -> None:
+    for r in results:
+        r.metrics.update(dict.fromkeys(("psnr", "psnr_mean_image", "judge_accuracy")))
+    text = str(reading(results))
+    assert "so left out: `none`, `none_conv`, `laplace b=0.5`, `sparse_guard lam=0.1`, `sparse_guard lam=0.5`." in text
+    assert "dB" not in text.split("*Rule")[0]
+
+
+def test_without_a_floor_or_judged_originals_the_reading_says_nothing_of_them(results: list[Result]) -> None:
+    for r in results:
+        r.metrics.update(dict.fromkeys(("psnr_mean_image", "judge_accuracy_originals")))
+    text = str(reading(results))
+    assert "From the hardest" in text
+    assert "mean image" not in text
+    assert "judge" not in text
+
+
 def test_facts_of_training_stand_in_columns_of_their_own() -> None:
     rows = [fake("none", 0, 20.0), *(fake("dp_sgd", seed, 19.0) for seed in (0, 1)), fake("laplace", 0, 15.0)]
     for row, epsilon in zip(rows[1:3], (1.0, 2.0)):
@@ -122,6 +171,83 @@ def test_the_reading_follows_the_numbers(results: list[Result]) -> None:
     assert "no row comes within 1 dB" in text
     one = reading([r for r in results if r.experiment.seed == 0])
     assert "gives the attacker" not in one
+
+
+REGIMES: tuple[dict[str, object], ...] = ({}, {"tau": 1000.0}, {"tau": 100.0})
+
+
+@pytest.fixture
+def regimes() -> list[Result]:
+    """A sparse defense in three regimes (16, 17 and 18 dB), the first at three λ, and noise behind two fronts."""
+    noise = [fake("laplace", seed, 14.0 + seed / 10, options={"front": front})
+             for front in ("linear", "conv") for seed in (0, 1)]  # fmt: skip
+    lams: list[tuple[float, ...]] = [(0.1, 0.25, 0.5), (0.5,), (0.5,)]
+    cells = [(lam, options, 16.0 + i) for i, (options, of) in enumerate(zip(REGIMES, lams)) for lam in of]
+    sparse = [fake("sparse_guard", seed, psnr + seed / 10, lam, options=options)
+              for lam, options, psnr in cells for seed in (0, 1)]  # fmt: skip
+    return [*noise, *sparse]
+
+
+def test_the_printed_row_stands_beside_each_regime_with_a_remark(regimes: list[Result]) -> None:
+    table = results_table(regimes)
+    rows = table.frame.set_index(table.frame["defense"].str.split(r" \[").str[0])
+    at_half = [f"sparse_guard lam=0.5{rest}" for rest in ("", " tau=1000", " tau=100")]
+    assert rows.loc[at_half, "PSNR ↓ measured"].tolist() == ["16.05 ± 0.07", "17.05 ± 0.07", "18.05 ± 0.07"]
+    assert rows.loc[at_half, "PSNR ↓ printed"].str.startswith("14.98 ").all()
+    remark = next(str(i) for i, note in enumerate(table.footnotes, 1) if "three regimes" in note)
+    marked = (
+        table.frame["defense"].str.extract(r"\[([\d, ]+)\]")[0].fillna("").str.split(", ").map(lambda m: remark in m)
+    )
+    assert rows.index[marked].tolist() == ["sparse_guard lam=0.1", "sparse_guard lam=0.25", *at_half]
+    assert rows.loc["laplace b=0.5 front=conv", "PSNR ↓ printed"] == "—"
+
+
+def test_regimes_and_fronts_are_curves_of_their_own(regimes: list[Result]) -> None:
+    axis = privacy_utility(regimes).axes[0]
+    names = ["laplace", "laplace front=conv", "sparse_guard", "sparse_guard tau=1000", "sparse_guard tau=100"]
+    containers, labels = axis.get_legend_handles_labels()
+    assert labels == names
+    lines = [container[0] for container in containers]  # type: ignore[index]
+    assert [len(line.get_xdata()) for line in lines] == [1, 1, 3, 1, 1]
+    assert len({line.get_color() for line in lines}) == 2
+    looks = {(line.get_color(), line.get_marker(), line.get_fillstyle()) for line in lines}
+    assert len(looks) == 5
+    assert [text.get_text() for text in axis.texts] == ["b=0.5", "b=0.5", "lam=0.1", "lam=0.25", *["lam=0.5"] * 3]
+
+
+def test_no_two_defenses_look_alike() -> None:
+    lines = [c[0] for c in privacy_utility([fake(d, 0, 20.0) for d in list_defenses()]).axes[0].containers]
+    looks = [(line.get_color(), line.get_marker()) for line in lines]
+    assert len(set(looks)) == len(looks) == len(list_defenses())
+
+
+def test_a_printed_number_is_drawn_once_whatever_the_regimes(regimes: list[Result]) -> None:
+    cells = [replace(r, exhibits={"dictionary 1": torch.rand(4, 1, 5, 5)}) for r in regimes if r.experiment.lam]
+    axis = lambda_curves(cells).axes[0]
+    assert axis.get_legend_handles_labels()[1].count("sparse_guard, printed") == 1
+    hollow = {str(line.get_label()): line for line in axis.lines if line.get_markerfacecolor() == "none"}
+    assert np.asarray(hollow["sparse_guard, printed"].get_ydata()).tolist() == [16.17, 17.40, 14.98]
+    noise = noise_curves({"split": regimes}).axes[0]
+    drawn = [np.asarray(line.get_ydata()).tolist() for line in noise.lines if line.get_markerfacecolor() == "none"]
+    assert drawn == [[25.40], [16.17, 17.40, 14.98]]
+    assert noise.get_legend_handles_labels()[1] == [
+        "laplace", "laplace front=conv", "sparse_guard", "sparse_guard tau=1000", "sparse_guard tau=100",
+    ]  # fmt: skip
+
+
+def test_the_reading_holds_sparse_rows_against_standardisation_and_noise_behind_convolutions(
+    regimes: list[Result],
+) -> None:
+    controls = [fake(name, seed, psnr + seed / 10) for name, psnr in (("none", 22.0), ("none_standardized", 18.0))
+                for seed in (0, 1)]  # fmt: skip
+    text = reading([*controls, *regimes])
+    assert "standardising each image does alone: `none_standardized` gives the attacker 4.0 dB less than `none`" in text
+    beyond = text.split("Against `none_standardized` (what it changes beyond standardising each image): ")[1]
+    assert "`sparse_guard lam=0.5` gives the attacker 2.0 dB less than `none_standardized`" in beyond
+    assert "`sparse_guard lam=0.5 tau=100` and `none_standardized` cannot be told apart (+0.0 dB)" in beyond
+    rivals = text.split("accuracy is no more than")[1]
+    assert "`laplace b=0.5` (-2.0 dB), `laplace b=0.5 front=conv` (-2.0 dB) hide more" in rivals
+    assert "`none" not in rivals.split("\n")[0]
 
 
 def test_figures_show_what_they_should(results: list[Result], tmp_path: Path) -> None:
