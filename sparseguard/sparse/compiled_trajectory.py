@@ -115,7 +115,7 @@ def _follow(canvas, past, drive, c, f):
     real, r = canvas.dtype.type, c.rules
     row = f.columns * f.features
     mean, active = np.empty_like(drive), no_active(drive)
-    found, image = np.empty(row, drive.dtype), np.empty_like(canvas)
+    found, image, last = np.empty(row, drive.dtype), canvas.copy(), np.empty_like(canvas)
     wave = canvas / max(np.max(np.abs(canvas)), real(1e-30))
     answer = np.empty_like(drive)
     for y in range(f.rows):
@@ -152,10 +152,16 @@ def _follow(canvas, past, drive, c, f):
                 break
         if k == 0:
             past[0] = 0
+        last[:] = image
         image[:] = 0
         synthesise(active, count, active.values, image, f)
         for i in range(len(image)):
             image[i] = canvas[i] - image[i]
+            last[i] -= image[i]
+        # what a step that is too long lets grow is in the latest change
+        change = np.sqrt(np.sum(last * last))
+        if change > 0 and np.isfinite(change):
+            wave += real(r.stir) / change * last
         decay, gain = real(np.exp(-taken)), real(-np.expm1(-taken))
         now = past[k % len(past)]
         for y in range(f.rows):

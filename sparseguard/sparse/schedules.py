@@ -49,14 +49,16 @@ class Rules(NamedTuple):
     """and so many rounds where many neurons came in at once:"""
     crowd: float = 1.25
     """as many times the active neurons of the last such look."""
+    stir: float = 0.3
+    """Share of the latest change that is added to what the power method goes on from."""
 
 
 RULES = Rules()
 
 
 def looseness(tol: float) -> float:
-    """How much longer than at a tolerance of 1e-3 steps may be: third order, less what crossings cost."""
-    return math.pow(tol / 1e-3, 1 / 4)
+    """How much longer than at a tolerance of 1e-3 steps may be: third order, less what crossings cost beyond it."""
+    return math.pow(tol / 1e-3, 1 / 3 if tol < 1e-3 else 1 / 4)
 
 
 def euler_schedule(tau: float, iterations: int) -> Schedule:
