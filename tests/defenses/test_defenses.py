@@ -6,7 +6,7 @@ import torch
 from torch import nn
 
 from sparseguard import BlackBox, SparseCoding2d, list_defenses
-from sparseguard.data import Split
+from sparseguard.data import Split, load_data
 from sparseguard.defenses import make_defense
 from sparseguard.defenses.sparse import MEASURED, settling
 from sparseguard.scales import SCALES
@@ -265,3 +265,14 @@ def test_divergence_ends_with_a_sentence(split: Split) -> None:
     scale = replace(SMOKE, learning_rate=1e30)
     with pytest.raises(ArithmeticError, match="training diverged"):
         defense.train(defense.build(split, "split", scale), split, scale)
+
+
+def test_laplace_noise_behind_convolutions_does_not_diverge() -> None:
+    """End to end, at quick, the gradients of this split grow without end unless long ones are shortened."""
+    split, scale = load_data("mnist", "quick", 0), SCALES["quick"]
+    torch.manual_seed(0)
+    defense = make_defense("laplace", front="conv")
+    target = defense.build(split, "end_to_end", scale)
+    defense.train(target, split, scale)
+    right = BlackBox(target).classify(split.held_images).argmax(1) == split.held_labels
+    assert float(right.float().mean()) > 0.6
