@@ -65,7 +65,7 @@ def test_the_readme_says_what_its_numbers_are_about() -> None:
     images = int(re.findall(r"(\d+) attacked with", caption)[0])
     quick = SCALES["quick"]
     updates = quick.attack_epochs * math.ceil(images / quick.attack_batch_size)
-    assert "run code with τ = 1000, half a time constant" in text
+    assert "The sparse rows of this reference run settle, at the minimum of eq. 1, unless they name a τ" in text
     assert f"the attack is short: {images} images, {updates} updates." in text
     table = pd.read_csv(ROOT / "figures" / "08_sparse_coding_mnist_quick.csv")
     table["percent"] = 100 * table["variance explained"].str.split(" ").str[0].astype(float)
