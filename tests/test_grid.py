@@ -35,8 +35,8 @@ def test_settling_starts_with_the_controls_and_ends_at_the_minimum() -> None:
     assert [e.label for e in found[::2]] == [
         "none_conv",
         "none_frozen_conv",
-        "sparse_guard lam=0.5 tau=1000.0",
-        "sparse_guard lam=0.5 tau=250.0",
+        "sparse_guard lam=0.5 tau=1000",
+        "sparse_guard lam=0.5 tau=250",
         "sparse_guard lam=0.5",
     ]
     assert {e.seed for e in found} == {0, 1}

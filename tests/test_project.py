@@ -54,7 +54,7 @@ ROOMS = {
     "attacks": {"scales", "targets"},
     "metrics": {"data", "scales"},
     "store": set(),
-    "cost": {"device", "experiment", "store"},
+    "cost": {"data", "device", "experiment", "scales", "store"},
     "features": {"data", "device", "experiment", "scales", "store", "targets"},
     "paper": set(),
 }

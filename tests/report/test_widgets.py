@@ -121,11 +121,11 @@ def test_at_a_computed_lambda_the_explorer_shows_what_the_target_codes(
 
 def test_regimes_are_kept_apart_and_the_longest_sweep_comes_first(images: torch.Tensor, guard: list[Result]) -> None:
     followed = [cell(images, "sparse_guard", 0.5, tau=tau) for tau in (1000.0, 100.0)]
-    assert list(sweeps([*followed, *guard])) == ["sparse_guard tau=1000.0", "sparse_guard tau=100.0", "sparse_guard"]
+    assert list(sweeps([*followed, *guard])) == ["sparse_guard tau=1000", "sparse_guard tau=100", "sparse_guard"]
     with pytest.raises(ValueError, match="one sparse defense"):
         Explorer([*guard, *followed])
     widget = LambdaExplorer([*guard, *followed])
-    assert widget.defense.options == ("sparse_guard", "sparse_guard tau=100.0", "sparse_guard tau=1000.0")
+    assert widget.defense.options == ("sparse_guard", "sparse_guard tau=100", "sparse_guard tau=1000")
 
 
 def test_a_trajectory_is_not_refined(images: torch.Tensor, monkeypatch: pytest.MonkeyPatch) -> None:
