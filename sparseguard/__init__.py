@@ -4,12 +4,12 @@ An experiment takes a data split, lets a defense build and train a target, deplo
 an attack learn to invert what leaks, and measures what came back.
 """
 
+from .access import BlackBox
 from .attacks import list_attacks
 from .data import load_data
 from .defenses import list_defenses
 from .experiment import Experiment, Result
 from .sparse import SparseCoding2d
-from .targets import BlackBox
 
 __version__ = "0.1.0"
 __all__ = ["BlackBox", "Experiment", "Result", "SparseCoding2d", "list_attacks", "list_defenses", "load_data"]

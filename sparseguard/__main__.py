@@ -10,7 +10,7 @@ from typing import Annotated, Any
 import typer
 
 from .data import load_images
-from .experiment import Experiment
+from .experiment import USUAL_ATTACK, Experiment
 from .grid import cells, run_grid
 from .metrics.frechet import load_inception
 from .report import results_table, site
@@ -21,6 +21,17 @@ Dataset = Annotated[str, typer.Option(help="mnist, fashion_mnist, or the path of
 SettingName = Annotated[str, typer.Option(help="end_to_end or split")]
 ScaleName = Annotated[str, typer.Option(help="smoke, quick or paper")]
 Options = Annotated[str, typer.Option(help='further options of the defense, as JSON: {"b": 1.0}')]
+AttackOptions = Annotated[str, typer.Option(help='options of the attack, as JSON: {"views": 16}')]
+
+
+def _object(name: str, text: str) -> dict[str, Any]:
+    try:
+        found = json.loads(text)
+    except json.JSONDecodeError as error:
+        raise ValueError(f"{name} must be a JSON object, not {text!r} ({error}).") from error
+    if not isinstance(found, dict):
+        raise ValueError(f"{name} must be a JSON object, not {text!r}.")
+    return found
 
 
 @app.command()
@@ -29,18 +40,17 @@ def run(
     setting: SettingName = "end_to_end",
     defense: str = "none",
     lam: Annotated[float | None, typer.Option(help="sparsity of a sparse defense")] = None,
-    attack: str = "inversion",
+    attack: str = USUAL_ATTACK,
     scale: ScaleName = "quick",
     seed: int = 0,
     options: Options = "{}",
+    attack_options: AttackOptions = "{}",
+    holdout: Annotated[int | None, typer.Option(help="hold-out images that the attacker learns from")] = None,
     fid: Annotated[bool, typer.Option(help="measure FID where Inception's weights can be had")] = False,
 ) -> None:
     """Run one cell, or read it from the store, and print its metrics as JSON."""
-    try:
-        extra = json.loads(options)
-    except json.JSONDecodeError as error:
-        raise ValueError(f"--options must be a JSON object, not {options!r} ({error}).") from error
-    result = Experiment(dataset, setting, defense, lam, attack, scale, seed, extra, fid).run()
+    extra, of_attack = _object("--options", options), _object("--attack-options", attack_options)
+    result = Experiment(dataset, setting, defense, lam, attack, scale, seed, extra, fid, of_attack, holdout).run()
     typer.echo(json.dumps({"cell": result.experiment.label, "metrics": result.metrics, **result.details}, indent=1))
 
 
@@ -52,10 +62,12 @@ def grid(
     lam: Annotated[list[float] | None, typer.Option(help="repeat for several")] = None,
     scale: ScaleName = "quick",
     seed: Annotated[list[int] | None, typer.Option(help="repeat for several")] = None,
+    attack: Annotated[list[str] | None, typer.Option(help="repeat for several")] = None,
     fid: bool = False,
 ) -> None:
     """Run several cells and print their table."""
-    rows = cells(dataset, setting, defense or ["none", "sparse_guard"], lam or [0.5], scale, seed or [0], fid=fid)
+    defenses, attacks = defense or ["none", "sparse_guard"], attack or [USUAL_ATTACK]
+    rows = cells(dataset, setting, defenses, lam or [0.5], scale, seed or [0], attacks, fid)
     typer.echo(results_table(run_grid(rows)).to_markdown())
 
 

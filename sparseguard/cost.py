@@ -127,9 +127,10 @@ def costs(experiments: Sequence[Experiment], store: Store | None = None, progres
         ValueError: a seed without a cell of ``none``, which the others are compared with.
         ValueError, ArithmeticError, OSError: as :func:`measure`; what was measured before is kept.
     """
-    missing = {e.seed for e in experiments} - {e.seed for e in experiments if e.label == "none"}
+    plain = {(e.seed, e.attack_label) for e in experiments if e.defense_label == "none"}
+    missing = {(e.seed, e.attack_label) for e in experiments} - plain
     if missing:
-        seeds = ", ".join(map(str, sorted(missing)))
+        seeds = ", ".join(sorted({str(seed) for seed, _ in missing}))
         raise ValueError(f"costs are relative to none: defenses must name it; there is no cell of it for seed {seeds}.")
     found: dict[Experiment, Cost] = {}
     with tqdm(total=len(experiments), unit="cell", disable=not progress, leave=False) as bar:

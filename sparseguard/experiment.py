@@ -15,17 +15,22 @@ from torch import Tensor
 from tqdm.auto import tqdm
 
 from . import metrics as measure
-from .attacks import make_attack
-from .data import Split, check_dataset, fingerprint, load_data
-from .defenses import Defense, defense_options, make_defense, strength_option
+from .access import grant
+from .attacks import ATTACKS, Attack
+from .data import Split, check_dataset, fingerprint, load_data, spare_images
+from .defenses import DEFENSES, Defense
 from .device import default_device, device_name
+from .registry import label
 from .scales import check_scale
 from .sparse import positive
 from .store import Store, digest
-from .targets import BlackBox, Target, check_setting
+from .targets import Target, check_setting
 
-RESULT_VERSION = 4
-"""Raised whenever every experiment would give another result; what changes one defense raises its ``revision``."""
+RESULT_VERSION = 5
+"""Raised whenever every experiment would give another result; what changes one defense or attack raises its
+``revision``."""
+USUAL_ATTACK = "inversion"
+"""Labels of rows leave it out; captions name it."""
 
 FID_NOT_ASKED = (
     "FID was not asked for: set fid=True, at a scale with at least 2048 private images (paper); the Inception weights "
@@ -54,6 +59,9 @@ class Experiment:
         seed: of the split, of all weights, batches and noise; a whole number from 0 on.
         options: further options of the defense, for example ``{"b": 1.0}``.
         fid: measure FID where the Inception weights can be had (slow without a GPU).
+        attack_options: options of the attack, for example ``{"views": 16}``.
+        holdout: hold-out images that the attacker learns from; ``None``: those of the scale's split. More are taken
+            from the images that the scale leaves aside.
 
     Raises:
         ValueError: anything that is not allowed; the message names the value and what is allowed.
@@ -73,56 +81,72 @@ class Experiment:
     seed: int = 0
     options: Mapping[str, Any] = field(default_factory=dict, hash=False)
     fid: bool = True
+    attack_options: Mapping[str, Any] = field(default_factory=dict, hash=False)
+    holdout: int | None = None
 
     def __post_init__(self) -> None:
         check_dataset(self.dataset)
         check_setting(self.setting)
         check_scale(self.scale)
-        make_attack(self.attack)
         if isinstance(self.seed, bool) or not isinstance(self.seed, int) or not 0 <= self.seed < 2**31:
             raise ValueError(f"seed must be a whole number from 0 to 2147483647, not {self.seed!r}.")
-        # one spelling for each cell: floats, tuples, no option that only repeats the default
-        lam = self.lam
-        if lam is not None:
-            lam = tuple(positive("lam", v) for v in lam) if isinstance(lam, tuple | list) else positive("lam", lam)
-        object.__setattr__(self, "lam", lam if "lam" in defense_options(self.defense) else None)
+        if self.holdout is not None and (isinstance(self.holdout, bool) or not isinstance(self.holdout, int)
+                                         or self.holdout < 1):  # fmt: skip
+            raise ValueError(f"holdout must be a whole number from 1 on, not {self.holdout!r}.")
         if "lam" in self.options:
             raise ValueError(f"lam is a field of its own, not one of the options {dict(self.options)!r}.")
-        options = {key: tuple(value) if isinstance(value, list) else value for key, value in self.options.items()}
-        object.__setattr__(self, "options", options)
-        built, default = vars(self.make_defense()), vars(make_defense(self.defense))
-        object.__setattr__(self, "lam", built.get("lam"))
-        changed = {key: value for key, value in built.items() if key != "lam" and value != default[key]}
-        whole = {key: float(v) for key, v in changed.items() if isinstance(default[key], float) and isinstance(v, int)}
-        object.__setattr__(self, "options", changed | whole)
+        # one spelling for each cell: floats, tuples, no option that only repeats the default
+        lam, takes_lam = self.lam, "lam" in DEFENSES.options(self.defense)
+        if lam is not None:
+            lam = tuple(positive("lam", v) for v in lam) if isinstance(lam, tuple | list) else positive("lam", lam)
+        given = _tuples(self.options) | ({} if lam is None or not takes_lam else {"lam": lam})
+        spelled = {key: value for key, value in DEFENSES.spelled(self.defense, given).items() if key != "lam"}
+        object.__setattr__(self, "lam", getattr(DEFENSES.make(self.defense, given), "lam", None))
+        object.__setattr__(self, "options", spelled)
+        attack_options = ATTACKS.spelled(self.attack, _tuples(self.attack_options))
+        object.__setattr__(self, "attack_options", attack_options)
 
     def make_defense(self) -> Defense:
         """The defense with its options."""
         lam = {} if self.lam is None else {"lam": self.lam}
-        return make_defense(self.defense, **lam, **self.options)
+        return DEFENSES.make(self.defense, lam | dict(self.options))
+
+    def make_attack(self) -> Attack:
+        """The attack with its options."""
+        return ATTACKS.make(self.attack, self.attack_options)
 
     @property
     def strength(self) -> Any:
         """Value of the option that is the defense's strength; ``None`` if it has none."""
-        option = strength_option(self.defense)
-        return None if option is None else getattr(self.make_defense(), option)
+        defense = self.make_defense()
+        return None if defense.strength is None else getattr(defense, defense.strength)
+
+    @property
+    def defense_label(self) -> str:
+        """The defense, its strength and its further options: ``laplace b=1.0``, ``sparse_guard lam=0.5 tau=100``."""
+        option = self.make_defense().strength
+        return label(self.defense, ({} if option is None else {option: self.strength}) | dict(self.options))
+
+    @property
+    def attack_label(self) -> str:
+        """The attack, its options, and the number of hold-out images where that is not the scale's."""
+        holdout = {} if self.holdout is None else {"holdout": self.holdout}
+        return label(self.attack, dict(self.attack_options) | holdout)
 
     @property
     def label(self) -> str:
-        """The defense, its strength and its further options: ``laplace b=1.0``, ``sparse_guard lam=0.5 tau=100``."""
-        strength = self.strength
-        return self._named(({} if strength is None else {strength_option(self.defense): strength}) | dict(self.options))
+        """What makes a row: the defense, and the attack where it is not the usual one."""
+        return self.defense_label + self._under
 
     @property
     def variant(self) -> str:
         """The label without the strength: what cells of one curve have in common."""
-        return self._named({k: v for k, v in self.options.items() if k != strength_option(self.defense)})
+        strength = self.make_defense().strength
+        return label(self.defense, {k: v for k, v in self.options.items() if k != strength}) + self._under
 
-    def _named(self, options: Mapping[Any, Any]) -> str:
-        def text(value: Any) -> str:  # 1.0, but 1000
-            return f"{value:.0f}" if isinstance(value, float) and value >= 10 and value.is_integer() else str(value)
-
-        return " ".join([self.defense, *(f"{key}={text(value)}" for key, value in options.items())])
+    @property
+    def _under(self) -> str:
+        return "" if self.attack_label == USUAL_ATTACK else f" under {self.attack_label}"
 
     @property
     def dataset_name(self) -> str:
@@ -131,7 +155,8 @@ class Experiment:
 
     def key(self) -> str:
         """Name of the cell in the store."""
-        own = {"revision": revision} if (revision := self.make_defense().revision) else {}
+        defense, attack = self.make_defense().revision, self.make_attack().revision
+        own = ({"revision": defense} if defense else {}) | ({"attack_revision": attack} if attack else {})
         return digest(asdict(self) | own | {"version": RESULT_VERSION, "dataset": fingerprint(self.dataset)})
 
     def stored(self, store: Store | None = None) -> Result | None:
@@ -189,8 +214,9 @@ class Result:
         originals, reconstructions: the first K training images and what the attack made of them, ``(K, C, H, W)`` in
             [0, 1], aligned. No other private image is kept.
         exhibits: what the defense made in training, by name, ``(K, C, h, w)`` each: dictionaries, generated images.
-        details: the winning attacker, the validation error of each, updates, device, versions, notes, the number of
-            the target's ``parameters``, and ``facts`` that the defense's training established, by name.
+        details: what the attack tells of itself (``attack``, see :class:`sparseguard.attacks.Fitted`), device, versions,
+            notes, the number of the target's ``parameters``, and ``facts`` that the defense's training established, by
+            name.
     """
 
     experiment: Experiment
@@ -255,6 +281,25 @@ def train_target(experiment: Experiment, split: Split, device: str) -> Target:
     return target
 
 
+def attack_images(experiment: Experiment, split: Split) -> Tensor:
+    """The hold-out images that the attacker learns from."""
+    count = experiment.holdout
+    if count is None or count <= len(split.attack_images):
+        return split.attack_images[:count]
+    spare = spare_images(experiment.dataset, experiment.scale)
+    missing = count - len(split.attack_images)
+    if missing > len(spare):
+        raise ValueError(
+            f"holdout must be at most {len(split.attack_images) + len(spare)} for {experiment.dataset} at scale "
+            f"{experiment.scale!r}, not {count}."
+        )
+    return torch.cat([split.attack_images, spare[:missing]])
+
+
+def _tuples(options: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: tuple(value) if isinstance(value, list) else value for key, value in options.items()}
+
+
 def _run(experiment: Experiment, device: str, show: Callable[[str], None]) -> Result:
     scale = check_scale(experiment.scale)
     split, judge = _judged_split(
@@ -265,24 +310,26 @@ def _run(experiment: Experiment, device: str, show: Callable[[str], None]) -> Re
         show(STAGES[0])
         start = time.perf_counter()
         target = train_target(experiment, split, device)
-        box = BlackBox(target)
+        attack = experiment.make_attack()
+        box = grant(attack.access, target)
         held = box.classify(split.held_images).argmax(1)
         seconds_target = time.perf_counter() - start
 
         show(STAGES[1])
         start = time.perf_counter()
         torch.manual_seed(experiment.seed)  # an attack does not depend on how much chance the training used
-        attack = make_attack(experiment.attack).fit(box, split.attack_images, split.held_images, scale, device)
+        attacked = attack_images(experiment, split)
+        fitted = attack.fit(box, attacked, split.held_images, scale, device)
         seconds_attack = time.perf_counter() - start
 
         show(STAGES[2])
         start = time.perf_counter()
         originals = split.train_images
-        reconstructions = torch.cat([attack.reconstruct(box.query(part)) for part in originals.split(250)])
+        reconstructions = torch.cat([fitted.reconstruct(attack.observe(box, part)) for part in originals.split(250)])
         if not bool(torch.isfinite(reconstructions).all()):
             raise ArithmeticError(f"{experiment.label}: the attack's reconstructions are not finite.")
         per_image = {"psnr": measure.psnr(originals, reconstructions), "ssim": measure.ssim(originals, reconstructions)}
-        guess = split.attack_images.mean(0, keepdim=True).expand_as(originals)
+        guess = attacked.mean(0, keepdim=True).expand_as(originals)
         fid: float | None = None
         fid_note: str | None = FID_NOT_ASKED
         if experiment.fid:
@@ -307,11 +354,9 @@ def _run(experiment: Experiment, device: str, show: Callable[[str], None]) -> Re
         if number is not None and math.isnan(number):
             raise ArithmeticError(f"{experiment.label}: {name} is not a number.")
     details = {
-        "attacker": attack.best,
-        "validation_errors": attack.errors,
-        "updates": attack.updates,
+        "attack": fitted.details,
         "train_images": len(originals),
-        "attack_images": len(split.attack_images),
+        "attack_images": len(attacked),
         "device": device_name(device),
         "torch": torch.__version__,
         "notes": {"fid": fid_note} if fid_note else {},

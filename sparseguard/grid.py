@@ -8,9 +8,9 @@ from typing import Any
 
 from tqdm.auto import tqdm
 
-from .defenses import strength_option
+from .defenses import DEFENSES
 from .defenses.sparse_guard import SparseGuard
-from .experiment import Experiment, Result
+from .experiment import USUAL_ATTACK, Experiment, Result
 from .sparse import positive
 from .store import Store
 
@@ -26,6 +26,14 @@ def _as_list(name: str, value: Any) -> list[Any]:
     return items
 
 
+def _named(kind: str, entry: Any) -> dict[str, Any]:
+    """A row's entry as a mapping that has the name of the defense or the attack under ``kind``."""
+    options = dict(entry) if isinstance(entry, Mapping) else {kind: entry}
+    if not isinstance(options.get(kind), str):
+        raise ValueError(f"an entry of {kind}s is a name or a mapping with the key {kind!r}, not {entry!r}.")
+    return options
+
+
 def cells(
     dataset: str,
     setting: str,
@@ -33,7 +41,7 @@ def cells(
     lams: float | Sequence[float],
     scale: str,
     seeds: int | Sequence[int],
-    attack: str = "inversion",
+    attack: Entry | Sequence[Entry] = USUAL_ATTACK,
     fid: bool = False,
 ) -> list[Experiment]:
     """All cells of one table, in its order; every one is checked before any is run.
@@ -43,6 +51,8 @@ def cells(
             ``{"defense": "laplace", "strengths": [0.5, 1.0]}``.
         lams: strengths of each sparse defense whose entry does not state its own.
         seeds: one cell each.
+        attack: names, or mappings with options: ``{"attack": "inversion", "views": 16}``, and ``holdout``, the number
+            of hold-out images; each is a row of every defense.
 
     Raises:
         ValueError: anything that is not allowed.
@@ -52,12 +62,11 @@ def cells(
         ['none', 'sparse_guard lam=0.1', 'sparse_guard lam=0.5']
     """
     rows: list[Experiment] = []
+    attacks = [_named("attack", entry) for entry in _as_list("attack", attack)]
     for entry in _as_list("defenses", defenses):
-        options = dict(entry) if isinstance(entry, Mapping) else {"defense": entry}
-        if not isinstance(options.get("defense"), str):
-            raise ValueError(f"an entry of defenses is a name or a mapping with the key 'defense', not {entry!r}.")
+        options = _named("defense", entry)
         name, swept = options.pop("defense"), options.pop("strengths", None)
-        strength = strength_option(name)
+        strength = DEFENSES.check(name).strength
         if swept is None and strength == "lam" and "lam" not in options:
             swept = lams
         if swept is not None and (strength is None or strength in options):
@@ -66,12 +75,15 @@ def cells(
         for value in [None] if swept is None else _as_list("strengths", swept):
             own = options if strength is None or value is None else options | {strength: value}
             lam, rest = own.get("lam"), {key: v for key, v in own.items() if key != "lam"}
-            rows += [
-                Experiment(dataset, setting, name, lam, attack, scale, seed, rest, fid)
-                for seed in _as_list("seeds", seeds)
-            ]
+            for used in attacks:
+                kind, holdout = used["attack"], used.get("holdout")
+                extra = {key: v for key, v in used.items() if key not in ("attack", "holdout")}
+                rows += [
+                    Experiment(dataset, setting, name, lam, kind, scale, seed, rest, fid, extra, holdout)
+                    for seed in _as_list("seeds", seeds)
+                ]
     if len({row.key() for row in rows}) < len(rows):
-        raise ValueError("the same cell stands in defenses, lams or seeds twice.")
+        raise ValueError("the same cell stands in defenses, lams, attack or seeds twice.")
     return rows
 
 
@@ -82,7 +94,7 @@ def settling_cells(
     lam: float,
     scale: str,
     seeds: int | Sequence[int],
-    attack: str = "inversion",
+    attack: Entry | Sequence[Entry] = USUAL_ATTACK,
     fid: bool = False,
 ) -> list[Experiment]:
     """The controls, then ``sparse_guard`` from the least settled code to the minimum of eq. 1, which always ends it.

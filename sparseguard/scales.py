@@ -25,12 +25,14 @@ class Scale:
     learning_rate: float
     dp_learning_rate: float
     """Of DP-SGD, which has no momentum."""
-    attackers: tuple[str, ...]
-    """Inverse networks that every attack trains; the best by validation error is reported."""
-    attack_epochs: int
-    attack_batch_size: int
+    decoders: tuple[str, ...]
+    """Members of the family that an inversion trains; the best by validation error rebuilds the images."""
+    attack_updates: int
+    """Most updates of a decoder, a power of 2 times 32; it ends earlier where a doubling does not pay."""
+    attack_queries: int
+    """Images that the attacker asks about: where its own are fewer, bent copies make up the rest."""
     attack_hidden: int
-    """Hidden units of the dense attackers."""
+    """Hidden units of the decoders."""
     judge_epochs: int
     gan_epochs: int
     """Training of a conditional GAN, where a defense has one (paper, section 4: 25); more where images are few."""
@@ -52,21 +54,24 @@ SCALES: dict[str, Scale] = {
     "smoke": Scale(
         images=300, width=8, features=(4, 6),
         epochs=2, batch_size=32, learning_rate=0.02, dp_learning_rate=0.5,
-        attackers=("dense", "rows"), attack_epochs=4, attack_batch_size=5, attack_hidden=16,
+        decoders=("ridge", "rows"), attack_updates=64, attack_queries=90,
+        attack_hidden=32,
         gan_epochs=3, fakes=40, inversion_steps=10, fisher_images=20,
         judge_epochs=4, tol=1e-2, shown=4, downloads=False,
     ),
     "quick": Scale(
         images=1500, width=32, features=(8, 16),
         epochs=2, batch_size=16, learning_rate=0.02, dp_learning_rate=0.3,
-        attackers=("dense", "rows"), attack_epochs=25, attack_batch_size=15, attack_hidden=64,
+        decoders=("ridge", "dense", "rows", "neighbours", "unet"), attack_updates=4096, attack_queries=3600,
+        attack_hidden=256,
         gan_epochs=40, fakes=200, inversion_steps=80, fisher_images=200,
         judge_epochs=8, tol=1e-2, shown=16, downloads=False,
     ),
     "paper": Scale(
         images=None, width=500, features=(16, 28),
         epochs=25, batch_size=64, learning_rate=1e-3, dp_learning_rate=0.05,
-        attackers=("dense", "conv", "rows"), attack_epochs=50, attack_batch_size=64, attack_hidden=800,
+        decoders=("ridge", "dense", "rows", "neighbours", "unet"), attack_updates=32768, attack_queries=10500,
+        attack_hidden=800,
         gan_epochs=25, fakes=1000, inversion_steps=100, fisher_images=1000,
         judge_epochs=10, tol=1e-3, shown=16, downloads=True,
     ),

@@ -1,4 +1,4 @@
-"""The victim networks, and the black box through which anybody else sees them.
+"""The victim networks; :mod:`.access` is how anybody else sees them.
 
 A target is ``front -> body -> noise -> head``. What leaves ``noise`` is the *leak*. Linear layers act along the last
 axis, the image's width, as in the networks of the released code (the paper prints no shapes); the layers of ``body``
@@ -9,11 +9,12 @@ split setting, where the first one leaks (section 4, A.3).
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
 
+from .access import Leaky
 from .sparse import standardize
 
 SETTINGS = ("end_to_end", "split")
@@ -48,7 +49,7 @@ class Normalize(nn.Module):
         return (x - self.mean) / self.std
 
 
-class Target(nn.Module):
+class Target(Leaky):
     """A classifier whose hidden activations leak.
 
     Args:
@@ -93,42 +94,3 @@ class Target(nn.Module):
         """Class logits, ``(N, classes)``."""
         logits: Tensor = self.head(self.leak(x))
         return logits
-
-
-class BlackBox:
-    """A deployed target: images in, leaks out, nothing else within reach.
-
-    The box holds a private copy of the target in inference mode, closed over by the functions below, so that whoever
-    holds the box has no module, parameter or gradient to use, and later training of the original changes nothing here.
-    Noise layers stay on: they do not depend on the mode.
-
-    Args:
-        target: the trained target.
-        batch_size: images a forward pass, where a longer batch is cut.
-
-    Example:
-        >>> box = BlackBox(target)                        # doctest: +SKIP
-        >>> leak = box.query(images)                      # doctest: +SKIP
-    """
-
-    __slots__ = ("classify", "query")
-
-    query: Callable[[Tensor], Tensor]
-    """Leak of images ``(N, C, H, W)`` in [0, 1]: ``(N, ...)``, detached, on the images' device."""
-    classify: Callable[[Tensor], Tensor]
-    """Class logits ``(N, classes)`` of images, noise included."""
-
-    def __init__(self, target: Target, batch_size: int = 64) -> None:
-        deployed = copy.deepcopy(target).eval().requires_grad_(False)
-        device = next(deployed.parameters()).device
-
-        def batched(function: Callable[[Tensor], Tensor]) -> Callable[[Tensor], Tensor]:
-            @torch.no_grad()
-            def call(images: Tensor) -> Tensor:
-                parts = [function(part.to(device)).to(images.device) for part in images.split(batch_size)]
-                return torch.cat(parts)
-
-            return call
-
-        self.query = batched(deployed.leak)
-        self.classify = batched(deployed)

@@ -7,14 +7,13 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from .attacks import make_attack
+from .access import grant
 from .data import load_data
 from .device import default_device
-from .experiment import Experiment, train_target
+from .experiment import Experiment, attack_images, train_target
 from .scales import check_scale
 from .sparse import SparseCoding2d
 from .store import Cell, Store
-from .targets import BlackBox
 
 WALK_VERSION = 1
 """Raised whenever every experiment would give other stages; what changes an experiment changes its key."""
@@ -70,9 +69,10 @@ def _walk(experiment: Experiment) -> list[Stage]:
     deterministic = torch.backends.cudnn.flags(deterministic=True, benchmark=False)
     with torch.random.fork_rng(), torch.enable_grad(), deterministic:
         target = train_target(experiment, split, device)
-        box = BlackBox(target)
+        attack = experiment.make_attack()
+        box = grant(attack.access, target)
         torch.manual_seed(experiment.seed)
-        attack = make_attack(experiment.attack).fit(box, split.attack_images, split.held_images, scale, device)
+        fitted = attack.fit(box, attack_images(experiment, split), split.held_images, scale, device)
     image = split.held_images[:1]
     stages, counts = [Stage("image", image[0], "target")], dict.fromkeys((name for _, name in _NAMES), 0)
     x = image.to(device)
@@ -82,6 +82,7 @@ def _walk(experiment: Experiment) -> list[Stage]:
             if isinstance(module, kind):
                 counts[name] += 1
                 stages.append(Stage(f"{name} {counts[name]}", x[0].cpu(), "target"))
-    leak = box.query(image)
+    leak = attack.observe(box, image)
     stages[-1] = Stage("leak", leak[0], "leak")
-    return [*stages, Stage(f"rebuilt by\n{attack.best!r} attacker", attack.reconstruct(leak)[0].cpu(), "attack")]
+    name = fitted.details.get("attacker", experiment.attack)
+    return [*stages, Stage(f"rebuilt by\n{name!r}", fitted.reconstruct(leak)[0].cpu(), "attack")]

@@ -1,22 +1,32 @@
-"""Attacks: one file each, and the registry. They see a BlackBox and hold-out images, nothing else."""
+"""Attacks: one file each, and the registry. They see the access that they declare and hold-out images, nothing else."""
 
 from __future__ import annotations
 
-from .inversion import Inversion, Inverter
+from typing import Any
 
-_REGISTRY: dict[str, type[Inversion]] = {"inversion": Inversion}
+from ..registry import Registry
+from .base import Attack, Fitted
+from .inversion import Inversion
+
+ATTACKS: Registry[Attack] = Registry("attack", {"inversion": Inversion})
 
 
 def list_attacks() -> list[str]:
     """Names of all attacks."""
-    return list(_REGISTRY)
+    return list(ATTACKS.members)
 
 
-def make_attack(name: str) -> Inversion:
-    """An attack by name, or a ``ValueError`` with the list of what is allowed."""
-    if name not in _REGISTRY:
-        raise ValueError(f"attack must be one of {', '.join(_REGISTRY)}, not {name!r}.")
-    return _REGISTRY[name]()
+def make_attack(name: str, **options: Any) -> Attack:
+    """An attack by name, with its options.
+
+    Raises:
+        ValueError: an unknown name, an option that this attack does not have, or a value out of range.
+
+    Example:
+        >>> make_attack("inversion", views=4).views
+        4
+    """
+    return ATTACKS.make(name, options)
 
 
-__all__ = ["Inversion", "Inverter", "list_attacks", "make_attack"]
+__all__ = ["ATTACKS", "Attack", "Fitted", "Inversion", "list_attacks", "make_attack"]

@@ -1,7 +1,7 @@
 """Images: loaders, the seeded 70/30 split, the bundled mini sets."""
 
 from .datasets import DATASETS, Images, check_dataset, data_home, fingerprint, load_images
-from .split import Split, load_data, load_pool
+from .split import Split, load_data, load_pool, spare_images
 
 __all__ = [
     "DATASETS",
@@ -13,4 +13,5 @@ __all__ = [
     "load_data",
     "load_images",
     "load_pool",
+    "spare_images",
 ]

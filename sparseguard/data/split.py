@@ -58,6 +58,25 @@ def load_pool(dataset: str, scale: Scale) -> Images:
     return Images(images.float() / 255 if images.dtype == torch.uint8 else images, labels, pool.classes)
 
 
+def spare_images(dataset: str, scale: str) -> Tensor:
+    """Images of a data set that a scale leaves aside, in a fixed shuffled order: ``(N, C, H, W)`` float32 in [0, 1].
+
+    They are in no split of that scale, so an attacker may have them. Of the set that the scale reads: at a scale with
+    bundled images, the rest of those.
+
+    >>> spare_images("mnist", "quick").shape
+    torch.Size([3500, 1, 28, 28])
+    """
+    size = check_scale(scale)
+    if size.images is None:
+        return load_pool(dataset, size).images[:0]
+    pool = load_images(dataset, bundled=True)
+    left = torch.ones(len(pool.labels), dtype=torch.bool)
+    left[_balanced(pool.labels, len(pool.classes), size.images)] = False
+    images = pool.images[left][torch.randperm(int(left.sum()), generator=torch.Generator().manual_seed(0))]
+    return images.float() / 255 if images.dtype == torch.uint8 else images
+
+
 def load_data(dataset: str, scale: str = "quick", seed: int = 0) -> Split:
     """Load a data set and split it 70 / 15 / 15 with a seed (paper, section 4: 70/30).
 

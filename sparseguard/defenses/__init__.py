@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import fields
 from typing import Any
 
+from ..registry import Registry
 from .base import Defense
 from .dp_sgd import DPSGD
 from .gan import GAN
@@ -20,7 +20,7 @@ from .none_standardized import NoDefenseStandardized
 from .sparse_guard import SparseGuard
 from .sparse_standard import SparseStandard
 
-_REGISTRY: dict[str, type[Defense]] = {
+DEFENSES: Registry[Defense] = Registry("defense", {
     "none": NoDefense,
     "none_standardized": NoDefenseStandardized,
     "none_conv": NoDefenseConv,
@@ -34,25 +34,12 @@ _REGISTRY: dict[str, type[Defense]] = {
     "dp_sgd": DPSGD,
     "sparse_standard": SparseStandard,
     "sparse_guard": SparseGuard,
-}
+})  # fmt: skip
 
 
 def list_defenses() -> list[str]:
     """Names of all defenses."""
-    return list(_REGISTRY)
-
-
-def defense_options(name: str) -> list[str]:
-    """Names of the options that a defense takes."""
-    if name not in _REGISTRY:
-        raise ValueError(f"defense must be one of {', '.join(_REGISTRY)}, not {name!r}.")
-    return [field.name for field in fields(_REGISTRY[name])]
-
-
-def strength_option(name: str) -> str | None:
-    """Name of the option that is a defense's strength, or ``None`` if it has none."""
-    defense_options(name)
-    return _REGISTRY[name].strength
+    return list(DEFENSES.members)
 
 
 def make_defense(name: str, **options: Any) -> Defense:
@@ -65,11 +52,7 @@ def make_defense(name: str, **options: Any) -> Defense:
         >>> make_defense("laplace", b=1.0).b
         1.0
     """
-    allowed = defense_options(name)
-    for option in options:
-        if option not in allowed:
-            raise ValueError(f"defense {name!r} has no option {option!r}; its options are {', '.join(allowed)}.")
-    return _REGISTRY[name](**options)
+    return DEFENSES.make(name, options)
 
 
-__all__ = ["Defense", "defense_options", "list_defenses", "make_defense", "strength_option"]
+__all__ = ["DEFENSES", "Defense", "list_defenses", "make_defense"]

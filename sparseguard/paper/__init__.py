@@ -119,11 +119,17 @@ def printed_label(defense: str, lam: Any, options: dict[str, Any]) -> tuple[str,
 
 
 def printed(
-    setting: str, dataset: str, defense: str, lam: Any = None, options: dict[str, Any] | None = None
+    setting: str,
+    dataset: str,
+    defense: str,
+    lam: Any = None,
+    options: dict[str, Any] | None = None,
+    attack: str | None = "inverse-network",
 ) -> Printed | None:
     """The printed row that belongs to a cell, or ``None``.
 
-    An unlabelled SPARSE-STANDARD row is taken as lambda = 0.25 (see its remark).
+    A row belongs to the attack that its table names: ``"inverse-network"`` or ``"plug-and-play"``; there is none for
+    ``None``. An unlabelled SPARSE-STANDARD row is taken as lambda = 0.25 (see its remark).
     """
     label = printed_label(defense, lam, dict(options or {}))
     if label is None or dataset not in _DATASETS:
@@ -132,7 +138,7 @@ def printed(
     table = printed_tables()
     rows = table[
         (table.setting == _SETTINGS[setting])
-        & (table.attack == "inverse-network")
+        & (table.attack == attack)
         & (table.dataset == _DATASETS[dataset])
         & (table.defense == name)
     ]

@@ -8,7 +8,8 @@ from statistics import mean
 
 from scipy.stats import ttest_ind
 
-from ..experiment import Result
+from ..attacks import ATTACKS
+from ..experiment import Experiment, Result
 from ..paper import Printed, printed
 
 APART = 1.05
@@ -119,10 +120,15 @@ def by_strength(results: Sequence[Result]) -> dict[str, dict[float, list[Result]
     return {name: dict(sorted(of.items())) for name, of in found.items()}
 
 
+def printed_attack(e: Experiment) -> str | None:
+    """The paper's name of a cell's attack; ``None`` where it has no such attack, or not with these options."""
+    return ATTACKS.check(e.attack).printed_as if not e.attack_options and e.holdout is None else None
+
+
 def printed_row(group: Sequence[Result]) -> Printed | None:
     """The paper's row of a cell, or ``None``."""
     e = group[0].experiment
-    return printed(e.setting, e.dataset, e.defense, e.lam, dict(e.options))
+    return printed(e.setting, e.dataset, e.defense, e.lam, dict(e.options), printed_attack(e))
 
 
 def printed_number(group: Sequence[Result], metric: str) -> float | None:

@@ -15,7 +15,7 @@ from ..cost import STAGE_NAMES, Cost
 from ..experiment import Experiment
 from ..paper import printed_seconds
 from .figures import COLOURS
-from .tables import DASH, Table, by_cell, over_seeds, spread
+from .tables import DASH, Table, by_attack, by_cell, over_seeds, spread
 
 HATCHES = ("", "////", "....")
 Number = Callable[[Cost], float | None]
@@ -42,12 +42,17 @@ def largest_peak(cost: Cost) -> float | None:
     return max(peaks) if len(peaks) == len(cost.peaks_by_stage) else None
 
 
+def _pair(cost: Cost) -> tuple[int, str]:
+    """What a cell shares with the ``none`` that it is compared with."""
+    return cost.experiment.seed, cost.experiment.attack_label
+
+
 def _times_none(costs: Sequence[Cost], number: Number) -> dict[str, list[float | None]]:
-    """By row: each seed's number over that of the same seed's ``none``; ``None`` where either is missing or 0."""
-    base = {c.experiment.seed: number(c) for c in costs if c.experiment.label == "none"}
+    """By row: each number over that of ``none``, same seed and attack; ``None`` where either is missing or 0."""
+    base = {_pair(c): number(c) for c in costs if c.experiment.defense_label == "none"}
 
     def ratio(cost: Cost) -> float | None:
-        own, of_none = number(cost), base[cost.experiment.seed]
+        own, of_none = number(cost), base[_pair(cost)]
         return own / of_none if own is not None and of_none else None
 
     return {label: [ratio(c) for c in group] for label, group in by_cell(costs).items()}
@@ -84,8 +89,8 @@ def costs_table(costs: Sequence[Cost]) -> Table:
         printed, ratio = _printed(e), printed_ratio(e)
         row = {
             "defense": label,
-            "seconds printed": DASH if printed is None else f"{printed:.1f}",
-            "× none printed": DASH if ratio is None else f"{ratio:.2f}",
+            "seconds printed (Plug & Play)": DASH if printed is None else f"{printed:.1f}",
+            "× none printed (Plug & Play)": DASH if ratio is None else f"{ratio:.2f}",
             "seconds measured": _text(c.seconds for c in group),
             "× none measured": spread(total[label], 2),
         }
@@ -106,7 +111,7 @@ def _caption(costs: Sequence[Cost]) -> str:
     loads = [c.load for c in costs if c.load is not None]
     busy = f"load average at most {max(loads):.1f} on {cores} cores" if loads else f"load not known, {cores} cores"
     return (
-        f"{e.dataset}, {e.setting.replace('_', '-')} leak, attack {e.attack}, scale {e.scale}, "
+        f"{e.dataset}, {e.setting.replace('_', '-')} leak, attack {', '.join(by_attack(costs))}, scale {e.scale}, "
         f"{over_seeds(sorted({c.experiment.seed for c in costs}))}; {devices}, threads: {threads}, {busy}."
     )
 
@@ -157,10 +162,17 @@ def costs_figure(costs: Sequence[Cost]) -> Figure:
         right.barh(rows + 0.25 * (i - 1), known, height=0.25, **style)
     deviations = [stdev(c.seconds for c in group) if len(group) > 1 else 0.0 for group in groups.values()]
     left.errorbar(start, rows, xerr=deviations, ls="none", color="black", capsize=2, lw=1)
-    unit = mean(c.seconds for c in costs if c.experiment.label == "none")
+    unit = mean(c.seconds for c in costs if c.experiment.defense_label == "none")
     ratios = [(r * unit, row) for row, g in zip(rows, groups.values()) if (r := printed_ratio(g[0].experiment))]
     if ratios:
-        left.plot(*zip(*ratios), ls="none", marker="D", mfc="white", mec="black", label="printed × none's seconds here")
+        left.plot(
+            *zip(*ratios),
+            ls="none",
+            marker="D",
+            mfc="white",
+            mec="black",
+            label="printed (Plug & Play) × none's seconds here",
+        )
     if all(c.held is None for c in costs):
         right.text(0.5, 0.5, "not measured on this system", ha="center", va="center", transform=right.transAxes)
     left.set(xlabel="seconds", yticks=rows, yticklabels=list(groups))

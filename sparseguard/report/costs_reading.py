@@ -11,7 +11,7 @@ from ..cost import STAGE_NAMES, Cost
 from .compare import APART, difference, outcome, verdict
 from .costs import Number, largest_peak, printed_ratio, seconds_of, total_seconds
 from .reading import Reading
-from .tables import by_cell
+from .tables import by_attack, by_defense
 
 RULE = (
     "Rule: one row is quicker than another if Welch's t-test on the logarithm of seconds over seeds gives p < 0.05 and "
@@ -63,8 +63,16 @@ def _against(label: str, groups: dict[str, list[Cost]], rivals: Sequence[str], r
 
 
 def costs_reading(costs: Sequence[Cost]) -> Reading:
-    """What the numbers say about the paper's three statements on compute time, the stages and memory."""
-    groups = by_cell(costs)
+    """What the numbers say, by attack, about the paper's statements on compute time, the stages and memory."""
+    told = by_attack(costs)
+    lines: list[str] = []
+    for name, of in told.items():
+        lines += [f"Under `{name}`:", ""] if len(told) > 1 else []
+        lines += [*(f"- {line}" for line in _lines(by_defense(of))), ""]
+    return Reading("\n".join([*lines, f"*{RULE}*"]))
+
+
+def _lines(groups: dict[str, list[Cost]]) -> list[str]:
     ratios = {label: _faster(group, groups["none"], total_seconds)[0] for label, group in groups.items()}
     order = ", ".join(f"`{label}` {ratios[label]:.2f}" for label in sorted(ratios, key=lambda n: ratios[n]))
     lines = [f"From the quickest to the slowest, in seconds of `none`: {order}."]
@@ -93,7 +101,7 @@ def costs_reading(costs: Sequence[Cost]) -> Reading:
         if shares:
             lines.append("Training the target, in seconds of `none_conv`, which has convolutions in the sparse layers' "
                          f"place: {', '.join(shares)}.")  # fmt: skip
-    return Reading("\n".join([*(f"- {line}" for line in [*lines, *_stages(groups)]), "", f"*{RULE}*"]))
+    return [*lines, *_stages(groups)]
 
 
 def _stages(groups: dict[str, list[Cost]]) -> list[str]:

@@ -7,7 +7,7 @@ from itertools import product
 from typing import Any, ClassVar
 
 from .. import cost, features
-from ..experiment import Experiment
+from ..experiment import USUAL_ATTACK, Experiment
 from ..grid import Entry, cells
 from ..layer_study import LayerStudy
 from ..paper import Contrast
@@ -72,7 +72,7 @@ class Evidence:
         """Of everything that was found so far, in one sentence."""
         found = [one for one in self._found.values() if one is not None]
         devices = ", ".join(sorted({one.device for one in found})) or "nothing found"
-        what = f"{len(found)} stored results of {', '.join(self.datasets)}"
+        what = f"{len(found)} stored results of {', '.join(self.datasets)}, attack {USUAL_ATTACK}"
         return provenance(what, self.scale, self.seeds, devices, sum(one.seconds for one in found))
 
     def _cells(self, dataset: str, setting: str, entries: Sequence[Entry], metric: str) -> list[list[float] | None]:

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from ..experiment import Result
 from .compare import measured, values
-from .tables import by_cell, spread
+from .tables import by_attack, by_cell, spread
 
 MARKERS = "oXsDPv^<>*hpd"
 # seaborn's colour-blind palette without its palest colours; marks differ in shape as well
@@ -44,7 +44,7 @@ def save(figure: Figure, folder: str | Path, name: str) -> None:
 
 def _title(results: Sequence[Result]) -> str:
     e = results[0].experiment
-    return f"{e.dataset}, {e.setting.replace('_', '-')}, scale {e.scale}"
+    return f"{e.dataset}, {e.setting.replace('_', '-')}, attack {', '.join(by_attack(results))}, scale {e.scale}"
 
 
 def _one_seed(results: Sequence[Result]) -> dict[str, Result]:

@@ -18,7 +18,7 @@ from .explorer import Explorer, View, sweeps
 from .figures import COLOURS, show
 from .panels import VIRIDIS
 from .reading import Reading
-from .tables import spread
+from .tables import by_attack, spread
 
 # metric: (its name, digits, the least difference that is called one)
 SWEPT: dict[str, tuple[str, int, float]] = {
@@ -35,9 +35,10 @@ RULE = (
 
 
 def where(results: Sequence[Result]) -> str:
-    """Data set, setting and scale of results that share them."""
+    """Data set, setting, attack and scale of results that share them."""
     e = results[0].experiment
-    return f"{e.dataset_name}, {e.setting.replace('_', '-')}, scale {e.scale}"
+    attacks = ", ".join(by_attack(results))
+    return f"{e.dataset_name}, {e.setting.replace('_', '-')}, attack {attacks}, scale {e.scale}"
 
 
 def lambda_curves(results: Sequence[Result]) -> Figure:

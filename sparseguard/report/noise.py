@@ -13,7 +13,7 @@ from ..experiment import Result
 from .compare import by_strength, difference, left_out, measured, printed_curves, values
 from .figures import COLOURS, MARKERS
 from .reading import Reading
-from .tables import spread
+from .tables import by_attack, spread
 
 METRICS = {"psnr": "PSNR (dB), lower: more private", "accuracy": "accuracy on the hold-out"}
 RULE = (
@@ -53,7 +53,7 @@ def _curves(axis: Axes, results: Sequence[Result], metric: str) -> None:
         known = printed.pop(next(iter(of.values()))[0].experiment.defense, {})  # beside the first regime alone
         if known:
             axis.plot(*zip(*known.items()), color=colour, marker=marker, mfc="none", ls="none")
-    plain, _ = measured([r for r in results if r.experiment.label == "none"], (metric,))
+    plain, _ = measured([r for r in results if r.experiment.defense_label == "none"], (metric,))
     if plain:
         axis.axhline(mean(values(plain, metric)), color="black", ls=":", lw=1)
 
@@ -65,8 +65,10 @@ def _differ(a: Sequence[Result], b: Sequence[Result], metric: str) -> bool:
 def noise_reading(by_setting: Mapping[str, Sequence[Result]]) -> Reading:
     """What the numbers say: what noise costs in accuracy, and which noise hides as much as each sparse row."""
     lines = []
-    for setting, results in by_setting.items():
-        where = setting.replace("_", "-")
+    for setting, attack, results in [
+        (s, a, of) for s, every in by_setting.items() for a, of in by_attack(every).items()
+    ]:
+        where = setting.replace("_", "-") + (f", {attack}" if len(by_attack(by_setting[setting])) > 1 else "")
         found, absent = measured(results, ("psnr", "accuracy"))
         lines += [f"{where}: {sentence}" for sentence in left_out(absent)]
         defenses = {name: list(of.values()) for name, of in by_strength(found).items()}

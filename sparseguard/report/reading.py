@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from statistics import mean
 
+from ..attacks.race import PAYS
 from ..experiment import Result
 from .compare import difference, left_out, measured, values
-from .tables import by_cell, spread
+from .tables import by_attack, by_defense, spread
 
 RULE = (
     "Rule: two rows differ if Welch's t-test over seeds gives p < 0.05 for their mean PSNR and the means lie more than "
@@ -60,9 +61,18 @@ def _rivals(label: str, groups: dict[str, list[Result]], rivals: Sequence[str]) 
 
 
 def reading(results: Sequence[Result]) -> Reading:
-    """What the numbers say: each sparse row against the controls and the noise, the floor, the judge."""
+    """What the numbers say, by attack: each sparse row against the controls and the noise, the floor, the judge."""
+    told = by_attack(results)
+    lines: list[str] = []
+    for name, of in told.items():
+        lines += [f"Under `{name}`:", ""] if len(told) > 1 else []
+        lines += [*(f"- {sentence}" for sentence in _sentences(of)), ""]
+    return Reading("\n".join([*lines, f"*{RULE}*"]))
+
+
+def _sentences(results: Sequence[Result]) -> list[str]:
     found, absent = measured(results, ("psnr", "accuracy"))
-    groups, sentences = by_cell(found), left_out(absent)
+    groups, sentences = by_defense(found), left_out(absent)
     ordered = sorted(groups, key=lambda label: mean(values(groups[label], "psnr")))
     text = ", ".join(f"`{n}` {spread([r.metrics['psnr'] for r in groups[n]], 1)} dB" for n in ordered)
     if ordered:
@@ -88,7 +98,7 @@ def reading(results: Sequence[Result]) -> Reading:
             + (f"within 1 dB of that, and so nearly private, are {', '.join(f'`{n}`' for n in near)}." if near
                else "no row comes within 1 dB of that, so every leak here gives images away.")
         )  # fmt: skip
-    judged = by_cell(measured(found, ("judge_accuracy", "judge_accuracy_originals"))[0])
+    judged = by_defense(measured(found, ("judge_accuracy", "judge_accuracy_originals"))[0])
     recognised = {n: mean(values(group, "judge_accuracy")) for n, group in judged.items()}
     if recognised:
         top, low = max(recognised, key=lambda n: recognised[n]), min(recognised, key=lambda n: recognised[n])
@@ -96,9 +106,16 @@ def reading(results: Sequence[Result]) -> Reading:
             f"The judge recognises the class in {recognised[low]:.0%} (`{low}`) to {recognised[top]:.0%} (`{top}`) of "
             f"the reconstructions, and in {values(judged[top], 'judge_accuracy_originals')[0]:.0%} of the originals."
         )
+    open_ended = [name for name, group in groups.items() if any(r.details["attack"].get("capped") for r in group)]
+    if open_ended:
+        sentences.append(
+            f"The attack was still gaining when its updates ended in {', '.join(f'`{n}`' for n in open_ended)}: what "
+            "these rows hide is less than it seems."
+        )
+    images = ", ".join(map(str, sorted({r.details["attack_images"] for r in results})))
     sentences.append(
         f"This is scale `{first.experiment.scale}`: {first.details['train_images']} private images, attackers trained "
-        f"on {first.details['attack_images']} images for {first.details['updates']} updates. A longer attack can only "
-        "do better, so each PSNR is a lower bound on what leaks, not a guarantee."
+        f"on {images} hold-out images until a doubling of their updates gained less than {PAYS} dB. Whoever has more "
+        "images or another decoder can only do better, so each PSNR is a lower bound on what leaks, not a guarantee."
     )
-    return Reading("\n".join([*(f"- {sentence}" for sentence in sentences), "", f"*{RULE}*"]))
+    return sentences

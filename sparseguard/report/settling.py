@@ -15,7 +15,7 @@ from .compare import values
 from .figures import COLOURS, MARKERS
 from .lambdas import RULE, SWEPT, UNITS, course, differ, where
 from .reading import Reading
-from .tables import by_cell, over_seeds, spread
+from .tables import by_attack, by_defense, over_seeds, spread
 
 MINIMUM = "the minimum"
 # fact of the target: (its name, digits)
@@ -32,10 +32,12 @@ def _time(e: Experiment) -> float:
 
 def _stages(results: Sequence[Result]) -> tuple[dict[str, list[Result]], dict[str, list[Result]]]:
     """Seeds of each sparse cell, from the least settled to the minimum, by time constants; of each control, by name."""
+    if len(by_attack(results)) > 1:
+        raise ValueError(f"settling is shown for one attack at a time, not {', '.join(by_attack(results))}.")
     stages: dict[float, list[Result]] = {}
     for r in results:
         stages.setdefault(_time(r.experiment), []).append(r)
-    controls = by_cell(stages.pop(0.0, []))
+    controls = by_defense(stages.pop(0.0, []))
     return {MINIMUM if math.isinf(time) else f"{time:g}": stages[time] for time in sorted(stages)}, controls
 
 
@@ -64,8 +66,11 @@ def settling_curves(results: Sequence[Result]) -> Figure:
     minimum has no place on an axis of time.
 
     Args:
-        results: cells of one sparse defense at one λ that differ in ``tau``, and controls, as
+        results: cells of one sparse defense at one λ under one attack that differ in ``tau``, and controls, as
             :func:`sparseguard.grid.settling_cells` makes them.
+
+    Raises:
+        ValueError: results of several attacks.
     """
     stages, controls = _stages(results)
     figure, axes = plt.subplots(2, 3, figsize=(10.5, 6))

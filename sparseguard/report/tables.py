@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import html
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import mean, stdev
@@ -12,12 +12,22 @@ from typing import TypeVar
 
 import pandas as pd
 
-from ..experiment import Result
+from ..attacks import ATTACKS
+from ..attacks.race import PAYS
+from ..experiment import Experiment, Result
 from .compare import printed_row
 from .provenance import Measured
 
 M = TypeVar("M", bound=Measured)
 DASH = "—"
+STILL_GAINING = (
+    "The attack of this row was still gaining when its updates ended, in some seed: a longer one rebuilds more."
+)
+LAST_DOUBLING = (
+    f"Last doubling: what it gained in validation error to double the updates of the decoder that won, once more. "
+    f"Decoders train until that is less than {PAYS} dB, or the scale's most updates are reached, which marks the row; "
+    "one solved in closed form has no updates."
+)
 # column of the table: (metric measured, digits, column printed by the paper)
 COLUMNS: dict[str, tuple[str, int, str | None]] = {
     "PSNR ↓": ("psnr", 2, "psnr"),
@@ -55,12 +65,26 @@ def over_seeds(seeds: Sequence[int]) -> str:
     return f"seeds {', '.join(map(str, seeds))}; {dispersion}"
 
 
-def by_cell(results: Sequence[M]) -> dict[str, list[M]]:
-    """Results grouped by defense and strength, in their order; each group holds the seeds."""
+def _by(results: Sequence[M], name: Callable[[Experiment], str]) -> dict[str, list[M]]:
     groups: dict[str, list[M]] = {}
     for result in results:
-        groups.setdefault(result.experiment.label, []).append(result)
+        groups.setdefault(name(result.experiment), []).append(result)
     return groups
+
+
+def by_cell(results: Sequence[M]) -> dict[str, list[M]]:
+    """Results by row (defense, strength, attack), in their order; each group holds the seeds."""
+    return _by(results, lambda e: e.label)
+
+
+def by_attack(results: Sequence[M]) -> dict[str, list[M]]:
+    """Results by attack with its options: rows are compared within one alone."""
+    return _by(results, lambda e: e.attack_label)
+
+
+def by_defense(results: Sequence[M]) -> dict[str, list[M]]:
+    """Results of one attack by defense and strength; each group holds the seeds."""
+    return _by(results, lambda e: e.defense_label)
 
 
 @dataclass(frozen=True)
@@ -97,16 +121,17 @@ def caption(results: Sequence[Result]) -> str:
     first = results[0]
     seeds = sorted({r.experiment.seed for r in results})
     devices = ", ".join(sorted({r.device for r in results}))
+    images = ", ".join(map(str, sorted({r.details["attack_images"] for r in results})))
     return (
         f"{first.experiment.dataset}, {first.experiment.setting.replace('_', '-')} leak, attack "
-        f"{first.experiment.attack}, scale {first.experiment.scale} ({first.details['train_images']} private images "
-        f"reconstructed, {first.details['attack_images']} attacked with), "
+        f"{', '.join(by_attack(results))}, scale {first.experiment.scale} ({first.details['train_images']} private "
+        f"images reconstructed, {images} attacked with), "
         f"{over_seeds(seeds)}; {devices}."
     )
 
 
 def results_table(results: Sequence[Result]) -> Table:
-    """The paper's table with our numbers beside it: one row a defense and strength.
+    """The paper's table with our numbers beside it: one row a defense, strength and attack.
 
     Arrows point to the better defense. ``—``: not printed, or not measured (a footnote says why).
     """
@@ -123,7 +148,7 @@ def results_table(results: Sequence[Result]) -> Table:
     rows = []
     for label, group in by_cell(results).items():
         paper = printed_row(group)
-        own = mark(_warnings(group) + (paper.remarks.get("defense", []) if paper else []))
+        own = mark(warnings_about(group) + (paper.remarks.get("defense", []) if paper else []))
         row = {"defense": label + own}
         for column, (metric, digits, printed_column) in COLUMNS.items():
             if printed_column:
@@ -135,8 +160,9 @@ def results_table(results: Sequence[Result]) -> Table:
             reasons = sorted({r.details["notes"][metric] for r in group if metric in r.details["notes"]})
             row[f"{column} measured" if printed_column else column] = measured + mark(reasons)
         row |= {fact: spread([r.details["facts"].get(fact) for r in group], 2) for fact in facts}
-        row["best attacker"] = ", ".join(sorted({str(r.details["attacker"]) for r in group}))
+        row |= {"best attacker": attackers(group), "last doubling (dB)": last_gain(group)}
         rows.append(row)
+    notes.append(LAST_DOUBLING)
     floor = spread([results[0].metrics["psnr_mean_image"]], 2)
     notes.append(
         f"Guessing the mean hold-out image for every victim, without any leak, scores {floor} dB (seed "
@@ -158,9 +184,27 @@ def _as_printed(column: str, number: float) -> str:
     return f"{number:.{digits}f}"
 
 
-def _warnings(group: Sequence[Result]) -> list[str]:
-    """A target that hardly classifies leaks little for a trivial reason; the table has to say so."""
+def attackers(group: Sequence[Result]) -> str:
+    """Who rebuilt the images, over seeds."""
+    return ", ".join(sorted({str(r.details["attack"].get("attacker", DASH)) for r in group}))
+
+
+def last_gain(group: Sequence[Result]) -> str:
+    """dB that the last doubling of the winner's updates gained; an em dash for one that is solved in closed form."""
+    told = [r.details["attack"] for r in group]
+    return spread([of.get("gains", {}).get(of.get("attacker")) for of in told], 2)
+
+
+def warnings_about(group: Sequence[Result]) -> list[str]:
+    """What a row has to say of itself: a target that did not learn, an attack that did not end, one of classes."""
+    found = []
     known = [accuracy for r in group if (accuracy := r.metrics["accuracy"]) is not None]
-    if all(accuracy >= 0.3 for accuracy in known):
-        return []
-    return ["The target of this row did not learn in every seed (accuracy below 0.3): its leak proves nothing."]
+    if not all(accuracy >= 0.3 for accuracy in known):
+        found.append(
+            "The target of this row did not learn in every seed (accuracy below 0.3): its leak proves nothing."
+        )
+    if any(r.details["attack"].get("capped") for r in group):
+        found.append(STILL_GAINING)
+    if not ATTACKS.check(group[0].experiment.attack).pairs:
+        found.append("This attack rebuilds an image that stands for a class, not the one behind a leak.")
+    return found

@@ -1,0 +1,101 @@
+"""How the decoders of the attack learn, by learning rate and batch size, on three targets together.
+
+    python benchmarks/attackers.py                                  # all decoders, the learning rates around today's
+    python benchmarks/attackers.py --decoder unet --rate 1e-3 --rate 2e-3 --batch 16 --batch 32
+    python benchmarks/attackers.py --copies                         # with and without bent copies
+    python benchmarks/attackers.py --halving                        # does dropping losers ever drop the winner?
+
+Targets: ``none``, ``none_conv`` and settled ``sparse_guard`` (λ 0.5), MNIST, split, scale ``quick``, one seed. Printed:
+dB of validation error after each rung of updates, and seconds of the processor; then, for each decoder, the choice with
+the best mean over the targets. The private images are not looked at.
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import replace
+from statistics import mean
+from typing import Annotated
+from unittest import mock
+
+import torch
+import typer
+
+from sparseguard import Experiment, load_data
+from sparseguard.access import BlackBox
+from sparseguard.attacks import Inversion, race
+from sparseguard.attacks.decoders import DECODERS
+from sparseguard.attacks.race import decibels
+from sparseguard.data import Split
+from sparseguard.experiment import train_target
+from sparseguard.scales import SCALES
+
+TARGETS = ("none", "none_conv", "sparse_guard")
+
+
+def boxes(scale: str, setting: str, seed: int) -> tuple[Split, dict[str, BlackBox]]:
+    """The deployed targets, and the split that they share."""
+    split = load_data("mnist", scale, seed)
+    cells = [Experiment("mnist", setting, name, scale=scale, seed=seed) for name in TARGETS]
+    return split, {cell.defense: BlackBox(train_target(cell, split, "cpu")) for cell in cells}
+
+
+def course(box: BlackBox, split: Split, scale: str, updates: int, decoders: tuple[str, ...], bent: bool = True) -> str:
+    """dB after each rung of every decoder, and seconds."""
+    torch.manual_seed(0)
+    start = time.process_time()
+    attack = Inversion(decoders=decoders, updates=updates, bent=bent)
+    fitted = attack.fit(box, split.attack_images, split.held_images, SCALES[scale])
+    told = [
+        f"{name} " + ", ".join(f"{count}: {decibels(error):.2f}" for count, error in rungs)
+        for name, rungs in fitted.details["courses"].items()
+    ]
+    last = [decibels(min(error for _, error in rungs)) for rungs in fitted.details["courses"].values()]
+    LAST.append(mean(last))
+    return f"{'; '.join(told)} ({time.process_time() - start:.0f} s)"
+
+
+LAST: list[float] = []
+
+
+def main(
+    decoder: Annotated[list[str] | None, typer.Option(help="repeat for several")] = None,
+    rate: Annotated[list[float] | None, typer.Option(help="learning rates; repeat for several")] = None,
+    batch: Annotated[list[int] | None, typer.Option(help="batch sizes; repeat for several")] = None,
+    updates: int = 1024,
+    setting: str = "split",
+    scale: str = "quick",
+    seed: int = 0,
+    copies: bool = False,
+    halving: bool = False,
+) -> None:
+    """Print the courses."""
+    torch.set_num_threads(1)
+    split, targets = boxes(scale, setting, seed)
+    if halving:
+        for name, box in targets.items():
+            for label, hopeless in (("halving", race.hopeless), ("nobody dropped", lambda runner, first: False)):
+                with mock.patch.object(race, "hopeless", hopeless):
+                    print(f"{name}, {label}: {course(box, split, scale, updates, SCALES[scale].decoders)}", flush=True)
+        return
+    for member in decoder or list(DECODERS):
+        usual, found = DECODERS[member], {}
+        rates = rate or [usual.learning_rate / 2, usual.learning_rate, usual.learning_rate * 2]
+        for chosen in [(r, b) for r in rates for b in batch or [usual.batch_size]]:
+            for bent in (True, False) if copies else (True,):
+                LAST.clear()
+                changed_member = replace(usual, learning_rate=chosen[0], batch_size=chosen[1])
+                with mock.patch.dict(DECODERS, {member: changed_member}):
+                    for name, box in targets.items():
+                        told = course(box, split, scale, updates, (member,), bent)
+                        note = "" if bent else ", own images alone"
+                        print(f"{name}{note}, rate {chosen[0]:g}, batch {chosen[1]}: {told}", flush=True)
+                found[*chosen, bent] = mean(LAST)
+        best = max(found, key=lambda key: found[key])
+        print(
+            f"{member}: best mean over targets {found[best]:.2f} dB at rate {best[0]:g}, batch {best[1]}\n", flush=True
+        )
+
+
+if __name__ == "__main__":
+    typer.run(main)

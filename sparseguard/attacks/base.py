@@ -1,0 +1,79 @@
+"""What every attack is: an access that it declares, a few options, and a way to learn from hold-out images."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor
+
+from ..access import Access, BlackBox
+from ..scales import Scale
+
+
+@dataclass(frozen=True)
+class Fitted:
+    """An attack that has learned.
+
+    ``reconstruct`` maps leaks ``(N, ...)``, as :meth:`Attack.observe` gives them, to images ``(N, C, H, W)`` in [0, 1].
+    ``details`` go into the record and may hold anything that is JSON-able; tables know these names, all optional:
+
+    * ``attacker``: what rebuilt the images in the end;
+    * ``errors``: validation error of each that was tried (mean squared, images in [0, 1]);
+    * ``updates``, ``gains``: updates that each one took, and dB of validation error that its last doubling gained;
+    * ``capped``: the one that was taken was still gaining when its updates ended.
+    """
+
+    reconstruct: Callable[[Tensor], Tensor]
+    details: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Attack:
+    """Base of all attacks. The fields of a subclass are its options.
+
+    Args:
+        views: leaks of the same image that the attacker sees and averages: more than one helps against noise alone.
+    """
+
+    access: ClassVar[Access] = "black_box"
+    """What :meth:`fit` is given: queries, or a frozen copy of the target besides."""
+    pairs: ClassVar[bool] = True
+    """It rebuilds the image behind each leak; else an image that stands for its class."""
+    printed_as: ClassVar[str | None] = None
+    """The attack's name in the paper's tables, if they have it."""
+    revision: ClassVar[int] = 0
+    """Raised whenever this attack's cells would give another result."""
+
+    views: int = 1
+
+    def __post_init__(self) -> None:
+        if isinstance(self.views, bool) or not isinstance(self.views, int) or self.views < 1:
+            raise ValueError(f"views must be a whole number from 1 on, not {self.views!r}.")
+
+    def observe(self, box: BlackBox, images: Tensor) -> Tensor:
+        """The leak of images as this attacker sees it: ``(N, ...)``."""
+        leak = box.query(images)
+        for seen in range(1, self.views):
+            again = box.query(images)
+            if seen == 1 and torch.equal(again, leak):
+                break  # nothing to average
+            leak = leak + (again - leak) / (seen + 1)
+        return leak
+
+    def fit(self, box: BlackBox, images: Tensor, validation: Tensor, scale: Scale, device: str = "cpu") -> Fitted:
+        """Learn to rebuild images.
+
+        Args:
+            box: the deployed target: a :class:`~sparseguard.access.WhiteBox` for an attack with that access.
+            images: hold-out images that the attacker learns from, ``(N, C, H, W)`` in [0, 1].
+            validation: disjoint hold-out images that choose among attackers and stages of training.
+            scale: budget.
+            device: where the attacker computes.
+
+        Raises:
+            ArithmeticError: the leak is not finite.
+        """
+        raise NotImplementedError

@@ -1,0 +1,188 @@
+"""Decoders: from a leak of any shape back to images ``(N, C, H, W)``.
+
+No decoder is best everywhere, so an attack trains a family of them and takes the best by its error on the validation
+images. ``dense`` has the shape of the networks in the released code; ``rows`` decodes each row of the leak alone,
+``neighbours`` five rows together; ``unet`` is the field's standard, a residual convolutional network over the image.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+Shape = tuple[int, ...]
+
+
+def rows_of(leak: Shape, image: Shape) -> int:
+    """Rows that a leak ``(F, H', W')`` shares with the image, if it has the image's; else 1: it is decoded as a whole.
+
+    >>> rows_of((16, 28, 500), (1, 28, 28)), rows_of((64, 8, 8), (3, 32, 32)), rows_of((500,), (1, 28, 28))
+    (28, 1, 1)
+    """
+    return image[1] if len(leak) == 3 and leak[1] == image[1] else 1
+
+
+def as_rows(leak: Tensor, rows: int) -> Tensor:
+    """``(N, F, H', W') -> (N, rows, F * W')``; any leak ``-> (N, 1, elements)`` for one row."""
+    return leak.transpose(1, 2).flatten(2) if rows > 1 else leak.flatten(1).unsqueeze(1)
+
+
+class Dense(nn.Module):
+    """Two dense layers along the leak's last axis; with several channels, three transposed convolutions after them."""
+
+    def __init__(self, leak: Shape, image: Shape, hidden: int) -> None:
+        super().__init__()
+        self.leak = ((1, 1, 1) + leak)[-3:]
+        channels, _, columns = self.leak
+        self.rows = nn.Sequential(nn.Linear(columns, hidden), nn.ReLU(), nn.Linear(hidden, image[2]))
+        self.mix: nn.Module = nn.Identity()
+        if channels != image[0]:
+            wide = min(max(hidden // 8, 4), 16)
+            self.mix = nn.Sequential(
+                nn.ReLU(),
+                nn.ConvTranspose2d(channels, wide, 5, padding=2), nn.ReLU(),
+                nn.ConvTranspose2d(wide, wide, 5, padding=2), nn.ReLU(),
+                nn.ConvTranspose2d(wide, image[0], 5, padding=2),
+            )  # fmt: skip
+
+    def forward(self, leak: Tensor) -> Tensor:
+        image: Tensor = self.mix(self.rows(leak.reshape(-1, *self.leak)))
+        return image
+
+
+class Rows(nn.Module):
+    """All channels of a row decoded together by two dense layers, then a residual convolution across rows."""
+
+    reach: ClassVar[int] = 1
+    """Rows of the leak that are decoded together."""
+
+    def __init__(self, leak: Shape, image: Shape, hidden: int) -> None:
+        super().__init__()
+        self.image, self.count = image, rows_of(leak, image)
+        elements, reach = torch.Size(leak).numel() // self.count, self.reach if self.count > 1 else 1
+        self.decode = nn.Sequential(
+            nn.Conv1d(elements, hidden, reach, padding=reach // 2), nn.ReLU(),
+            nn.Conv1d(hidden, torch.Size(image).numel() // self.count, 1),
+        )  # fmt: skip
+        self.refine = nn.Sequential(
+            nn.Conv2d(image[0], 16, 5, padding=2), nn.ReLU(), nn.Conv2d(16, image[0], 5, padding=2)
+        )
+
+    def forward(self, leak: Tensor) -> Tensor:
+        decoded = self.decode(as_rows(leak, self.count).transpose(1, 2))  # (N, C * W, rows), or (N, C * H * W, 1)
+        if self.count > 1:
+            image = decoded.unflatten(1, (self.image[0], self.image[2])).transpose(2, 3)
+        else:
+            image = decoded.reshape(-1, *self.image)
+        refined: Tensor = image + self.refine(image)
+        return refined
+
+
+class Neighbours(Rows):
+    """The same, five neighbouring rows of the leak together: a 5x5 front mixes as many."""
+
+    reach = 5
+
+
+class UNet(nn.Module):
+    """What a leak says of each place, brought to the image's size, then a residual U-Net of two levels over it.
+
+    A leak with the image's rows is decoded five rows at a time; a map of another size is resized; anything else, tokens
+    and vectors, is decoded as a whole to a quarter of the image's height and width, and resized. What the lower level
+    sees on average goes to every place of it, and gives the image a gain and an offset: a front that standardises
+    images takes brightness and contrast away, and only the whole image can tell what they were.
+    """
+
+    def __init__(self, leak: Shape, image: Shape, hidden: int, wide: int = 16) -> None:
+        super().__init__()
+        self.image, rows = image, rows_of(leak, image)
+        self.map = len(leak) == 3 and rows == 1 and min(leak[1:]) >= 4
+        self.leak, deep = leak, 2 * wide
+        if self.map:
+            self.enter: nn.Module = nn.Conv2d(leak[0], wide, 3, padding=1)
+        else:
+            elements, reach = torch.Size(leak).numel() // rows, 5 if rows > 1 else 1
+            self.small = (wide, rows, image[2]) if rows > 1 else (wide, -(-image[1] // 4), -(-image[2] // 4))
+            self.enter = nn.Sequential(
+                nn.Conv1d(elements, hidden, reach, padding=reach // 2), nn.ReLU(),
+                nn.Conv1d(hidden, torch.Size(self.small).numel() // rows, 1),
+            )  # fmt: skip
+        self.rows = rows
+        self.down = nn.Conv2d(wide, deep, 3, stride=2, padding=1)
+        self.middle = nn.Sequential(
+            nn.Conv2d(deep, deep, 3, padding=1), nn.ReLU(), nn.Conv2d(deep, deep, 3, padding=1)
+        )  # fmt: skip
+        self.everywhere, self.light = nn.Linear(deep, deep), nn.Linear(deep, 2)
+        self.up = nn.Conv2d(deep, wide, 3, padding=1)
+        self.join, self.out = nn.Conv2d(2 * wide, wide, 3, padding=1), nn.Conv2d(wide, image[0], 3, padding=1)
+        for layer in (self.light, self.everywhere):
+            nn.init.zeros_(layer.weight)
+            nn.init.zeros_(layer.bias)
+
+    def _canvas(self, leak: Tensor) -> Tensor:
+        if self.map:
+            places: Tensor = self.enter(leak)
+        elif self.rows > 1:
+            decoded: Tensor = self.enter(as_rows(leak, self.rows).transpose(1, 2))
+            rows: Tensor = decoded.unflatten(1, (self.small[0], self.small[2])).transpose(2, 3)
+            return rows
+        else:
+            places = self.enter(leak.flatten(1).unsqueeze(2)).reshape(-1, *self.small)
+        return F.interpolate(places, size=self.image[1:], mode="bilinear", align_corners=False)
+
+    def forward(self, leak: Tensor) -> Tensor:
+        canvas = self._canvas(leak)
+        low = self.down(F.relu(canvas))
+        low = low + self.middle(F.relu(low))
+        seen = F.relu(low).mean((2, 3))
+        low = low + self.everywhere(seen)[:, :, None, None]
+        back = F.interpolate(F.relu(self.up(F.relu(low))), size=canvas.shape[2:])
+        image = self.out(F.relu(canvas + self.join(torch.cat([F.relu(canvas), back], 1))))
+        gain, offset = self.light(seen)[:, :, None, None].chunk(2, 1)
+        lit: Tensor = image * (1 + gain) + offset
+        return lit
+
+
+class Decoder(nn.Module):
+    """A network behind the standardisation of the leaks it was trained on.
+
+    Args:
+        network: one of the classes above.
+        leak: shape of one leak.
+        image: shape of one image, ``(C, H, W)``.
+        mean, std: of the training leaks.
+    """
+
+    def __init__(self, network: type[nn.Module], leak: Shape, image: Shape, hidden: int, mean: float, std: float):
+        super().__init__()
+        self.image, self.mean, self.std = image, mean, std
+        self.network = network(leak, image, hidden)
+
+    def forward(self, leak: Tensor) -> Tensor:
+        """Images ``(N, C, H, W)``, not clipped."""
+        output: Tensor = self.network((leak - self.mean) / self.std)
+        if output.shape[-2:] != self.image[-2:]:
+            output = F.interpolate(output, size=self.image[-2:], mode="bilinear", align_corners=False)
+        return output
+
+
+@dataclass(frozen=True)
+class Member:
+    """How a decoder of the family is built and trained (``benchmarks/attackers.py`` measured the choice)."""
+
+    network: type[nn.Module]
+    learning_rate: float
+    """Of Adam, constant after the first updates."""
+    batch_size: int = 16
+
+
+DECODERS: dict[str, Member] = {
+    "dense": Member(Dense, 5e-3),
+    "rows": Member(Rows, 1e-2),
+    "neighbours": Member(Neighbours, 5e-3),
+    "unet": Member(UNet, 2e-3),
+}

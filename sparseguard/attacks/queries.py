@@ -1,0 +1,88 @@
+"""What an attacker asks the target: its hold-out images, and copies of them that it bends itself."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+LEAKS_IN_MEMORY = 8 * 2**30
+"""Bytes of leaks that are kept; beyond it every batch is queried again (the same answer, more computing)."""
+MOST_COPIES = 15
+"""Bent copies of an image that the attacker asks about at most (``benchmarks/attackers.py``)."""
+ROTATION, SCALING, SHEAR, SHIFT = 0.25, 0.15, 0.2, 0.15
+"""Largest rotation (radians), change of size (logarithm), shear, and shift (of half the image) of a copy."""
+
+
+def bend(images: Tensor, generator: torch.Generator) -> Tensor:
+    """Rotated, resized, sheared and shifted copies, one of each image; the border is continued.
+
+    >>> bend(torch.rand(3, 1, 28, 28), torch.Generator()).shape
+    torch.Size([3, 1, 28, 28])
+    """
+
+    def drawn(*shape: int) -> Tensor:
+        return 2 * torch.rand(len(images), *shape, generator=generator) - 1
+
+    angle, shear, size, shift = drawn() * ROTATION, drawn() * SHEAR, (drawn(2) * SCALING).exp(), drawn(2) * SHIFT
+    rows = (
+        torch.stack([angle.cos() * size[:, 0], shear - angle.sin() * size[:, 0], shift[:, 0]], 1),
+        torch.stack([angle.sin() * size[:, 1], angle.cos() * size[:, 1], shift[:, 1]], 1),
+    )
+    grid = F.affine_grid(torch.stack(rows, 1).to(images), list(images.shape), align_corners=False)
+    return F.grid_sample(images, grid, padding_mode="border", align_corners=False).clamp(0, 1)
+
+
+class Queries:
+    """Pairs of leak and image, batch by batch.
+
+    A deterministic target is asked once an image, and the answers are kept where they fit into memory. One that answers
+    the same question differently is asked anew each time, as a real attacker would, and shows fresh noise each epoch.
+
+    Args:
+        observe: leak of images ``(N, C, H, W)``: ``(N, ...)``.
+        images: that the attacker has, ``(N, C, H, W)`` in [0, 1].
+        most: images to ask about; where these are fewer, bent copies make up the rest, :data:`MOST_COPIES` each at
+            most.
+
+    Raises:
+        ArithmeticError: a leak is not finite.
+    """
+
+    def __init__(self, observe: Callable[[Tensor], Tensor], images: Tensor, most: int = 0) -> None:
+        self.observe, self.own = observe, len(images)
+        copies = min(max(math.ceil(most / len(images)) - 1, 0), MOST_COPIES)
+        generator = torch.Generator().manual_seed(int(torch.randint(2**31, ())))
+        bent = [bend(images, generator) for _ in range(copies)]
+        self.images = torch.cat([images, *bent])[: max(most, len(images))]
+        self.sample = observe(images[:250])
+        if not bool(torch.isfinite(self.sample).all()):
+            raise ArithmeticError("the target leaks NaN or infinite values; it cannot be attacked.")
+        size = self.sample.element_size() * self.sample[0].numel() * len(self.images)
+        steady = torch.equal(observe(images[:2]), observe(images[:2]))
+        self._kept = observe(self.images) if steady and size <= LEAKS_IN_MEMORY else None
+
+    def leaks(self, index: Tensor) -> Tensor:
+        """Leaks of the images of these numbers."""
+        return self._kept[index] if self._kept is not None else self.observe(self.images[index])
+
+    def batches(self, size: int, generator: torch.Generator) -> Iterator[tuple[Tensor, Tensor]]:
+        """Leaks and images without end; half of each batch are the attacker's own images, where there are copies."""
+        copies = len(self.images) - self.own
+        share = min(size // 2 if copies else size, self.own)
+        while True:
+            for index in torch.randperm(self.own, generator=generator).split(share):
+                if len(index) < share:
+                    continue
+                if copies:
+                    other = torch.randint(self.own, len(self.images), (size - share,), generator=generator)
+                    index = torch.cat([index, other])
+                yield self.leaks(index), self.images[index]
+
+    def in_order(self, size: int = 250) -> Iterator[tuple[Tensor, Tensor]]:
+        """Leaks and images, each of the attacker's own images once."""
+        for index in torch.arange(self.own).split(size):
+            yield self.leaks(index), self.images[index]

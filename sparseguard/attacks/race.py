@@ -1,0 +1,130 @@
+"""Training that ends when it stops paying: every decoder by the same rule.
+
+Updates double from rung to rung. After each one a decoder is validated; it ends when the doubling improved its
+validation error by less than :data:`PAYS`, when a cap is hit, or when it is so far behind that doubling once more, at
+the same gain, would not bring it to the front. What is validated and kept is an average of the weights whose length
+grows with the training (Karras et al., CVPR 2024, section 3), so that any moment is as good an end as the end of a
+schedule made for it.
+"""
+
+from __future__ import annotations
+
+import copy
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from .decoders import Member
+from .queries import Queries
+
+PAYS = 0.1
+"""dB of validation error below which a doubling of the updates did not pay."""
+RUNGS = 6
+"""Rungs up to the cap: the first is the cap over 2^(RUNGS - 1)."""
+WARM_UP, STEADY = 50, 256
+"""Updates over which the learning rate rises, and from which on it falls as their inverse root."""
+LONGEST_GRADIENT = 1.0
+"""Longer ones are shortened: leaks of any target have to be learned without a learning rate of its own."""
+POWER = 6.94
+"""Weights of update t count as t^POWER: the average spans a tenth of the training."""
+
+
+def decibels(error: float) -> float:
+    """Of a mean squared error of images in [0, 1].
+
+    >>> round(decibels(0.01), 6)
+    20.0
+    """
+    return -10 * math.log10(max(error, 1e-12))
+
+
+@dataclass
+class Runner:
+    """One decoder in training.
+
+    ``course`` holds the validation error after each rung by updates; ``best`` the lowest with its weights.
+    """
+
+    network: nn.Module
+    member: Member
+    queries: Queries
+    course: dict[int, float] = field(default_factory=dict)
+    best: tuple[float, dict[str, Tensor]] = field(default_factory=lambda: (math.inf, {}))
+    dropped: bool = False
+
+    def __post_init__(self) -> None:
+        self.average = copy.deepcopy(self.network).requires_grad_(False)
+        self._optimizer = torch.optim.Adam(self.network.parameters(), lr=self.member.learning_rate)
+        generator = torch.Generator().manual_seed(int(torch.randint(2**31, ())))
+        self._batches = self.queries.batches(self.member.batch_size, generator)
+        self._updates = 0
+
+    def run(self, updates: int, device: str) -> None:
+        """Train up to so many updates."""
+        weights: list[Tensor] = list(self.network.parameters())
+        averages: list[Tensor] = list(self.average.parameters())
+        self.network.train()
+        while self._updates < updates:
+            self._updates += 1
+            leak, truth = next(self._batches)
+            loss = F.mse_loss(self.network(leak.to(device)), truth.to(device))
+            rate = min(1.0, self._updates / WARM_UP) / max(1.0, self._updates / STEADY) ** 0.5
+            self._optimizer.param_groups[0]["lr"] = self.member.learning_rate * rate
+            self._optimizer.zero_grad()
+            loss.backward()
+            nn.utils.clip_grad_norm_(weights, LONGEST_GRADIENT)
+            self._optimizer.step()
+            with torch.no_grad():
+                torch._foreach_lerp_(averages, weights, 1 - (1 - 1 / self._updates) ** (POWER + 1))
+
+    def validate(self, error: float) -> None:
+        """Write down the error that the average has now."""
+        self.course[self._updates] = error
+        if error < self.best[0]:
+            self.best = error, copy.deepcopy(self.average.state_dict())
+
+    @property
+    def gain(self) -> float:
+        """dB that the last doubling gained; infinite before the first."""
+        errors = list(self.course.values())
+        return decibels(errors[-1]) - decibels(errors[-2]) if len(errors) > 1 else math.inf
+
+    @property
+    def paying(self) -> bool:
+        """A further doubling can be expected to pay."""
+        return not self.dropped and self.gain >= PAYS
+
+
+def rungs(cap: int) -> list[int]:
+    """Updates at which decoders are validated.
+
+    >>> rungs(4096)
+    [128, 256, 512, 1024, 2048, 4096]
+    """
+    return [updates for k in range(RUNGS) if (updates := cap >> (RUNGS - 1 - k)) > 0]
+
+
+def hopeless(runner: Runner, first: float) -> bool:
+    """Doubling once more, at the gain of the last doubling, would not reach ``first``, the best so far in dB."""
+    return decibels(runner.best[0]) + runner.gain < first
+
+
+def race(runners: Mapping[str, Runner], score: Callable[[nn.Module], float], cap: int, device: str) -> None:
+    """Train all until no doubling pays, dropping those that cannot win.
+
+    Args:
+        runners: by name; what came of each is found in it.
+        score: validation error of a network.
+        cap: most updates of each.
+    """
+    for updates in rungs(cap):
+        for runner in [r for r in runners.values() if r.paying]:
+            runner.run(updates, device)
+            runner.validate(score(runner.average))
+        first = max(decibels(r.best[0]) for r in runners.values())
+        for runner in [r for r in runners.values() if r.paying]:
+            runner.dropped = hopeless(runner, first)
