@@ -21,7 +21,7 @@ import torch
 import typer
 
 from sparseguard import Experiment, Result, SparseCoding2d, load_data
-from sparseguard.experiment import METRICS
+from sparseguard.result import METRICS
 from sparseguard.report.explorer import LAMS, Explorer, View
 from sparseguard.report.panels import numbers, picture, png
 

@@ -8,7 +8,8 @@ from .access import BlackBox
 from .attacks import list_attacks
 from .data import load_data
 from .defenses import list_defenses
-from .experiment import Experiment, Result
+from .experiment import Experiment
+from .result import Result
 from .sparse import SparseCoding2d
 
 __version__ = "0.1.0"

@@ -21,6 +21,7 @@ from .data import Split, check_dataset, fingerprint, load_data, spare_images
 from .defenses import DEFENSES, Defense
 from .device import default_device, device_name
 from .registry import label
+from .result import METRICS, Result
 from .scales import check_scale
 from .sparse import positive
 from .store import Store, digest
@@ -37,11 +38,6 @@ FID_NOT_ASKED = (
     "are downloaded then, or beforehand by `python -m sparseguard data fid`."
 )
 STAGES = ("training the target", "training the attackers", "measuring")
-METRICS = (
-    "psnr", "ssim", "fid", "fd_judge", "row_frechet", "judge_accuracy", "accuracy",
-    "psnr_mean_image", "ssim_mean_image", "judge_accuracy_originals",
-    "seconds_target", "seconds_attack", "seconds_evaluation",
-)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -62,6 +58,7 @@ class Experiment:
         attack_options: options of the attack, for example ``{"views": 16}``.
         holdout: hold-out images that the attacker learns from; ``None``: those of the scale's split. More are taken
             from the images that the scale leaves aside.
+        holdout_from: data set of the attacker's images, to learn from and to choose by; ``None``: the experiment's own.
 
     Raises:
         ValueError: anything that is not allowed; the message names the value and what is allowed.
@@ -83,6 +80,7 @@ class Experiment:
     fid: bool = True
     attack_options: Mapping[str, Any] = field(default_factory=dict, hash=False)
     holdout: int | None = None
+    holdout_from: str | None = None
 
     def __post_init__(self) -> None:
         check_dataset(self.dataset)
@@ -93,6 +91,9 @@ class Experiment:
         if self.holdout is not None and (isinstance(self.holdout, bool) or not isinstance(self.holdout, int)
                                          or self.holdout < 1):  # fmt: skip
             raise ValueError(f"holdout must be a whole number from 1 on, not {self.holdout!r}.")
+        if self.holdout_from is not None:
+            check_dataset(self.holdout_from)
+            object.__setattr__(self, "holdout_from", None if self.holdout_from == self.dataset else self.holdout_from)
         if "lam" in self.options:
             raise ValueError(f"lam is a field of its own, not one of the options {dict(self.options)!r}.")
         # one spelling for each cell: floats, tuples, no option that only repeats the default
@@ -129,9 +130,9 @@ class Experiment:
 
     @property
     def attack_label(self) -> str:
-        """The attack, its options, and the number of hold-out images where that is not the scale's."""
-        holdout = {} if self.holdout is None else {"holdout": self.holdout}
-        return label(self.attack, dict(self.attack_options) | holdout)
+        """The attack, its options, and what its hold-out images are where they are not the split's."""
+        known = {"holdout": self.holdout, "holdout_from": self.holdout_from}
+        return label(self.attack, dict(self.attack_options) | {k: v for k, v in known.items() if v is not None})
 
     @property
     def label(self) -> str:
@@ -157,7 +158,12 @@ class Experiment:
         """Name of the cell in the store."""
         defense, attack = self.make_defense().revision, self.make_attack().revision
         own = ({"revision": defense} if defense else {}) | ({"attack_revision": attack} if attack else {})
-        return digest(asdict(self) | own | {"version": RESULT_VERSION, "dataset": fingerprint(self.dataset)})
+        return digest(
+            asdict(self)
+            | own
+            | {"version": RESULT_VERSION, "dataset": fingerprint(self.dataset)}
+            | _content(self.holdout_from)
+        )
 
     def stored(self, store: Store | None = None) -> Result | None:
         """The result, if the store (by default the usual one) has it; nothing is computed."""
@@ -203,64 +209,6 @@ class Experiment:
         return result
 
 
-@dataclass(frozen=True)
-class Result:
-    """What one experiment measured.
-
-    Attributes:
-        metrics: the numbers of :data:`METRICS`; one that was not measured is ``None``, and ``details["notes"]`` says
-            why. PSNR in dB, SSIM in [-1, 1], accuracies in [0, 1], distances without a unit (``row_frechet`` in 10^3).
-        per_image: ``psnr`` and ``ssim`` of every training image, ``(N,)``.
-        originals, reconstructions: the first K training images and what the attack made of them, ``(K, C, H, W)`` in
-            [0, 1], aligned. No other private image is kept.
-        exhibits: what the defense made in training, by name, ``(K, C, h, w)`` each: dictionaries, generated images.
-        details: what the attack tells of itself (``attack``, see :class:`sparseguard.attacks.Fitted`), device, versions,
-            notes, the number of the target's ``parameters``, and ``facts`` that the defense's training established, by
-            name.
-    """
-
-    experiment: Experiment
-    metrics: dict[str, float | None]
-    per_image: dict[str, Tensor]
-    originals: Tensor
-    reconstructions: Tensor
-    details: dict[str, Any]
-    exhibits: dict[str, Tensor]
-
-    @property
-    def seconds(self) -> float:
-        """All that training and measuring took when this was computed."""
-        return sum(v for name, v in self.metrics.items() if name.startswith("seconds_") and v is not None)
-
-    @property
-    def device(self) -> str:
-        """What it was computed on."""
-        return str(self.details["device"])
-
-    def dump(self) -> tuple[dict[str, Any], dict[str, Tensor]]:
-        """JSON-able record and tensors, as the store keeps them."""
-        arrays = {"originals": self.originals, "reconstructions": self.reconstructions}
-        record = {"experiment": asdict(self.experiment), "metrics": self.metrics, "details": self.details}
-        groups = {"per_image": self.per_image, "exhibits": self.exhibits}
-        return record, arrays | {f"{group}.{n}": tensor for group, held in groups.items() for n, tensor in held.items()}
-
-    @classmethod
-    def restore(cls, experiment: Experiment, record: dict[str, Any], arrays: dict[str, Tensor]) -> Result:
-        """Inverse of :meth:`dump`."""
-
-        def group(name: str) -> dict[str, Tensor]:
-            return {key.removeprefix(f"{name}."): v for key, v in arrays.items() if key.startswith(f"{name}.")}
-
-        images = arrays["originals"], arrays["reconstructions"]
-        return cls(experiment, record["metrics"], group("per_image"), *images, record["details"], group("exhibits"))
-
-    def fid_can_be_had_now(self) -> bool:
-        """FID was wanted and not to be had when this was measured, and is to be had now."""
-        if not self.experiment.fid or self.metrics["fid"] is not None:
-            return False
-        return measure.fid_obstacle(len(self.per_image["psnr"]), download=False) is None
-
-
 @lru_cache(maxsize=2)
 def _judged_split(dataset: str, content: str, scale: str, seed: int, device: str) -> tuple[Split, measure.Judge]:
     """The split and its judge, shared by all defenses of a notebook; ``content`` tells a changed file."""
@@ -281,19 +229,27 @@ def train_target(experiment: Experiment, split: Split, device: str) -> Target:
     return target
 
 
-def attack_images(experiment: Experiment, split: Split) -> Tensor:
-    """The hold-out images that the attacker learns from."""
-    count = experiment.holdout
+def holdout_images(experiment: Experiment, split: Split) -> tuple[Tensor, Tensor]:
+    """The hold-out images that the attacker learns from, and those that he chooses by.
+
+    Raises:
+        ValueError: there are not so many, or those of the other data set have another shape.
+    """
+    count, other = experiment.holdout, experiment.holdout_from
+    if other is not None:
+        shape, split = split.image_shape, load_data(other, experiment.scale, experiment.seed)
+        if split.image_shape != shape:
+            raise ValueError(f"holdout_from must name images of shape {shape}, not {other} with {split.image_shape}.")
     if count is None or count <= len(split.attack_images):
-        return split.attack_images[:count]
-    spare = spare_images(experiment.dataset, experiment.scale)
+        return split.attack_images[:count], split.held_images
+    spare = spare_images(split.dataset, experiment.scale)
     missing = count - len(split.attack_images)
     if missing > len(spare):
         raise ValueError(
-            f"holdout must be at most {len(split.attack_images) + len(spare)} for {experiment.dataset} at scale "
+            f"holdout must be at most {len(split.attack_images) + len(spare)} for {split.dataset} at scale "
             f"{experiment.scale!r}, not {count}."
         )
-    return torch.cat([split.attack_images, spare[:missing]])
+    return torch.cat([split.attack_images, spare[:missing]]), split.held_images
 
 
 def _tuples(options: Mapping[str, Any]) -> dict[str, Any]:
@@ -318,8 +274,8 @@ def _run(experiment: Experiment, device: str, show: Callable[[str], None]) -> Re
         show(STAGES[1])
         start = time.perf_counter()
         torch.manual_seed(experiment.seed)  # an attack does not depend on how much chance the training used
-        attacked = attack_images(experiment, split)
-        fitted = attack.fit(box, attacked, split.held_images, scale, device)
+        attacked, checked = holdout_images(experiment, split)
+        fitted = attack.fit(box, attacked, checked, scale, device)
         seconds_attack = time.perf_counter() - start
 
         show(STAGES[2])

@@ -10,7 +10,8 @@ from tqdm.auto import tqdm
 
 from .defenses import DEFENSES
 from .defenses.sparse_guard import SparseGuard
-from .experiment import USUAL_ATTACK, Experiment, Result
+from .experiment import USUAL_ATTACK, Experiment
+from .result import Result
 from .sparse import positive
 from .store import Store
 
@@ -51,8 +52,8 @@ def cells(
             ``{"defense": "laplace", "strengths": [0.5, 1.0]}``.
         lams: strengths of each sparse defense whose entry does not state its own.
         seeds: one cell each.
-        attack: names, or mappings with options: ``{"attack": "inversion", "views": 16}``, and ``holdout``, the number
-            of hold-out images; each is a row of every defense.
+        attack: names, or mappings with options: ``{"attack": "inversion", "views": 16}``, and ``holdout`` and
+            ``holdout_from``; each is a row of every defense.
 
     Raises:
         ValueError: anything that is not allowed.
@@ -76,10 +77,10 @@ def cells(
             own = options if strength is None or value is None else options | {strength: value}
             lam, rest = own.get("lam"), {key: v for key, v in own.items() if key != "lam"}
             for used in attacks:
-                kind, holdout = used["attack"], used.get("holdout")
-                extra = {key: v for key, v in used.items() if key not in ("attack", "holdout")}
+                known = {key: used[key] for key in ("holdout", "holdout_from") if key in used}
+                extra = {key: v for key, v in used.items() if key not in ("attack", *known)}
                 rows += [
-                    Experiment(dataset, setting, name, lam, kind, scale, seed, rest, fid, extra, holdout)
+                    Experiment(dataset, setting, name, lam, used["attack"], scale, seed, rest, fid, extra, **known)
                     for seed in _as_list("seeds", seeds)
                 ]
     if len({row.key() for row in rows}) < len(rows):

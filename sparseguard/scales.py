@@ -54,7 +54,7 @@ SCALES: dict[str, Scale] = {
     "smoke": Scale(
         images=300, width=8, features=(4, 6),
         epochs=2, batch_size=32, learning_rate=0.02, dp_learning_rate=0.5,
-        decoders=("ridge", "rows"), attack_updates=64, attack_queries=90,
+        decoders=("ridge", "rows"), attack_updates=64, attack_queries=200,
         attack_hidden=32,
         gan_epochs=3, fakes=40, inversion_steps=10, fisher_images=20,
         judge_epochs=4, tol=1e-2, shown=4, downloads=False,
@@ -62,7 +62,7 @@ SCALES: dict[str, Scale] = {
     "quick": Scale(
         images=1500, width=32, features=(8, 16),
         epochs=2, batch_size=16, learning_rate=0.02, dp_learning_rate=0.3,
-        decoders=("ridge", "dense", "rows", "neighbours", "unet"), attack_updates=4096, attack_queries=3600,
+        decoders=("ridge", "dense", "rows", "neighbours", "unet"), attack_updates=2048, attack_queries=3600,
         attack_hidden=256,
         gan_epochs=40, fakes=200, inversion_steps=80, fisher_images=200,
         judge_epochs=8, tol=1e-2, shown=16, downloads=False,

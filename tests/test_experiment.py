@@ -15,8 +15,8 @@ import sparseguard.experiment as module
 from sparseguard import Experiment, Result, cost, features, load_data
 from sparseguard.data import Split
 from sparseguard.defenses.sparse import SparseDefense
-from sparseguard.experiment import METRICS
 from sparseguard.metrics import psnr, ssim
+from sparseguard.result import METRICS
 from sparseguard.store import Store, digest
 from sparseguard.walkthrough import walk_through
 

@@ -7,8 +7,12 @@ from typing import Any
 from ..registry import Registry
 from .base import Attack, Fitted
 from .inversion import Inversion
+from .nearest import Nearest
 
-ATTACKS: Registry[Attack] = Registry("attack", {"inversion": Inversion})
+ATTACKS: Registry[Attack] = Registry("attack", {
+    "inversion": Inversion,
+    "nearest": Nearest,
+})  # fmt: skip
 
 
 def list_attacks() -> list[str]:

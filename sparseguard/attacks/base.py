@@ -41,7 +41,7 @@ class Attack:
     access: ClassVar[Access] = "black_box"
     """What :meth:`fit` is given: queries, or a frozen copy of the target besides."""
     pairs: ClassVar[bool] = True
-    """It rebuilds the image behind each leak; else an image that stands for its class."""
+    """It rebuilds the image behind each leak; else it answers with one that stands for it, of its class say."""
     printed_as: ClassVar[str | None] = None
     """The attack's name in the paper's tables, if they have it."""
     revision: ClassVar[int] = 0

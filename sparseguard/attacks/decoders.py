@@ -36,7 +36,7 @@ class Dense(nn.Module):
 
     def __init__(self, leak: Shape, image: Shape, hidden: int) -> None:
         super().__init__()
-        self.leak = ((1, 1, 1) + leak)[-3:]
+        self.leak = (1, 1, 1, *leak)[-3:]
         channels, _, columns = self.leak
         self.rows = nn.Sequential(nn.Linear(columns, hidden), nn.ReLU(), nn.Linear(hidden, image[2]))
         self.mix: nn.Module = nn.Identity()

@@ -19,7 +19,7 @@ from ..scales import Scale
 from .base import Attack, Fitted
 from .decoders import DECODERS, Decoder
 from .queries import Queries
-from .race import Runner, race
+from .race import PAYS, Runner, race
 from .ridge import ridge
 
 RIDGE = "ridge"
@@ -70,7 +70,8 @@ class Inversion(Attack):
         @torch.no_grad()
         def score(network: nn.Module) -> float:
             network.eval()
-            errors = [(network(a.to(device)).clamp(0, 1) - b.to(device)).square().sum() for a, b in checks.in_order()]
+            pairs = checks.in_order(len(validation))
+            errors = [(network(a.to(device)).clamp(0, 1) - b.to(device)).square().sum() for a, b in pairs]
             return float(torch.stack(errors).sum()) / validation.numel()
 
         names = self.decoders or scale.decoders
@@ -95,7 +96,7 @@ class Inversion(Attack):
             "courses": {name: [list(rung) for rung in runner.course.items()] for name, runner in runners.items()},
             "updates": {name: max(runner.course) for name, runner in runners.items()},
             "gains": {name: runner.gain for name, runner in runners.items() if len(runner.course) > 1},
-            "capped": best in runners and runners[best].paying,
+            "capped": best in runners and runners[best].gain >= PAYS and not runners[best].dropped,
             "queries": len(queries.images),
         }
         return Fitted(reconstruction(found[best][1], device), details)

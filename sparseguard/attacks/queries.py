@@ -82,7 +82,7 @@ class Queries:
                     index = torch.cat([index, other])
                 yield self.leaks(index), self.images[index]
 
-    def in_order(self, size: int = 250) -> Iterator[tuple[Tensor, Tensor]]:
-        """Leaks and images, each of the attacker's own images once."""
-        for index in torch.arange(self.own).split(size):
+    def in_order(self, most: int, size: int = 250) -> Iterator[tuple[Tensor, Tensor]]:
+        """Leaks and images, each once, the attacker's own before the copies, up to so many."""
+        for index in torch.arange(min(most, len(self.images))).split(size):
             yield self.leaks(index), self.images[index]

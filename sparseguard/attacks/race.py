@@ -23,8 +23,10 @@ from .queries import Queries
 
 PAYS = 0.1
 """dB of validation error below which a doubling of the updates did not pay."""
-RUNGS = 6
-"""Rungs up to the cap: the first is the cap over 2^(RUNGS - 1)."""
+RUNGS, SHORTEST = 6, 32
+"""Rungs up to the cap, each twice the one before, and the least updates of the first."""
+PATIENCE = 2
+"""Rungs after which a doubling can end it: a slow start is no end."""
 WARM_UP, STEADY = 50, 256
 """Updates over which the learning rate rises, and from which on it falls as their inverse root."""
 LONGEST_GRADIENT = 1.0
@@ -96,7 +98,7 @@ class Runner:
     @property
     def paying(self) -> bool:
         """A further doubling can be expected to pay."""
-        return not self.dropped and self.gain >= PAYS
+        return not self.dropped and (len(self.course) <= PATIENCE or self.gain >= PAYS)
 
 
 def rungs(cap: int) -> list[int]:
@@ -105,7 +107,8 @@ def rungs(cap: int) -> list[int]:
     >>> rungs(4096)
     [128, 256, 512, 1024, 2048, 4096]
     """
-    return [updates for k in range(RUNGS) if (updates := cap >> (RUNGS - 1 - k)) > 0]
+    found = [cap >> k for k in range(RUNGS)]
+    return [updates for updates in reversed(found) if updates >= SHORTEST or updates == cap]
 
 
 def hopeless(runner: Runner, first: float) -> bool:

@@ -13,6 +13,8 @@ from .queries import Queries
 
 REACH = (1, 7)
 """Rows of the leak that explain a row of the image, where it has the image's rows; the better is taken."""
+EXAMPLES = 8192
+"""Rows that are learned from at most."""
 MOST = 4096
 """Columns of the largest system that is solved: with more elements than that, so many examples are used."""
 PENALTIES = tuple(10.0**k for k in range(-8, 1))
@@ -68,10 +70,10 @@ def ridge(
 ) -> tuple[float, nn.Module]:
     """The best ridge regression by its validation error, and that error.
 
-    Learns from the attacker's own images alone.
+    Learns from the attacker's own images first, then from copies, up to :data:`EXAMPLES`.
     """
     best: tuple[float, nn.Module] = float("inf"), nn.Identity()
-    pairs = [(a.to(device), b.to(device)) for a, b in queries.in_order()]
+    pairs = [(a.to(device), b.to(device)) for a, b in queries.in_order(EXAMPLES // rows_of(leak, image))]
     for reach in REACH if rows_of(leak, image) > 1 else (1,):
         trial = Linear(leak, image, reach)
         x = torch.cat([trial.elements(a) for a, _ in pairs])
@@ -79,7 +81,8 @@ def ridge(
         if x.shape[1] > MOST and len(x) > MOST:
             x, y = x[:MOST], y[:MOST]
         trial.before, trial.after = x.mean(0), y.mean(0)
-        for trial.weight in _solutions(x - trial.before, y - trial.after):
+        for weight in _solutions(x - trial.before, y - trial.after):
+            trial.weight = weight
             error = score(trial)
             if error < best[0]:
                 kept = Linear(leak, image, reach)

@@ -9,8 +9,9 @@ from statistics import mean
 from scipy.stats import ttest_ind
 
 from ..attacks import ATTACKS
-from ..experiment import Experiment, Result
+from ..experiment import Experiment
 from ..paper import Printed, printed
+from ..result import Result
 
 APART = 1.05
 """Ratio of the geometric means of two rows' seconds from which they differ; seconds are compared as logarithms."""
@@ -122,7 +123,7 @@ def by_strength(results: Sequence[Result]) -> dict[str, dict[float, list[Result]
 
 def printed_attack(e: Experiment) -> str | None:
     """The paper's name of a cell's attack; ``None`` where it has no such attack, or not with these options."""
-    return ATTACKS.check(e.attack).printed_as if not e.attack_options and e.holdout is None else None
+    return ATTACKS.check(e.attack).printed_as if e.attack_label == e.attack else None
 
 
 def printed_row(group: Sequence[Result]) -> Printed | None:

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from .. import metrics
 from ..defenses.sparse import SparseDefense
-from ..experiment import Result
+from ..result import Result
 from ..scales import check_scale
 from ..sparse import SparseCoding2d, operators, positive
 from .compare import by_strength

@@ -15,7 +15,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from torch import Tensor
 
-from ..experiment import Result
+from ..result import Result
 from .compare import measured, values
 from .tables import by_attack, by_cell, spread
 

@@ -12,7 +12,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from torch import Tensor
 
-from ..experiment import Result
+from ..result import Result
 from .compare import difference, left_out, measured, printed_curves, values
 from .explorer import Explorer, View, sweeps
 from .figures import COLOURS, show

@@ -9,7 +9,7 @@ import matplotlib.pyplot as plt
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from ..experiment import Result
+from ..result import Result
 from .compare import by_strength, difference, left_out, measured, printed_curves, values
 from .figures import COLOURS, MARKERS
 from .reading import Reading

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from statistics import mean
 
 from ..attacks.race import PAYS
-from ..experiment import Result
+from ..result import Result
 from .compare import difference, left_out, measured, values
 from .tables import by_attack, by_defense, spread
 

@@ -10,7 +10,8 @@ import matplotlib.pyplot as plt
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from ..experiment import Experiment, Result
+from ..experiment import Experiment
+from ..result import Result
 from .compare import values
 from .figures import COLOURS, MARKERS
 from .lambdas import RULE, SWEPT, UNITS, course, differ, where

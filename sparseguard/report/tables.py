@@ -14,7 +14,8 @@ import pandas as pd
 
 from ..attacks import ATTACKS
 from ..attacks.race import PAYS
-from ..experiment import Experiment, Result
+from ..experiment import Experiment
+from ..result import Result
 from .compare import printed_row
 from .provenance import Measured
 
@@ -206,5 +207,5 @@ def warnings_about(group: Sequence[Result]) -> list[str]:
     if any(r.details["attack"].get("capped") for r in group):
         found.append(STILL_GAINING)
     if not ATTACKS.check(group[0].experiment.attack).pairs:
-        found.append("This attack rebuilds an image that stands for a class, not the one behind a leak.")
+        found.append("This attack answers with an image that stands for the one behind a leak; it rebuilds none.")
     return found

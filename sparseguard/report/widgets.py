@@ -12,7 +12,7 @@ from typing import Any
 import ipywidgets as ipw
 from IPython.core.getipython import get_ipython
 
-from ..experiment import Result
+from ..result import Result
 from .explorer import LAMS, Explorer, View, dictionaries, sweeps
 from .panels import numbers, picture, png
 from .reading import Reading

@@ -2,8 +2,8 @@ from collections.abc import Sequence
 
 import pytest
 
-from sparseguard.experiment import Result
 from sparseguard.report import noise_curves, noise_reading
+from sparseguard.result import Result
 from tests.report.test_report import fake
 
 

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from sparseguard import list_defenses
-from sparseguard.experiment import METRICS, Experiment, Result
+from sparseguard.experiment import Experiment
 from sparseguard.report import (
     image_distributions,
     lambda_curves,
@@ -23,6 +23,7 @@ from sparseguard.report import (
 from sparseguard.report.compare import measured, values
 from sparseguard.report.figures import save as save_figure
 from sparseguard.report.tables import spread
+from sparseguard.result import METRICS, Result
 
 
 def fake(

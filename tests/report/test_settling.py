@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 import torch
 
-from sparseguard.experiment import METRICS, Result
 from sparseguard.grid import settling_cells
 from sparseguard.report import save, settling_curves, settling_reading
+from sparseguard.result import METRICS, Result
 
 PSNRS = {"none_conv": 24.0, "none_frozen_conv": 22.0, "0.5": 24.2, "5": 23.0, "minimum": 22.1}
 COSINES = {"0.5": 0.4, "5": 0.9, "minimum": 1.0}

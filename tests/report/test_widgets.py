@@ -11,11 +11,12 @@ import torch
 from skimage.metrics import peak_signal_noise_ratio
 
 from sparseguard.data import Split
-from sparseguard.experiment import METRICS, Experiment, Result
+from sparseguard.experiment import Experiment
 from sparseguard.report import lambda_curves, lambda_explorer, lambda_multiples, lambda_reading, save
 from sparseguard.report.explorer import PACE, STEPS, TOL, Coder, Explorer, sweeps
 from sparseguard.report.panels import GAP, PANEL, VIRIDIS, activity, picture, png
 from sparseguard.report.widgets import NOT_LIVE, REFINE, LambdaExplorer, is_live
+from sparseguard.result import METRICS, Result
 from sparseguard.scales import SCALES
 from sparseguard.sparse import SparseCoding2d, operators
 
