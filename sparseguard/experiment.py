@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,7 @@ from tqdm.auto import tqdm
 from . import metrics as measure
 from .access import grant
 from .attacks import ATTACKS, Attack
-from .data import Split, check_dataset, fingerprint, load_data, spare_images
+from .data import Split, attack_images, check_dataset, fingerprint, load_data
 from .defenses import DEFENSES, Defense
 from .device import default_device, device_name
 from .registry import label
@@ -116,6 +116,22 @@ class Experiment:
         """The attack with its options."""
         return ATTACKS.make(self.attack, self.attack_options)
 
+    def unattacked(self) -> Experiment:
+        """The cell of the usual attack on the same target: what all attacks on it share."""
+        return replace(self, attack=USUAL_ATTACK, attack_options={}, holdout=None, holdout_from=None, fid=False)
+
+    def holdout_images(self, split: Split) -> tuple[Tensor, Tensor]:
+        """The images that the attacker learns from, and those that he chooses by."""
+        if self.holdout_from is not None:
+            other = load_data(self.holdout_from, self.scale, self.seed)
+            if other.image_shape != split.image_shape:
+                raise ValueError(
+                    f"holdout_from must name images of shape {split.image_shape}, not {self.holdout_from} with "
+                    f"{other.image_shape}."
+                )
+            split = other
+        return attack_images(split, self.scale, self.holdout), split.held_images
+
     @property
     def strength(self) -> Any:
         """Value of the option that is the defense's strength; ``None`` if it has none."""
@@ -156,14 +172,9 @@ class Experiment:
 
     def key(self) -> str:
         """Name of the cell in the store."""
-        defense, attack = self.make_defense().revision, self.make_attack().revision
-        own = ({"revision": defense} if defense else {}) | ({"attack_revision": attack} if attack else {})
-        return digest(
-            asdict(self)
-            | own
-            | {"version": RESULT_VERSION, "dataset": fingerprint(self.dataset)}
-            | _content(self.holdout_from)
-        )
+        own = {"revision": self.make_defense().revision, "attack_revision": self.make_attack().revision}
+        data = {"dataset": fingerprint(self.dataset), "holdout_from": fingerprint(self.holdout_from or "")}
+        return digest(asdict(self) | own | data | {"version": RESULT_VERSION})
 
     def stored(self, store: Store | None = None) -> Result | None:
         """The result, if the store (by default the usual one) has it; nothing is computed."""
@@ -219,6 +230,14 @@ def _judged_split(dataset: str, content: str, scale: str, seed: int, device: str
     return split, measure.train_judge(split, check_scale(scale), seed, device)
 
 
+@lru_cache(maxsize=1)
+def _deployable(experiment: Experiment, content: str, device: str) -> tuple[Target, float]:
+    """The trained target and the seconds that took, shared by the attacks on it; ``content`` tells a changed file."""
+    split, _ = _judged_split(experiment.dataset, content, experiment.scale, experiment.seed, device)
+    start = time.perf_counter()
+    return train_target(experiment, split, device), time.perf_counter() - start
+
+
 def train_target(experiment: Experiment, split: Split, device: str) -> Target:
     """The trained target of an experiment on its split. Seeds torch's generator, which the caller keeps for himself."""
     scale = check_scale(experiment.scale)
@@ -229,52 +248,27 @@ def train_target(experiment: Experiment, split: Split, device: str) -> Target:
     return target
 
 
-def holdout_images(experiment: Experiment, split: Split) -> tuple[Tensor, Tensor]:
-    """The hold-out images that the attacker learns from, and those that he chooses by.
-
-    Raises:
-        ValueError: there are not so many, or those of the other data set have another shape.
-    """
-    count, other = experiment.holdout, experiment.holdout_from
-    if other is not None:
-        shape, split = split.image_shape, load_data(other, experiment.scale, experiment.seed)
-        if split.image_shape != shape:
-            raise ValueError(f"holdout_from must name images of shape {shape}, not {other} with {split.image_shape}.")
-    if count is None or count <= len(split.attack_images):
-        return split.attack_images[:count], split.held_images
-    spare = spare_images(split.dataset, experiment.scale)
-    missing = count - len(split.attack_images)
-    if missing > len(spare):
-        raise ValueError(
-            f"holdout must be at most {len(split.attack_images) + len(spare)} for {split.dataset} at scale "
-            f"{experiment.scale!r}, not {count}."
-        )
-    return torch.cat([split.attack_images, spare[:missing]]), split.held_images
-
-
 def _tuples(options: Mapping[str, Any]) -> dict[str, Any]:
     return {key: tuple(value) if isinstance(value, list) else value for key, value in options.items()}
 
 
 def _run(experiment: Experiment, device: str, show: Callable[[str], None]) -> Result:
     scale = check_scale(experiment.scale)
-    split, judge = _judged_split(
-        experiment.dataset, fingerprint(experiment.dataset), experiment.scale, experiment.seed, device
-    )
+    content = fingerprint(experiment.dataset)
+    split, judge = _judged_split(experiment.dataset, content, experiment.scale, experiment.seed, device)
     deterministic = torch.backends.cudnn.flags(deterministic=True, benchmark=False)
     with torch.random.fork_rng(), deterministic:
         show(STAGES[0])
-        start = time.perf_counter()
-        target = train_target(experiment, split, device)
+        target, seconds_target = _deployable(experiment.unattacked(), content, device)
         attack = experiment.make_attack()
         box = grant(attack.access, target)
+        torch.manual_seed(experiment.seed)
         held = box.classify(split.held_images).argmax(1)
-        seconds_target = time.perf_counter() - start
 
         show(STAGES[1])
         start = time.perf_counter()
         torch.manual_seed(experiment.seed)  # an attack does not depend on how much chance the training used
-        attacked, checked = holdout_images(experiment, split)
+        attacked, checked = experiment.holdout_images(split)
         fitted = attack.fit(box, attacked, checked, scale, device)
         seconds_attack = time.perf_counter() - start
 

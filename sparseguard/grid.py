@@ -124,7 +124,8 @@ def run_grid(
     experiments: Sequence[Experiment], store: Store | str | None = "default", progress: bool = True
 ) -> list[Result]:
     """Run cells one after the other; finished ones are read from the store, so a killed grid goes on where it was."""
-    by_seed = sorted(experiments, key=lambda e: e.seed)  # cells of one seed share their split and judge
+    # cells of one seed share their split and judge, and those that follow each other a target
+    by_seed = sorted(experiments, key=lambda e: e.seed)
     found: dict[Experiment, Result] = {}
     with tqdm(total=len(by_seed), unit="cell", disable=not progress, leave=False) as bar:
         for e in by_seed:

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from .access import grant
 from .data import load_data
 from .device import default_device
-from .experiment import Experiment, holdout_images, train_target
+from .experiment import Experiment, train_target
 from .scales import check_scale
 from .sparse import SparseCoding2d
 from .store import Cell, Store
@@ -72,7 +72,7 @@ def _walk(experiment: Experiment) -> list[Stage]:
         attack = experiment.make_attack()
         box = grant(attack.access, target)
         torch.manual_seed(experiment.seed)
-        fitted = attack.fit(box, *holdout_images(experiment, split), scale, device)
+        fitted = attack.fit(box, *experiment.holdout_images(split), scale, device)
     image = split.held_images[:1]
     stages, counts = [Stage("image", image[0], "target")], dict.fromkeys((name for _, name in _NAMES), 0)
     x = image.to(device)

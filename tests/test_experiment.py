@@ -13,6 +13,7 @@ import torch
 
 import sparseguard.experiment as module
 from sparseguard import Experiment, Result, cost, features, load_data
+from sparseguard.attacks.nearest import Nearest
 from sparseguard.data import Split
 from sparseguard.defenses.sparse import SparseDefense
 from sparseguard.metrics import psnr, ssim
@@ -148,6 +149,8 @@ def test_every_field_and_the_result_version_are_in_the_key(monkeypatch: pytest.M
         smoke(), smoke(dataset="fashion_mnist"), smoke(setting="end_to_end"), smoke(defense="none_conv"),
         smoke(defense="sparse_guard"), smoke(defense="sparse_guard", lam=0.1), smoke(scale="quick"), smoke(seed=1),
         smoke(defense="laplace"), smoke(defense="laplace", options={"b": 1.0}), smoke(fid=True),
+        smoke(attack="nearest"), smoke(attack_options={"views": 2}), smoke(holdout=20), smoke(holdout=21),
+        smoke(holdout_from="fashion_mnist"),
     ]  # fmt: skip
     keys = [cell.key() for cell in cells]
     monkeypatch.setattr(module, "RESULT_VERSION", module.RESULT_VERSION + 1)
@@ -159,27 +162,23 @@ def test_every_field_and_the_result_version_are_in_the_key(monkeypatch: pytest.M
     assert len(set(keys)) == len(keys)
 
 
-# as commit e2941b5 named them: the first was its default, codes on the trajectory, and settles today
-OLD_SPARSE = {"8fdc5a69fd214411d683": Experiment(defense="sparse_guard"),
-              "d559cffb207b6f89a6f5": Experiment(defense="sparse_guard", options={"tau": 100.0})}  # fmt: skip
-
-
-def test_a_revised_defense_is_computed_again_and_the_others_cells_are_still_read(
+def test_a_revised_defense_or_attack_is_computed_again_and_other_cells_are_still_read(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     kept = {
-        "d2fab648e4b20ba9b4c0": Experiment(),
-        "80f08d7956870b25064d": Experiment(defense="none_conv", scale="smoke", fid=False),
-        "403e3c7aead4335349d2": Experiment(defense="gaussian", options={"front": "conv"}),
-        "7163f6bda51b6dfcaf83": Experiment(setting="split", defense="gong_cl", options={"consolidation": 1.0}),
+        "18a6e75c0b9279deeb90": Experiment(),
+        "f3b4d3e0650f5fce49da": Experiment(defense="none_conv", scale="smoke", fid=False),
+        "14b44fd535cc85926072": Experiment(defense="gaussian", options={"front": "conv"}, attack_options={"views": 16}),
+        "ac35e71c16c3b6905bf3": Experiment(
+            setting="split", defense="gong_cl", options={"consolidation": 1.0}, holdout=900
+        ),
     }
     assert [cell.key() for cell in kept.values()] == list(kept)
-    now = [cell.key() for cell in OLD_SPARSE.values()]
-    assert not set(now) & set(OLD_SPARSE)
-    laplace = Experiment(setting="split", defense="laplace", options={"b": 1.0}, seed=2)
-    assert laplace.key() != "61a6d2d917a5378a826d"  # it trains otherwise now
+    sparse, near = Experiment(defense="sparse_guard"), Experiment(attack="nearest")
+    before = sparse.key(), near.key()
     monkeypatch.setattr(SparseDefense, "revision", SparseDefense.revision + 1)
-    assert not set(now) & {cell.key() for cell in OLD_SPARSE.values()}
+    monkeypatch.setattr(Nearest, "revision", Nearest.revision + 1)
+    assert not {sparse.key(), near.key()} & set(before)
     assert [cell.key() for cell in kept.values()] == list(kept)
 
 
@@ -200,10 +199,38 @@ def test_what_is_measured_beside_cells_follows_their_keys(monkeypatch: pytest.Mo
 
     monkeypatch.setattr(Store, "recall", asked)
     plain, sparse = of(Experiment()), of(Experiment(defense="sparse_guard"))
-    assert plain[0] == "3e887dc07058cbdc4de1"  # as commit e2941b5 named it
+    assert plain[0] == "73dab4d16e4e69f60171"  # literally: a key that changes unawares throws away what was computed
     monkeypatch.setattr(SparseDefense, "revision", SparseDefense.revision + 1)
     assert of(Experiment()) == plain
     assert not set(of(Experiment(defense="sparse_guard"))) & set(sparse)
+
+
+def test_an_attack_with_other_images_has_those_and_says_so(split: Split) -> None:
+    count = len(split.attack_images)
+    usual, held = smoke().holdout_images(split)
+    assert torch.equal(usual, split.attack_images)
+    assert torch.equal(held, split.held_images)
+    few, _ = smoke(holdout=7).holdout_images(split)
+    assert torch.equal(few, split.attack_images[:7])
+    more, _ = smoke(holdout=count + 30).holdout_images(split)
+    assert torch.equal(more[:count], split.attack_images)
+    everyone = torch.cat([split.train_images, split.attack_images, split.held_images]).flatten(1)
+    assert float(torch.cdist(more[count:].flatten(1), everyone).min()) > 0, "a spare image is in the split"
+    with pytest.raises(ValueError, match="holdout must be at most 4745 for mnist at scale 'smoke', not 5000"):
+        smoke(holdout=5000).holdout_images(split)
+    other, checked = smoke(holdout_from="fashion_mnist").holdout_images(split)
+    fashion = load_data("fashion_mnist", "smoke", 0)
+    assert torch.equal(other, fashion.attack_images)
+    assert torch.equal(checked, fashion.held_images)
+    labels = [smoke(**c).label for c in ({}, {"holdout": 7}, {"attack": "nearest"}, {"holdout_from": "mnist"})]
+    assert labels == ["none", "none under inversion holdout=7", "none under nearest", "none"]
+
+
+def test_an_attack_option_that_repeats_the_default_is_the_same_cell() -> None:
+    plain, stated = smoke(), smoke(attack_options={"views": 1, "bent": True})
+    assert plain == stated
+    assert plain.key() == stated.key()
+    assert smoke(attack_options={"decoders": ["rows"]}).key() == smoke(attack_options={"decoders": ("rows",)}).key()
 
 
 def test_lambda_belongs_to_the_sparse_defenses() -> None:
@@ -246,7 +273,11 @@ def test_a_label_names_the_regime_of_the_codes(options: dict[str, object], label
         ({"dataset": "imagenet"}, "dataset must be one of mnist, fashion_mnist, or the path"),
         ({"setting": "federated"}, "setting must be one of end_to_end, split, not 'federated'"),
         ({"defense": "blur"}, "defense must be one of none, none_standardized, none_conv, .*, not 'blur'"),
-        ({"attack": "guess"}, "attack must be one of inversion, not 'guess'"),
+        ({"attack": "guess"}, "attack must be one of inversion, .*, not 'guess'"),
+        ({"attack_options": {"views": 0}}, "views must be a whole number from 1 on, not 0"),
+        ({"attack_options": {"sights": 2}}, "attack 'inversion' has no option 'sights'"),
+        ({"holdout": 0}, "holdout must be a whole number from 1 on, not 0"),
+        ({"holdout_from": "imagenet"}, "dataset must be one of mnist"),
         ({"scale": "huge"}, "scale must be one of smoke, quick, paper, not 'huge'"),
         ({"seed": -1}, "seed must be a whole number from 0"),
         ({"seed": 1.5}, "seed must be a whole number"),

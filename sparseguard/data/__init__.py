@@ -1,12 +1,13 @@
 """Images: loaders, the seeded 70/30 split, the bundled mini sets."""
 
 from .datasets import DATASETS, Images, check_dataset, data_home, fingerprint, load_images
-from .split import Split, load_data, load_pool, spare_images
+from .split import Split, attack_images, load_data, load_pool, spare_images
 
 __all__ = [
     "DATASETS",
     "Images",
     "Split",
+    "attack_images",
     "check_dataset",
     "data_home",
     "fingerprint",

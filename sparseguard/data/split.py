@@ -77,6 +77,23 @@ def spare_images(dataset: str, scale: str) -> Tensor:
     return images.float() / 255 if images.dtype == torch.uint8 else images
 
 
+def attack_images(split: Split, scale: str, count: int | None = None) -> Tensor:
+    """So many hold-out images for an attacker: the split's, then :func:`spare_images`; ``None``: the split's.
+
+    Raises:
+        ValueError: there are not so many.
+    """
+    own = split.attack_images
+    if count is None or count <= len(own):
+        return own[:count]
+    spare = spare_images(split.dataset, scale)
+    if count > len(own) + len(spare):
+        raise ValueError(
+            f"holdout must be at most {len(own) + len(spare)} for {split.dataset} at scale {scale!r}, not {count}."
+        )
+    return torch.cat([own, spare[: count - len(own)]])
+
+
 def load_data(dataset: str, scale: str = "quick", seed: int = 0) -> Split:
     """Load a data set and split it 70 / 15 / 15 with a seed (paper, section 4: 70/30).
 

@@ -1,6 +1,7 @@
 import inspect
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -126,7 +127,7 @@ def test_every_defense_is_attacked_by_the_same_rule(split: Split, monkeypatch: p
         for rungs_seen in told["courses"].values():
             counts, errors = zip(*rungs_seen)
             assert list(counts) == rungs(SMOKE.attack_updates)[: len(counts)]
-            gains = [decibels(b) - decibels(a) for a, b in zip(errors, errors[1:])]
+            gains = [decibels(b) - decibels(a) for a, b in pairwise(errors)]
             assert all(gain >= PAYS for gain in gains[race.PATIENCE - 1 : -1]), (
                 "it went on after a doubling that did not pay"
             )
