@@ -1,6 +1,7 @@
 """Everything that draws: tables, figures, readings. Nothing here trains."""
 
 from . import layer_figures, layer_tables, site
+from .budgets import attackers_table, budget_curves, budgets_reading, equal_accuracy_table, ladder_table
 from .claims import claims_figure, claims_reading, claims_rule, claims_table, judge_claim, linked
 from .costs import costs_figure, costs_table
 from .costs_reading import costs_reading
@@ -19,6 +20,9 @@ from .widgets import lambda_explorer
 __all__ = [
     "Evidence",
     "Table",
+    "attackers_table",
+    "budget_curves",
+    "budgets_reading",
     "check_parameters",
     "claims_figure",
     "claims_reading",
@@ -27,11 +31,13 @@ __all__ = [
     "costs_figure",
     "costs_reading",
     "costs_table",
+    "equal_accuracy_table",
     "features_figure",
     "features_reading",
     "features_table",
     "image_distributions",
     "judge_claim",
+    "ladder_table",
     "lambda_curves",
     "lambda_explorer",
     "lambda_multiples",

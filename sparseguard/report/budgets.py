@@ -1,0 +1,268 @@
+"""What an attack's means buy: curves against images and updates, the ladder of attacks, and what order survives."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from itertools import combinations, pairwise
+from statistics import mean, stdev
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from ..experiment import USUAL_ATTACK, Experiment
+from ..result import Result
+from ..scales import check_scale
+from .compare import by_strength, values
+from .figures import COLOURS, MARKERS
+from .lambdas import where
+from .reading import Reading
+from .tables import DASH, Table, attackers, by_attack, by_cell, by_defense, caption, last_gain, over_seeds, spread
+
+APART = 0.5
+"""dB from which one row is said to hide more than another."""
+MEAN_IMAGE = "the mean image"
+Budget = Callable[[Result], float | None]
+
+
+def images_of(r: Result) -> float | None:
+    """Hold-out images of a cell that differs from the usual one in their number alone; else ``None``."""
+    e = r.experiment
+    alone = e.attack == USUAL_ATTACK and not e.attack_options and e.holdout_from is None
+    return float(r.details["attack_images"]) if alone else None
+
+
+def own_images_of(r: Result) -> float | None:
+    """The same for an attacker that asks about its own images alone, without bent copies."""
+    e = r.experiment
+    alone = e.attack == USUAL_ATTACK and dict(e.attack_options) == {"bent": False} and e.holdout_from is None
+    return float(r.details["attack_images"]) if alone else None
+
+
+def updates_of(r: Result) -> float | None:
+    """Most updates of a cell that differs from the usual one in those alone; else ``None``."""
+    e = r.experiment
+    if e.attack != USUAL_ATTACK or set(e.attack_options) - {"updates"} or e.holdout is not None or e.holdout_from:
+        return None
+    return float(e.attack_options.get("updates", check_scale(e.scale).attack_updates))
+
+
+def along(results: Sequence[Result], budget: Budget) -> dict[str, dict[float, list[Result]]]:
+    """Seeds by defense and budget, from small to large; cells without such a budget are left out."""
+    found: dict[str, dict[float, list[Result]]] = {}
+    for r in results:
+        size = budget(r)
+        if size is not None:
+            found.setdefault(r.experiment.defense_label, {}).setdefault(size, []).append(r)
+    return {name: dict(sorted(of.items())) for name, of in found.items()}
+
+
+def _draw(axis: Axes, curves: dict[str, dict[float, list[Result]]], metric: str, style: str, named: bool) -> None:
+    for i, (defense, of) in enumerate(curves.items()):
+        numbers = [values(group, metric) for group in of.values()]
+        bars = [stdev(v) if len(v) > 1 else 0.0 for v in numbers]
+        axis.errorbar(
+            list(of), [mean(v) for v in numbers], yerr=bars, color=COLOURS[i % len(COLOURS)], ls=style, lw=1.2,
+            marker=MARKERS[i % len(MARKERS)], ms=5, capsize=2, label=defense if named else None,
+        )  # fmt: skip
+
+
+def budget_curves(results: Sequence[Result]) -> Figure:
+    """PSNR and SSIM against hold-out images and against updates, a line a defense; dashed: no bent copies.
+
+    Bars are one standard deviation over seeds.
+    """
+    figure, axes = plt.subplots(2, 2, figsize=(10.5, 7), sharey="row")
+    columns = (("hold-out images", images_of), ("most updates of a decoder", updates_of))
+    for row, (metric, title) in zip(axes, (("psnr", "PSNR (dB)"), ("ssim", "SSIM"))):
+        for axis, (name, budget) in zip(row, columns):
+            _draw(axis, along(results, budget), metric, "-", named=True)
+            if budget is images_of:
+                _draw(axis, along(results, own_images_of), metric, "--", named=False)
+            axis.set(xscale="log", xlabel=name)
+        row[0].set_ylabel(title)
+    figure.suptitle(f"What images and updates buy: {_where(results)}", fontsize=10)
+    figure.tight_layout(rect=(0, 0.1, 1, 1))
+    figure.legend(*axes[0][0].get_legend_handles_labels(), loc="lower center", ncols=4, fontsize=8)
+    plt.close(figure)
+    return figure
+
+
+def _where(results: Sequence[Result]) -> str:
+    e = results[0].experiment
+    seeds = over_seeds(sorted({r.experiment.seed for r in results}))
+    return f"{e.dataset_name}, {e.setting.replace('_', '-')}, scale {e.scale}, {seeds}"
+
+
+def _psnr(group: Sequence[Result]) -> float:
+    return mean(values(group, "psnr"))
+
+
+def order_of(group: dict[str, list[Result]]) -> list[str]:
+    """Defenses from the one that hides most."""
+    return sorted(group, key=lambda name: _psnr(group[name]))
+
+
+def turned(before: dict[str, list[Result]], after: dict[str, list[Result]]) -> list[tuple[str, str]]:
+    """Pairs of defenses whose first hides more by :data:`APART` under ``before``, and less by that under ``after``."""
+    shared = [name for name in before if name in after]
+    gaps = {
+        (a, b): (_psnr(before[b]) - _psnr(before[a]), _psnr(after[b]) - _psnr(after[a]))
+        for pair in combinations(shared, 2) for a, b in (pair, pair[::-1])
+    }  # fmt: skip
+    return [pair for pair, (then, now) in gaps.items() if then > APART and now < -APART]
+
+
+def ladder_table(results: Sequence[Result]) -> Table:
+    """One row a rung: the mean image, then every attack, weakest first; what each defense gives up under it.
+
+    A rung's strength is the mean PSNR over the defenses that all rungs share.
+    """
+    rungs = {name: by_defense(of) for name, of in by_attack(results).items()}
+    defenses = list(dict.fromkeys(name for of in rungs.values() for name in of))
+    shared = [name for name in defenses if all(name in of for of in rungs.values())] or defenses
+    ordered = sorted(rungs, key=lambda n: mean(_psnr(rungs[n][d]) for d in shared if d in rungs[n]))
+    floor = by_defense(next(iter(by_attack(results).values())))
+    first = {"attack": MEAN_IMAGE} | {
+        name: spread([r.metrics["psnr_mean_image"] for r in floor[name]], 1) if name in floor else DASH
+        for name in defenses
+    }
+    rows = [first | {"hides most": DASH, "turned round": DASH}]
+    previous: dict[str, list[Result]] = {}
+    for name in ordered:
+        of = rungs[name]
+        cells = {
+            d: f"{spread([r.metrics['psnr'] for r in of[d]], 1)} ({spread([r.metrics['ssim'] for r in of[d]], 2)})"
+            if d in of else DASH for d in defenses
+        }  # fmt: skip
+        pairs = ", ".join(f"{a} / {b}" for a, b in turned(previous, of)) or DASH
+        rows.append({"attack": name} | cells | {"hides most": order_of(of)[0], "turned round": pairs})
+        previous = of
+    notes = [
+        "PSNR in dB (SSIM), means over private images and seeds. Rungs by their mean over the defenses that all have.",
+        f"Turned round: pairs whose first hid more than the second by over {APART} dB on the rung above, and hides "
+        "less by as much on this one.",
+    ]
+    return Table(pd.DataFrame(rows), caption(results), notes)
+
+
+def attackers_table(results: Sequence[Result]) -> Table:
+    """One row a cell: every decoder's validation PSNR and updates, who won, and what the last doubling gained."""
+    names = list(dict.fromkeys(name for r in results for name in r.details["attack"].get("errors", {})))
+    rows = []
+    for label, group in by_cell(results).items():
+        told = [r.details["attack"] for r in group]
+        row = {"cell": label}
+        for name in names:
+            errors = [of.get("errors", {}).get(name) for of in told]
+            row[name] = spread([None if e is None else -10 * float(np.log10(e)) for e in errors], 1)
+            taken = [of["updates"][name] for of in told if name in of.get("updates", {})]
+            row[name] += f" ({min(taken)} to {max(taken)})" if taken and min(taken) < max(taken) else ""
+            row[name] += f" ({taken[0]})" if taken and min(taken) == max(taken) else ""
+        still = any(of.get("capped") for of in told)
+        rows.append(row | {"best": attackers(group), "last doubling (dB)": last_gain(group) + " †" * still})
+    notes = [
+        "Validation error as dB, mean ± standard deviation over seeds, and the updates taken: a decoder ends when a "
+        "doubling gains less than 0.1 dB, when it cannot win any more, or at the scale's most updates.",
+        "†: still gaining then, in some seed.",
+    ]
+    return Table(pd.DataFrame(rows), caption(results), notes)
+
+
+def at_accuracy(of: dict[float, list[Result]], accuracy: float) -> float | None:
+    """PSNR of a defense at an accuracy, straight between its strengths; ``None`` beyond them."""
+    points = sorted((mean(values(group, "accuracy")), _psnr(group)) for group in of.values())
+    for (x0, y0), (x1, y1) in pairwise(points):
+        if x0 <= accuracy <= x1:
+            return y0 if x1 == x0 else y0 + (y1 - y0) * (accuracy - x0) / (x1 - x0)
+    return None
+
+
+def equal_accuracy_table(results: Sequence[Result]) -> Table:
+    """Each sparse row of the usual attack, and what its rivals would give up at the same accuracy."""
+    usual = [r for r in results if r.experiment.attack_label == USUAL_ATTACK]
+    curves = by_strength(usual)
+    rivals = {name: of for name, of in curves.items() if len(of) > 1 and _lam(of) is None}
+    rows = []
+    for label, group in by_defense([r for r in usual if r.experiment.lam is not None]).items():
+        accuracy = mean(values(group, "accuracy"))
+        found = {name: at_accuracy(of, accuracy) for name, of in rivals.items()}
+        rows.append(
+            {
+                "defense": label,
+                "accuracy": f"{accuracy:.3f}",
+                "PSNR (dB)": spread([r.metrics["psnr"] for r in group], 1),
+            }
+            | {f"{name} there": DASH if psnr is None else f"{psnr:.1f}" for name, psnr in found.items()}
+        )
+    notes = [
+        "A rival's PSNR at the accuracy of the row: straight between the two strengths whose mean accuracies enclose "
+        "it; an em dash where no two do. Higher than the row's: the row hides more at equal accuracy."
+    ]
+    return Table(pd.DataFrame(rows), caption(usual), notes)
+
+
+def _lam(of: dict[float, list[Result]]) -> object:
+    e: Experiment = next(iter(of.values()))[0].experiment
+    return e.lam
+
+
+def survives(results: Sequence[Result]) -> tuple[list[tuple[str, str]], list[tuple[str, str]]]:
+    """Pairs whose first hides more by :data:`APART`: those that stay so, and those that do not, if the first gained
+    its last doubling once more and the second nothing."""
+    groups = by_defense(results)
+    safe: list[tuple[str, str]] = []
+    open_: list[tuple[str, str]] = []
+    for a, b in combinations(order_of(groups), 2):
+        gap = _psnr(groups[b]) - _psnr(groups[a])
+        if gap > APART:
+            gains = [r.details["attack"].get("gains", {}).get(r.details["attack"].get("attacker")) for r in groups[a]]
+            more = mean(max(g, 0.0) for g in gains if g is not None) if any(g is not None for g in gains) else 0.0
+            (safe if gap - more > 0 else open_).append((a, b))
+    return safe, open_
+
+
+def budgets_reading(results: Sequence[Result]) -> Reading:
+    """Which order of the defenses survives: with most images, from rung to rung, and the last doubling."""
+    curves = along(results, images_of)
+    most = max((size for of in curves.values() for size in of), default=0.0)
+    least = min((size for of in curves.values() for size in of), default=0.0)
+    ends = {size: {name: of[size] for name, of in curves.items() if size in of} for size in (least, most)}
+    lines = []
+    if ends[most]:
+        order = ", ".join(f"`{n}` {spread(values(ends[most][n], 'psnr'), 1)} dB" for n in order_of(ends[most]))
+        lines.append(f"With {most:.0f} hold-out images, from the defense that hides most: {order}.")
+        safe, open_ = survives([r for of in ends[most].values() for r in of])
+        count = len(safe) + len(open_)
+        lines.append(
+            f"{len(safe)} of the {count} pairs that lie more than {APART} dB apart there stay in order if the one that "
+            "hides more gives up what the attack's last doubling gained once again"
+            + (f"; not {', '.join(f'`{a}` / `{b}`' for a, b in open_)}." if open_ else ".")
+        )
+    if least < most:
+        gains = {n: _psnr(ends[most][n]) - _psnr(ends[least][n]) for n in ends[most] if n in ends[least]}
+        told = ", ".join(f"`{n}` {gains[n]:+.1f}" for n in sorted(gains, key=lambda n: -gains[n]))
+        lines.append(f"From {least:.0f} to {most:.0f} images the attacker gains, in dB: {told}.")
+        pairs = turned(ends[least], ends[most])
+        lines.append(
+            f"That turns round: {', '.join(f'`{a}` / `{b}`' for a, b in pairs)}." if pairs
+            else f"No pair that lies more than {APART} dB apart at both ends is turned round by it."
+        )  # fmt: skip
+    by_updates = along(results, updates_of)
+    sizes = sorted({size for of in by_updates.values() for size in of})
+    for a, b in pairwise(sizes):
+        before, after = ({n: of[s] for n, of in by_updates.items() if s in of} for s in (a, b))
+        pairs = turned(before, after)
+        told = ", ".join(f"`{x}` / `{y}`" for x, y in pairs) or "no pair"
+        lines.append(f"From {a:.0f} to {b:.0f} updates turned round: {told}.")
+    rungs = {name: by_defense(of) for name, of in by_attack(results).items()}
+    strongest = {
+        d: max((name for name in rungs if d in rungs[name]), key=lambda name: _psnr(rungs[name][d]))
+        for d in dict.fromkeys(d for of in rungs.values() for d in of)
+    }
+    told = ", ".join(f"`{d}` {_psnr(rungs[n][d]):.1f} dB (`{n}`)" for d, n in strongest.items())
+    lines.append(f"The strongest attack on each defense, of all that were tried: {told}.")
+    lines.append(f"{where(results)}; {over_seeds(sorted({r.experiment.seed for r in results}))}.")
+    return Reading("\n".join(f"- {line}" for line in lines))
