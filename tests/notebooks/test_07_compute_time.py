@@ -23,8 +23,8 @@ def test_seconds_and_memory_of_three_defenses(tmp_path: Path) -> None:
     assert len([path for path in home.iterdir() if path.is_dir()]) == 6
 
     frame = pd.read_csv(figures / f"{name}.csv", dtype=str)
-    assert frame["seconds printed"].tolist() == ["10555.3", "14390.2", "17912.9"]
-    assert frame["× none printed"].tolist() == ["1.00", "1.36", "1.70"]
+    assert frame["seconds printed (Plug & Play)"].tolist() == ["10555.3", "14390.2", "17912.9"]
+    assert frame["× none printed (Plug & Play)"].tolist() == ["1.00", "1.36", "1.70"]
     means = (
         frame.map(lambda cell: re.sub(r" ± .*", "", cell)).drop(columns="defense").apply(pd.to_numeric, errors="coerce")
     )

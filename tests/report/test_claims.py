@@ -203,7 +203,7 @@ def test_stored_cells_are_read_and_nothing_else_is_computed(tmp_path: Path, monk
     parameters = Contrast(["laplace"], "not_higher", ["parameters"], ["none"], ["split"], times=1.1)
     ratio = judge_claim(Claim("1", "q", compare=[parameters]), evidence).comparisons[0]
     assert (ratio.shown, ratio.outcome) == (1.0, 1)
-    assert evidence.provenance().startswith("4 stored results of mnist: scale smoke; seeds 0, 1; ")
+    assert evidence.provenance().startswith("4 stored results of mnist, attack inversion: scale smoke; seeds 0, 1; ")
     assert sorted(path.name for path in tmp_path.iterdir()) == stored
 
 

@@ -60,10 +60,12 @@ def test_ratios_are_taken_within_a_seed() -> None:
 
 
 def test_printed_seconds_stand_beside_them_for_mnist_alone() -> None:
-    printed, ratios = (column(fake(), name) for name in ("seconds printed", "× none printed"))
+    printed, ratios = (
+        column(fake(), name) for name in ("seconds printed (Plug & Play)", "× none printed (Plug & Play)")
+    )
     assert (printed["none"], printed["sparse_guard"], printed["none_conv"]) == ("10555.3", "17912.9", "—")
     assert (ratios["none"], ratios["sparse_guard"], ratios["none_conv"]) == ("1.00", f"{17912.9 / 10555.3:.2f}", "—")
-    assert set(column(fake(dataset="fashion_mnist"), "seconds printed").values()) == {"—"}
+    assert set(column(fake(dataset="fashion_mnist"), "seconds printed (Plug & Play)").values()) == {"—"}
 
 
 def test_the_caption_says_where_and_how_busy() -> None:
