@@ -117,7 +117,7 @@ def test_curves_of_two_attacks_are_two_curves() -> None:
 
 
 def _fake(e: Experiment, psnr: float) -> Result:
-    from .test_report import fake
+    from tests.report.test_report import fake
 
     one = fake(e.defense, e.seed, psnr, e.lam)
     one.exhibits["dictionary 1"] = torch.rand(4, 1, 5, 5)

@@ -8,8 +8,7 @@ from sparseguard.report import attackers_table, budget_curves, budgets_reading, 
 from sparseguard.report.budgets import at_accuracy, survives, turned
 from sparseguard.report.compare import by_strength
 from sparseguard.report.tables import by_attack, by_defense
-
-from .test_report import fake
+from tests.report.test_report import fake
 
 
 def cell(
