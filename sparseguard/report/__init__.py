@@ -1,6 +1,7 @@
 """Everything that draws: tables, figures, readings. Nothing here trains."""
 
 from . import layer_figures, layer_tables, site
+from .audit import audit_figure, audit_reading, audit_table
 from .claims import claims_figure, claims_reading, claims_rule, claims_table, judge_claim, linked
 from .costs import costs_figure, costs_table
 from .costs_reading import costs_reading
@@ -19,6 +20,9 @@ from .widgets import lambda_explorer
 __all__ = [
     "Evidence",
     "Table",
+    "audit_figure",
+    "audit_reading",
+    "audit_table",
     "check_parameters",
     "claims_figure",
     "claims_reading",
