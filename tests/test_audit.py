@@ -143,7 +143,7 @@ def test_of_several_calls_the_last_leaks_and_later_layers_do_not_reach_back(imag
 
 
 def test_the_forward_pass_ends_at_the_leak(images: Tensor) -> None:
-    passed = []
+    passed: list[Tensor] = []
     module = after(nn.Conv2d(1, 2, 3), Do(passed.append))
     tapped = Tapped(module, "hidden", None, images[:3])
     assert len(passed) == 2  # to see how often it is called
@@ -289,7 +289,8 @@ class Never(nn.Module):
         self.sequence = nn.Identity()
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.sequence(x.transpose(0, 1))
+        turned: Tensor = self.sequence(x.transpose(0, 1))
+        return turned
 
 
 class Uncopyable(nn.Module):
@@ -336,7 +337,7 @@ BAD: list[tuple[dict[str, Any], str]] = [
 
 @pytest.mark.parametrize(("change", "message"), BAD, ids=[message[:40] for _, message in BAD])
 def test_bad_input_is_one_sentence(change: dict[str, Any], message: str) -> None:
-    given = {"module": small(), "images": GOOD, "leak": "hidden", "scale": "smoke"} | change
+    given: dict[str, Any] = {"module": small(), "images": GOOD, "leak": "hidden", "scale": "smoke"} | change
     with pytest.raises(ValueError, match=re.escape(message)) as raised:
         audit(given.pop("module"), given.pop("images"), **given)
     assert len(str(raised.value).splitlines()) == 1
