@@ -130,7 +130,9 @@ def audit_reading(audit: Audit) -> Reading:
     gap, sign = _difference(audit, best)
     share, other = _readable(audit.ssim[ATTACK]), _readable(audit.ssim[best])
     more = f"{gap:.1f} dB more than" if sign > 0 else f"no more ({gap:+.1f} dB) than"
-    read = "most images can be read" if share > 0.5 else "some images can be read" if share > 0 else "no image can be"
+    read = "most images can be read" if share > 0.5 else "some images can be read" if share > 0 else "none can be read"
+    if sign <= 0:  # whatever their SSIM, the leak did not show them
+        read = "so none is read from it"
     answer = (
         f"**{_where(audit)} gives away {more} the best control, the {WHAT[best]}, and {read}** ({share:.0%} reach an "
         f"SSIM of {READABLE}, {other:.0%} of the control's)"
