@@ -6,6 +6,7 @@ an attack learn to invert what leaks, and measures what came back.
 
 from .access import BlackBox
 from .attacks import list_attacks
+from .audit import audit
 from .data import load_data
 from .defenses import list_defenses
 from .experiment import Experiment
@@ -13,4 +14,13 @@ from .result import Result
 from .sparse import SparseCoding2d
 
 __version__ = "0.1.0"
-__all__ = ["BlackBox", "Experiment", "Result", "SparseCoding2d", "list_attacks", "list_defenses", "load_data"]
+__all__ = [
+    "BlackBox",
+    "Experiment",
+    "Result",
+    "SparseCoding2d",
+    "audit",
+    "list_attacks",
+    "list_defenses",
+    "load_data",
+]

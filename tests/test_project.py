@@ -39,7 +39,8 @@ def test_version_is_stated_once_over() -> None:
 
 
 def test_public_names() -> None:
-    expected = ["BlackBox", "Experiment", "Result", "SparseCoding2d", "list_attacks", "list_defenses", "load_data"]
+    classes = ["BlackBox", "Experiment", "Result", "SparseCoding2d"]
+    expected = [*classes, "audit", "list_attacks", "list_defenses", "load_data"]
     assert sorted(sparseguard.__all__) == expected
     assert all(hasattr(sparseguard, name) for name in expected)
 
@@ -54,6 +55,8 @@ ROOMS = {
     "attacks": {"scales", "targets"},
     "metrics": {"data", "scales"},
     "store": set(),
+    "tap": {"access"},
+    "audit": {"access", "attacks", "device", "metrics", "registry", "scales", "tap"},
     "cost": {"data", "device", "experiment", "scales", "store"},
     "features": {"data", "device", "experiment", "scales", "store", "targets"},
     "paper": set(),

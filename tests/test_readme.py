@@ -7,10 +7,12 @@ import types
 from pathlib import Path
 
 import pandas as pd
+import pytest
 import torch
 
 import sparseguard.defenses
 from sparseguard import list_defenses
+from sparseguard.audit import Audit
 from sparseguard.data import Split
 from sparseguard.scales import SCALES
 
@@ -33,6 +35,20 @@ def test_the_defense_of_the_readme_works(split: Split) -> None:
         assert float(leak.std()) > 0
     finally:
         del sys.modules[module.__name__]
+
+
+def test_the_audit_of_the_readme_works(monkeypatch: pytest.MonkeyPatch) -> None:
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    section = text[text.index("## Audit your own model") :]
+    source = re.findall(r"```python\n(.*?)```", section, flags=re.S)[0]
+    monkeypatch.setitem(SCALES, "quick", SCALES["smoke"])
+    torch.manual_seed(0)
+    given = {"images": torch.rand(20, 3, 32, 32), "labels": torch.arange(20) % 10, "normalize": lambda x: x - 0.5}
+    exec(source, given)
+    result = given["result"]
+    assert isinstance(result, Audit)
+    assert result.leak_shape == (128, 4, 4)
+    assert result.accuracy is not None
 
 
 def test_the_readme_shows_files_that_exist() -> None:

@@ -1,6 +1,7 @@
 """Everything that draws: tables, figures, readings. Nothing here trains."""
 
 from . import layer_figures, layer_tables, site
+from .audit import audit_figure, audit_reading, audit_table
 from .budgets import attackers_table, budget_curves, budgets_reading, equal_accuracy_table, ladder_table
 from .claims import claims_figure, claims_reading, claims_rule, claims_table, judge_claim, linked
 from .costs import costs_figure, costs_table
@@ -21,6 +22,9 @@ __all__ = [
     "Evidence",
     "Table",
     "attackers_table",
+    "audit_figure",
+    "audit_reading",
+    "audit_table",
     "budget_curves",
     "budgets_reading",
     "check_parameters",

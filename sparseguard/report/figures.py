@@ -61,7 +61,8 @@ def show(axis: Axes, values: np.ndarray | Tensor, **options: Any) -> None:
     axis.grid(False)
 
 
-def _row(axes: Sequence[Axes], label: str, images: Tensor) -> None:
+def image_row(axes: Sequence[Axes], label: str, images: Tensor) -> None:
+    """Images ``(K, C, H, W)`` in [0, 1] side by side, with what they are on the left."""
     for axis, image in zip(axes, images):
         show(axis, image, vmin=0, vmax=1, interpolation="nearest")
     axes[0].set_ylabel(label, rotation=0, ha="right", va="center", fontsize=7)
@@ -80,7 +81,7 @@ def reconstruction_grid(results: Sequence[Result]) -> Figure:
     labels = ["original", *(f"{n}\n{spread([r.metrics['psnr']], 1)} dB, SSIM {spread([r.metrics['ssim']], 2)}"
                             for n, r in shown.items())]  # fmt: skip
     for axis_row, label, images in zip(axes, labels, [first.originals, *(r.reconstructions for r in shown.values())]):
-        _row(axis_row, label, images)
+        image_row(axis_row, label, images)
     title = f"Originals and reconstructions: {_title(results)}, seed {first.experiment.seed}"
     figure.suptitle(title, fontsize=10, y=0.92)
     plt.close(figure)
@@ -104,7 +105,7 @@ def made_images(results: Sequence[Result]) -> Figure:
     for axis in axes.flat:
         axis.set(xticks=[], yticks=[], frame_on=False)
     for axis_row, (label, images) in zip(axes, made.items()):
-        _row(axis_row, label, images)
+        image_row(axis_row, label, images)
     what = "Images that defenses made in training" if made else "No defense here makes images"
     figure.suptitle(f"{what}: {_title(results)}, seed {min(r.experiment.seed for r in results)}", fontsize=10, y=0.94)
     plt.close(figure)
