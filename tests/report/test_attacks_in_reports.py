@@ -43,7 +43,7 @@ class Guess(Attack):
 def two(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> list[Result]:
     """``none`` and ``laplace`` under the usual attack, a second one, and that with an option; two seeds."""
     monkeypatch.setitem(ATTACKS.members, "guess", Guess)
-    attacks = ["inversion", "guess", {"attack": "guess", "shade": 0.5}]
+    attacks: list[Any] = ["inversion", "guess", {"attack": "guess", "shade": 0.5}]
     rows = cells("mnist", "split", ["none", "laplace"], 0.5, "smoke", [0, 1], attacks)
     return run_grid(rows, Store(tmp_path), progress=False)
 
@@ -119,6 +119,6 @@ def test_curves_of_two_attacks_are_two_curves() -> None:
 def _fake(e: Experiment, psnr: float) -> Result:
     from tests.report.test_report import fake
 
-    one = fake(e.defense, e.seed, psnr, e.lam)
+    one = fake(e.defense, e.seed, psnr, float(str(e.lam)))
     one.exhibits["dictionary 1"] = torch.rand(4, 1, 5, 5)
     return replace(one, experiment=e)

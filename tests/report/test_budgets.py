@@ -1,7 +1,9 @@
 from dataclasses import replace
 from typing import Any
 
+import numpy as np
 import pytest
+from matplotlib.container import ErrorbarContainer
 
 from sparseguard import Experiment, Result
 from sparseguard.report import attackers_table, budget_curves, budgets_reading, equal_accuracy_table, ladder_table
@@ -27,7 +29,7 @@ def results() -> list[Result]:
     found = []
     for seed, shift in ((0, -0.1), (1, 0.1)):
         for images, sparse, noise in ((225, 18.0, 20.0), (900, 21.0, 20.5), (3725, 24.0, 21.0)):
-            size = {} if images == 225 else {"holdout": images}
+            size: dict[str, Any] = {} if images == 225 else {"holdout": images}
             found.append(cell("sparse_guard", sparse + shift, seed, gain=0.8, images=images, **size))
             found.append(cell("gaussian", noise + shift, seed, images=images, **size))
         for name, psnr in (("sparse_guard", 12.0), ("gaussian", 13.0)):
@@ -95,7 +97,8 @@ def test_curves_have_a_point_for_each_budget(results: list[Result]) -> None:
     images, updates = budget_curves(results).axes[:2]
     for axis, expected in ((images, [225, 900, 3725]), (updates, [16, 32, 64])):
         for container in axis.containers:
-            assert container.lines[0].get_xdata().tolist() == expected
+            assert isinstance(container, ErrorbarContainer)
+            assert list(np.asarray(container.lines[0].get_xdata())) == expected
         assert len(axis.containers) == 2
 
 
