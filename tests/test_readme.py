@@ -4,14 +4,17 @@ import math
 import re
 import sys
 import types
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import pytest
 import torch
 
 import sparseguard.defenses
-from sparseguard import list_defenses
+from sparseguard import Experiment, list_defenses
+from sparseguard.attacks import ATTACKS, Attack, Fitted
 from sparseguard.audit import Audit
 from sparseguard.data import Split
 from sparseguard.scales import SCALES
@@ -49,6 +52,18 @@ def test_the_audit_of_the_readme_works(monkeypatch: pytest.MonkeyPatch) -> None:
     assert isinstance(result, Audit)
     assert result.leak_shape == (128, 4, 4)
     assert result.accuracy is not None
+
+
+def test_the_attack_of_the_readme_works(split: Split, monkeypatch: pytest.MonkeyPatch) -> None:
+    blocks = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(encoding="utf-8"), flags=re.S)
+    source = next(block for block in blocks if block.startswith("# sparseguard/attacks/guess.py"))
+    names: dict[str, Any] = {"Attack": Attack, "Fitted": Fitted, "dataclass": dataclass}
+    exec(source, names)
+    monkeypatch.setitem(ATTACKS.members, "guess", names["Guess"])
+    options = {"attack": "guess", "attack_options": {"shade": 0.5}}
+    done = Experiment("mnist", "split", scale="smoke", fid=False, **options).run(store=None, progress=False)
+    expected = 0.5 * split.attack_images.mean(0, keepdim=True).expand_as(done.reconstructions)
+    torch.testing.assert_close(done.reconstructions, expected)
 
 
 def test_the_readme_shows_files_that_exist() -> None:
