@@ -8,7 +8,7 @@ then split by the compiler.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from llvmlite import ir
@@ -17,6 +17,10 @@ from numba.core import cgutils, types
 
 intrinsic: Any = extending.intrinsic
 INDEX = ir.IntType(64)
+BITS = [[k for k in range(8) if byte >> k & 1] + [0] * (8 - byte.bit_count()) for byte in range(256)]
+"""Those that are set in a byte, from the lowest on."""
+CHAINS = 5
+"""Sums of one inner product: each waits for its last product."""
 
 
 def _index(value: int) -> ir.Constant:
@@ -38,13 +42,15 @@ class _Vectors:
         """Pointer to an array's first element."""
         return self.context.make_array(array)(self.context, self.builder, value).data
 
+    def variable(self, value: Any) -> Any:
+        """A vector that can be added to, which the compiler keeps in a register."""
+        place = cgutils.alloca_once(self.builder, self.type)
+        self.builder.store(value, place)
+        return place
+
     def sums(self, count: int) -> list[Any]:
-        """Vectors of zeros, which the compiler keeps in registers."""
-        zeros = ir.Constant(self.type, [0.0] * self.lanes)
-        sums = [cgutils.alloca_once(self.builder, self.type) for _ in range(count)]
-        for one in sums:
-            self.builder.store(zeros, one)
-        return sums
+        """Variables that are zero."""
+        return [self.variable(ir.Constant(self.type, [0.0] * self.lanes)) for _ in range(count)]
 
     def _at(self, data: Any, index: Any, offset: int) -> Any:
         pointer = self.builder.gep(data, [self.builder.add(index, _index(offset * self.lanes))])
@@ -82,19 +88,49 @@ class _Vectors:
                 self.builder.fadd(*vectors[i : i + 2]) if i + 1 < len(vectors) else vectors[i]
                 for i in range(0, len(vectors), 2)
             ]
-        lanes = [self.builder.extract_element(vectors[0], ir.Constant(ir.IntType(32), i)) for i in range(self.lanes)]
-        while len(lanes) > 1:
-            lanes = [self.builder.fadd(a, b) for a, b in zip(lanes[::2], lanes[1::2])]
-        return lanes[0]
+        whole, half, word = vectors[0], self.lanes // 2, ir.IntType(32)
+        while half > 0:
+            low, high = (
+                self.builder.shuffle_vector(
+                    whole, whole, ir.Constant(ir.VectorType(word, half), list(range(first, first + half)))
+                )
+                for first in (0, half)
+            )
+            whole, half = self.builder.fadd(low, high), half // 2
+        return self.builder.extract_element(whole, ir.Constant(word, 0))
 
 
-def _parts(builder: Any, patches: Any, rows: Any, count: Any, size: int) -> Iterator[list[Any]]:
-    """Where each part of ``size`` elements of each row starts, in patches given by first element and step."""
-    with cgutils.for_range(builder, rows, intp=INDEX) as row:
-        starts = [builder.add(first, builder.mul(row.index, step)) for first, step in patches]
-        with cgutils.for_range(builder, count, intp=INDEX) as part:
-            skip = builder.mul(part.index, _index(size))
-            yield [builder.add(start, skip) for start in starts]
+class _Patch:
+    """The block of an image's patch that is kept in registers while features of one position pass by.
+
+    Its ``rows`` rows of ``vectors`` vectors start at ``corner`` and lie ``line`` apart, those of features ``reach``.
+    """
+
+    def __init__(self, simd: _Vectors, image: Any, corner: Any, line: Any, rows: int, vectors: int) -> None:
+        self.simd, self.image, self.vectors = simd, image, vectors
+        self.starts = [simd.builder.add(corner, simd.builder.mul(_index(r), line)) for r in range(rows)]
+
+    def load(self) -> list[Any]:
+        return [self.simd.load(self.image, start, v) for start in self.starts for v in range(self.vectors)]
+
+    def store(self, values: list[Any]) -> None:
+        places = ((start, v) for start in self.starts for v in range(self.vectors))
+        for value, (start, v) in zip(values, places):
+            self.simd.store(value, self.image, start, v)
+
+    def places(self, feature: Any, reach: Any) -> list[tuple[Any, int]]:
+        """Where the same block of a feature is that starts at ``feature``."""
+        builder = self.simd.builder
+        starts = [builder.add(feature, builder.mul(_index(r), reach)) for r in range(len(self.starts))]
+        return [(start, v) for start in starts for v in range(self.vectors)]
+
+
+def _each_listed(context: Any, builder: Any, neurons: Any, listed: Any, first: Any, size: Any, skip: Any) -> Iterator[Any]:
+    """For each neuron that is listed: its place in the list, and where the block of its feature starts."""
+    data = context.make_array(neurons)(context, builder, listed[0]).data
+    with cgutils.for_range_slice(builder, listed[1], listed[2], _index(1), intp=INDEX) as (k, _):
+        feature = builder.sub(builder.zext(builder.load(builder.gep(data, [k])), INDEX), first)
+        yield k, builder.add(builder.mul(feature, size), skip)
 
 
 @intrinsic
@@ -132,59 +168,94 @@ def correlate(_, image, i, istep, offsets, weights, w, out, o, ostep, positions,
     return signature, code
 
 
+def _on_patches(name: str, body: Callable[..., None]) -> Any:
+    """A function of listed neurons at one position: ``values, neurons, start, end, first, features, size, skip, reach,
+    image, corner, line, rows, vectors, lanes``.
+
+    The neurons are ``neurons[start:end]``, of which the position's first has number ``first``; their features start
+    ``size`` apart in ``features``, with rows that are ``reach`` apart. What is worked on is a block of ``len(rows)``
+    rows of ``len(vectors)`` vectors: ``skip`` after a feature's start, and at ``corner`` of the image.
+    """
+
+    def function(
+        _, values, neurons, start, end, first, features, size, skip, reach, image, corner, line, rows, vectors, lanes
+    ):
+        signature = types.void(
+            values, neurons, types.intp, types.intp, types.intp, features, types.intp, types.intp, types.intp,
+            image, types.intp, types.intp, rows, vectors, lanes,
+        )  # fmt: skip
+
+        def code(context: Any, builder: Any, _: Any, args: Any) -> Any:
+            simd = _Vectors(context, builder, image, lanes.count)
+            patch = _Patch(simd, simd.data(image, args[9]), args[10], args[11], rows.count, vectors.count)
+            each = _each_listed(context, builder, neurons, args[1:4], args[4], args[6], args[7])
+            listed = ((k, patch.places(feature, args[8])) for k, feature in each)
+            body(simd, patch, listed, simd.data(values, args[0]), simd.data(features, args[5]))
+            return context.get_dummy_value()
+
+        return signature, code
+
+    function.__name__ = name
+    return intrinsic(function)
+
+
+def _add_features(simd: _Vectors, patch: _Patch, listed: Iterator[Any], values: Any, features: Any) -> None:
+    sums = [simd.variable(value) for value in patch.load()]
+    for k, places in listed:
+        value = simd.spread(simd.builder.load(simd.builder.gep(values, [k])))
+        for one, place in zip(sums, places):
+            simd.add_product(one, value, simd.load(features, *place))
+    patch.store([simd.builder.load(one) for one in sums])
+
+
+def _add_inner(simd: _Vectors, patch: _Patch, listed: Iterator[Any], values: Any, features: Any) -> None:
+    pixels = patch.load()
+    for k, places in listed:
+        sums = simd.sums(CHAINS)
+        for n, (pixel, place) in enumerate(zip(pixels, places)):
+            simd.add_product(sums[n % CHAINS], pixel, simd.load(features, *place))
+        at = simd.builder.gep(values, [k])
+        simd.builder.store(simd.builder.fadd(simd.builder.load(at), simd.total(sums)), at)
+
+
+def _add_patch(simd: _Vectors, patch: _Patch, listed: Iterator[Any], values: Any, features: Any) -> None:
+    pixels = patch.load()
+    for k, places in listed:
+        value = simd.spread(simd.builder.load(simd.builder.gep(values, [k])))
+        for pixel, place in zip(pixels, places):
+            simd.store(simd.product_and(value, pixel, simd.load(features, *place)), features, *place)
+
+
+add_features = _on_patches("add_features", _add_features)
+"""Adds ``values[k]`` times the feature of each to the image."""
+add_inner = _on_patches("add_inner", _add_inner)
+"""Adds the feature's inner product with the image to ``values[k]`` of each."""
+add_patch = _on_patches("add_patch", _add_patch)
+"""Adds ``values[k]`` times the image's patch to the feature of each."""
+
+
 @intrinsic
-def add_patch(_, factor, a, i, astep, b, k, bstep, rows, count, vectors, lanes):
-    """``b[k + r * bstep + j] += factor * a[i + r * astep + j]`` over r < rows and j < count * vectors * lanes."""
-    signature = types.void(a.dtype, a, types.intp, types.intp, b, *[types.intp] * 4, vectors, lanes)
+def append_active(_, a, i, numbers, count):
+    """Write the numbers ``i + k``, k below 8, of elements of ``a`` that are not 0 to ``numbers[count:]``: the new count.
+
+    Without a branch, which processors would foretell badly. What is written after them means nothing.
+    """
 
     def code(context: Any, builder: Any, _: Any, args: Any) -> Any:
-        simd = _Vectors(context, builder, a, lanes.count)
-        source, results = simd.data(a, args[1]), simd.data(b, args[4])
-        value, size = simd.spread(args[0]), vectors.count * lanes.count
-        for at in _parts(builder, ((args[2], args[3]), (args[5], args[6])), args[7], args[8], size):
-            for v in range(vectors.count):
-                sum_ = simd.product_and(value, simd.load(source, at[0], v), simd.load(results, at[1], v))
-                simd.store(sum_, results, at[1], v)
-        return context.get_dummy_value()
+        simd = _Vectors(context, builder, a, 8)
+        zeros = ir.Constant(simd.type, [0.0] * 8)
+        found = builder.fcmp_unordered("!=", simd.load(simd.data(a, args[0]), args[1]), zeros)
+        byte = builder.bitcast(found, ir.IntType(8))
+        kind = ir.VectorType(ir.IntType(8), 8)
+        table = ir.Constant(ir.ArrayType(kind, 256), [ir.Constant(kind, bits) for bits in BITS])
+        places = cgutils.global_constant(builder, "bits", table)
+        wide = ir.VectorType(ir.IntType(32), 8)
+        offsets = builder.load(builder.gep(places, [_index(0), builder.zext(byte, INDEX)]))
+        first = builder.insert_element(ir.Constant(wide, ir.Undefined), builder.trunc(args[1], wide.element), _index(0))
+        spread = builder.shuffle_vector(first, first, ir.Constant(wide, [0] * 8))
+        data = context.make_array(numbers)(context, builder, args[2]).data
+        place = builder.bitcast(builder.gep(data, [args[3]]), wide.as_pointer())
+        builder.store(builder.add(builder.zext(offsets, wide), spread), place).align = 4
+        return builder.add(args[3], builder.zext(builder.ctpop(byte), INDEX))
 
-    return signature, code
-
-
-@intrinsic
-def inner(_, a, i, astep, b, k, bstep, rows, count, vectors, lanes):
-    """``sum_rj a[i + r * astep + j] * b[k + r * bstep + j]`` over r < rows and j < count * vectors * lanes."""
-    signature = a.dtype(a, types.intp, types.intp, b, *[types.intp] * 4, vectors, lanes)
-
-    def code(context: Any, builder: Any, _: Any, args: Any) -> Any:
-        simd = _Vectors(context, builder, a, lanes.count)
-        left, right, sums = simd.data(a, args[0]), simd.data(b, args[3]), simd.sums(vectors.count)
-        size = vectors.count * lanes.count
-        for at in _parts(builder, ((args[1], args[2]), (args[4], args[5])), args[6], args[7], size):
-            for v, one in enumerate(sums):
-                simd.add_product(one, simd.load(left, at[0], v), simd.load(right, at[1], v))
-        return simd.total(sums)
-
-    return signature, code
-
-
-@intrinsic
-def nonzero(_, a, i, lanes):
-    """Bit k is set where ``a[i + k]`` is not 0, for k below ``lanes``."""
-
-    def code(context: Any, builder: Any, _: Any, args: Any) -> Any:
-        simd = _Vectors(context, builder, a, lanes.count)
-        zeros = ir.Constant(simd.type, [0.0] * lanes.count)
-        bits = builder.fcmp_unordered("!=", simd.load(simd.data(a, args[0]), args[1]), zeros)
-        return builder.zext(builder.bitcast(bits, ir.IntType(lanes.count)), INDEX)
-
-    return types.intp(a, types.intp, lanes), code
-
-
-@intrinsic
-def lowest_bit(_, bits):
-    """Number of the lowest bit that is set; one must be."""
-
-    def code(context: Any, builder: Any, _: Any, args: Any) -> Any:
-        return builder.cttz(args[0], ir.Constant(ir.IntType(1), 1))
-
-    return types.intp(types.intp), code
+    return types.intp(a, types.intp, numbers, types.intp), code

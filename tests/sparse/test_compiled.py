@@ -39,11 +39,11 @@ def test_the_operators_are_the_convolutions(shape: tuple[int, ...], single: bool
     for i in range(len(canvas)):
         for y in range(f.rows):
             compiled.analyse_row(images[i], y, drives[i, y * row : (y + 1) * row], f)
-        active = compiled.no_active(codes[i])
+        active = compiled.no_active(codes[i], f)
         count = compiled.list_active(codes[i], active, f)
-        compiled.synthesise(active, count, active.values, made[i], f)
+        compiled.synthesise(active, active.values, made[i], f)
         drive = np.zeros(count, codes.dtype)
-        compiled.analyse(images[i], active, count, drive, f)
+        compiled.analyse(images[i], active, drive, f)
         np.testing.assert_allclose(drive, drives[i][active.neurons[:count]], rtol=1e-3, atol=1e-4)
     torch.testing.assert_close(bank.code_of(drives), ops.analysis(canvas, dictionary, stride))
     torch.testing.assert_close(bank.canvas_of(made), ops.synthesis(code, dictionary, stride, size))
