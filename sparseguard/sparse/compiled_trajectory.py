@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from typing import NamedTuple
 
@@ -20,11 +21,13 @@ from .compiled import (
     no_active,
     synthesise,
 )
-from .schedules import RULES, Rules, longest, points
+from .operators import largest_eigenvalue
+from .schedules import RULES, Rules, longest, looseness, points
 from .steps import KEPT
 
+
 class Course(NamedTuple):
-    """What to integrate: to ``time``, in units of tau.
+    """What to integrate, to ``time`` in units of tau: of one dictionary, see :func:`course`.
 
     ``low`` is minus infinity for codes that are not negative, else ``-lam``; ``eigenvalue`` the dictionary's largest;
     ``loose`` how much longer than at a tolerance of 1e-3 steps may be.
@@ -36,6 +39,12 @@ class Course(NamedTuple):
     eigenvalue: float
     loose: float
     rules: Rules = RULES
+
+
+def course(canvas: Tensor, dictionary: Tensor, lam: float, time: float, tol: float, nonneg: bool = True) -> Course:
+    """To ``time``, in units of tau, within ``tol``."""
+    eigenvalue = largest_eigenvalue(dictionary, (canvas.shape[2], canvas.shape[3]))
+    return Course(-math.inf if nonneg else -lam, lam, time, eigenvalue, looseness(tol))
 
 
 @compiled

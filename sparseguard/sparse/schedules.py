@@ -26,6 +26,8 @@ import numpy as np
 from .compiled import compiled
 from .steps import KEPT, Schedule, Step
 
+Times = tuple[float, float, float, float]
+
 
 class Rules(NamedTuple):
     """What bounds a step, in units of tau; lengths are for a tolerance of 1e-3."""
@@ -73,18 +75,18 @@ def euler_schedule(tau: float, iterations: int) -> Schedule:
 
 
 @compiled
-def longest(time, end, steepest, loose, r):
+def longest(time: float, end: float, steepest: float, loose: float, r: Rules) -> float:
     """The longest step from ``time`` that is accurate, and stable where the largest eigenvalue is ``steepest``."""
     if end <= r.transient:
         return min(r.accurate_3 * loose, r.limit_3 / steepest)
     # the share of order two that stability asks for, times the step's square, is the error
     half, error = r.limit_3 / (2 * steepest), r.accurate_2 * loose * (1 + r.later * time)
-    accurate = half + np.sqrt(half * half + (1 - r.limit_3 / r.limit_2) * error * error)
+    accurate: float = half + np.sqrt(half * half + (1 - r.limit_3 / r.limit_2) * error * error)
     return min(min(accurate, r.accurate_3 * loose), r.limit_2 / steepest)
 
 
 @compiled
-def _shares(product, r):
+def _shares(product: float, r: Rules) -> tuple[float, float]:
     """Shares of the parabola and of the cubic term in a path that is stable at this step times eigenvalue.
 
     What changes its sign in every step stays bounded where ``product * (2 + 5/3 * parabola + 3 * cubic) <= 2``.
@@ -96,7 +98,7 @@ def _shares(product, r):
 
 
 @compiled
-def _path(k, times, ahead, parabola, cubic):
+def _path(k: int, times: Times, ahead: float, parabola: float, cubic: float) -> Times:
     """Weights of the last potentials, reached at ``times``, on a path ``ahead`` of them, by Newton's interpolation."""
     a, b, c, d = times
     line = ahead / (a - b)
@@ -116,7 +118,7 @@ def _path(k, times, ahead, parabola, cubic):
 
 
 @compiled
-def points(k, times, size, product, r):
+def points(k: int, times: Times, size: float, product: float, r: Rules) -> tuple[Times, Times]:
     """Weights of the last potentials (of the drive, in step 0) at the Gauss points of step ``k``, those of ``exp(s)``:
     the solution weights the step with ``exp(s - size)``."""
     early = np.log1p(np.expm1(size) * (0.5 - np.sqrt(3.0) / 6))

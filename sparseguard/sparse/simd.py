@@ -125,7 +125,9 @@ class _Patch:
         return [(start, v) for start in starts for v in range(self.vectors)]
 
 
-def _each_listed(context: Any, builder: Any, neurons: Any, listed: Any, first: Any, size: Any, skip: Any) -> Iterator[Any]:
+def _each_listed(
+    context: Any, builder: Any, neurons: Any, listed: Any, first: Any, size: Any, skip: Any
+) -> Iterator[Any]:
     """For each neuron that is listed: its place in the list, and where the block of its feature starts."""
     data = context.make_array(neurons)(context, builder, listed[0]).data
     with cgutils.for_range_slice(builder, listed[1], listed[2], _index(1), intp=INDEX) as (k, _):
@@ -236,7 +238,7 @@ add_patch = _on_patches("add_patch", _add_patch)
 
 @intrinsic
 def append_active(_, a, i, numbers, count):
-    """Write the numbers ``i + k``, k below 8, of elements of ``a`` that are not 0 to ``numbers[count:]``: the new count.
+    """Write numbers ``i + k``, k below 8, of elements of ``a`` that are not 0 to ``numbers[count:]``: the new count.
 
     Without a branch, which processors would foretell badly. What is written after them means nothing.
     """
