@@ -40,10 +40,10 @@ LANES = (0,) * 8
 
 
 @cache
-def _cache_folder() -> str:
+def cache_folder(sources: Path = Path(__file__).parent) -> str:
     """Of compiled code, named after the sources' hash: numba looks for changes in a function's own file only."""
-    sources = sorted(Path(__file__).parent.glob("*.py"))
-    digest = hashlib.sha256(b"".join(path.read_bytes() for path in sources)).hexdigest()[:16]
+    code = b"".join(path.read_bytes() for path in sorted(sources.glob("*.py")))
+    digest = hashlib.sha256(code).hexdigest()[:16]
     root = Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser()
     return str(root / "sparseguard" / "compiled" / digest)
 
@@ -54,7 +54,7 @@ def compiled(function: Callable[..., Any]) -> Callable[..., Any]:
     Sums may be taken in another order, and NaN does not occur: the layer refuses it.
     """
     fast = {"contract", "reassoc", "nsz", "nnan"}
-    before, config.CACHE_DIR = config.CACHE_DIR, _cache_folder()
+    before, config.CACHE_DIR = config.CACHE_DIR, cache_folder()
     try:
         return njit(nogil=True, error_model="numpy", fastmath=fast, cache=True)(function)
     except RuntimeError:  # no folder can be written to

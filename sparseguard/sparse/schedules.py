@@ -1,17 +1,18 @@
 """Which steps ``euler`` and ``lca`` take along the trajectory of eq. 2.
 
 ``lca`` solves ``P' = -P`` exactly (an exponential integrator: decay ``exp(-h)``, gain ``1 - exp(-h)``; Cox and Matthews
-2002, Hochbruck and Ostermann 2010) and lets the path of each step be the parabola through the last three potentials, at
-the step's two Gauss points. So a neuron that will cross the threshold within the step counts from about when it does.
+2002, Hochbruck and Ostermann 2010) and lets the path of each step be a polynomial through the last potentials, at the
+step's two Gauss points. So a neuron that will cross the threshold within the step counts from about when it does.
 Methods that extrapolate past velocities, as Adams-Bashforth does, lose their order at just those crossings, and need
 two to four times as many evaluations.
 
-Two things bound a step. *Accuracy*: the early transient, in which the active features settle, wants steps of a fixed
-small size; they may grow with the time that is left for errors to fade. *Stability*: on the negative real axis
-``step * eigenvalue`` must stay below 6/11 (path of order three) or 1 (order two). The eigenvalue that counts is that of
-the active features, up to five times smaller than the dictionary's. On the CPU, where each image has steps of its own,
-it is measured along the way (:mod:`.compiled_trajectory`); :func:`lca_schedule`, for whole batches elsewhere, takes the
-dictionary's, with which nothing can diverge.
+Two things bound a step. *Accuracy*: the early transient, in which the active features settle, wants short steps; later
+ones may be longer. *Stability*: the longer a step, the more its path gives up of what would make it exact, see
+:func:`points`. A cubic term against the sign of its own keeps the parabola, and order three, stable for a
+``step * eigenvalue`` up to 1.1, twice what the parabola alone bears; beyond, the path goes over to order two, up to
+12/7. The eigenvalue that counts is that of the active features, up to five times smaller than the dictionary's. On the
+CPU, where each image has steps of its own, it is measured along the way (:mod:`.compiled_trajectory`);
+:func:`lca_schedule`, for whole batches elsewhere, takes the dictionary's, with which nothing can diverge.
 
 :class:`Rules` has the constants; ``benchmarks/schedules.py`` measures them.
 """
@@ -27,6 +28,7 @@ from .compiled import compiled
 from .steps import KEPT, Schedule, Step
 
 Times = tuple[float, float, float, float]
+"""Or weights: of the last four potentials, the latest first."""
 
 
 class Rules(NamedTuple):
@@ -78,7 +80,7 @@ def euler_schedule(tau: float, iterations: int) -> Schedule:
 def longest(time: float, end: float, steepest: float, loose: float, r: Rules) -> float:
     """The longest step from ``time`` that is accurate, and stable where the largest eigenvalue is ``steepest``."""
     if end <= r.transient:
-        return min(r.accurate_3 * loose, r.limit_3 / steepest)
+        return min(r.accurate_3 * loose, r.limit_3 / (2 * steepest))  # where the parabola needs no cubic term
     # the share of order two that stability asks for, times the step's square, is the error
     half, error = r.limit_3 / (2 * steepest), r.accurate_2 * loose * (1 + r.later * time)
     accurate: float = half + np.sqrt(half * half + (1 - r.limit_3 / r.limit_2) * error * error)

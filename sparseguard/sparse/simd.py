@@ -9,6 +9,7 @@ then split by the compiler.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from functools import reduce
 from typing import Any
 
 from llvmlite import ir
@@ -82,57 +83,12 @@ class _Vectors:
 
     def total(self, sums: list[Any]) -> Any:
         """The scalar sum of all lanes, in a fixed order."""
-        vectors = [self.builder.load(one) for one in sums]
-        while len(vectors) > 1:
-            vectors = [
-                self.builder.fadd(*vectors[i : i + 2]) if i + 1 < len(vectors) else vectors[i]
-                for i in range(0, len(vectors), 2)
-            ]
-        whole, half, word = vectors[0], self.lanes // 2, ir.IntType(32)
-        while half > 0:
-            low, high = (
-                self.builder.shuffle_vector(
-                    whole, whole, ir.Constant(ir.VectorType(word, half), list(range(first, first + half)))
-                )
-                for first in (0, half)
-            )
-            whole, half = self.builder.fadd(low, high), half // 2
+        whole, word = reduce(self.builder.fadd, [self.builder.load(one) for one in sums]), ir.IntType(32)
+        for half in (self.lanes >> k for k in range(1, self.lanes.bit_length())):
+            kind = ir.VectorType(word, half)
+            parts = [ir.Constant(kind, list(range(first, first + half))) for first in (0, half)]
+            whole = self.builder.fadd(*[self.builder.shuffle_vector(whole, whole, part) for part in parts])
         return self.builder.extract_element(whole, ir.Constant(word, 0))
-
-
-class _Patch:
-    """The block of an image's patch that is kept in registers while features of one position pass by.
-
-    Its ``rows`` rows of ``vectors`` vectors start at ``corner`` and lie ``line`` apart, those of features ``reach``.
-    """
-
-    def __init__(self, simd: _Vectors, image: Any, corner: Any, line: Any, rows: int, vectors: int) -> None:
-        self.simd, self.image, self.vectors = simd, image, vectors
-        self.starts = [simd.builder.add(corner, simd.builder.mul(_index(r), line)) for r in range(rows)]
-
-    def load(self) -> list[Any]:
-        return [self.simd.load(self.image, start, v) for start in self.starts for v in range(self.vectors)]
-
-    def store(self, values: list[Any]) -> None:
-        places = ((start, v) for start in self.starts for v in range(self.vectors))
-        for value, (start, v) in zip(values, places):
-            self.simd.store(value, self.image, start, v)
-
-    def places(self, feature: Any, reach: Any) -> list[tuple[Any, int]]:
-        """Where the same block of a feature is that starts at ``feature``."""
-        builder = self.simd.builder
-        starts = [builder.add(feature, builder.mul(_index(r), reach)) for r in range(len(self.starts))]
-        return [(start, v) for start in starts for v in range(self.vectors)]
-
-
-def _each_listed(
-    context: Any, builder: Any, neurons: Any, listed: Any, first: Any, size: Any, skip: Any
-) -> Iterator[Any]:
-    """For each neuron that is listed: its place in the list, and where the block of its feature starts."""
-    data = context.make_array(neurons)(context, builder, listed[0]).data
-    with cgutils.for_range_slice(builder, listed[1], listed[2], _index(1), intp=INDEX) as (k, _):
-        feature = builder.sub(builder.zext(builder.load(builder.gep(data, [k])), INDEX), first)
-        yield k, builder.add(builder.mul(feature, size), skip)
 
 
 @intrinsic
@@ -170,13 +126,20 @@ def correlate(_, image, i, istep, offsets, weights, w, out, o, ostep, positions,
     return signature, code
 
 
+def _block(builder: Any, start: Any, step: Any, rows: int, vectors: int) -> list[tuple[Any, int]]:
+    """Where the vectors of a block are whose rows lie ``step`` apart."""
+    starts = [builder.add(start, builder.mul(_index(row), step)) for row in range(rows)]
+    return [(first, vector) for first in starts for vector in range(vectors)]
+
+
 def _on_patches(name: str, body: Callable[..., None]) -> Any:
     """A function of listed neurons at one position: ``values, neurons, start, end, first, features, size, skip, reach,
     image, corner, line, rows, vectors, lanes``.
 
     The neurons are ``neurons[start:end]``, of which the position's first has number ``first``; their features start
     ``size`` apart in ``features``, with rows that are ``reach`` apart. What is worked on is a block of ``len(rows)``
-    rows of ``len(vectors)`` vectors: ``skip`` after a feature's start, and at ``corner`` of the image.
+    rows of ``len(vectors)`` vectors: ``skip`` after a feature's start, and at ``corner`` of the image, whose rows are
+    ``line`` apart. So the image's block stays in registers while all features of the position pass by.
     """
 
     def function(
@@ -189,10 +152,18 @@ def _on_patches(name: str, body: Callable[..., None]) -> Any:
 
         def code(context: Any, builder: Any, _: Any, args: Any) -> Any:
             simd = _Vectors(context, builder, image, lanes.count)
-            patch = _Patch(simd, simd.data(image, args[9]), args[10], args[11], rows.count, vectors.count)
-            each = _each_listed(context, builder, neurons, args[1:4], args[4], args[6], args[7])
-            listed = ((k, patch.places(feature, args[8])) for k, feature in each)
-            body(simd, patch, listed, simd.data(values, args[0]), simd.data(features, args[5]))
+            factors, numbers, atoms, pixels = (
+                simd.data(kind, args[n]) for kind, n in ((values, 0), (neurons, 1), (features, 5), (image, 9))
+            )
+
+            def listed() -> Iterator[Any]:
+                """Each neuron's value and its feature's block."""
+                with cgutils.for_range_slice(builder, args[2], args[3], _index(1), intp=INDEX) as (k, _):
+                    feature = builder.sub(builder.zext(builder.load(builder.gep(numbers, [k])), INDEX), args[4])
+                    place = builder.add(builder.mul(feature, args[6]), args[7])
+                    yield builder.gep(factors, [k]), _block(builder, place, args[8], rows.count, vectors.count)
+
+            body(simd, pixels, _block(builder, args[10], args[11], rows.count, vectors.count), atoms, listed())
             return context.get_dummy_value()
 
         return signature, code
@@ -201,31 +172,31 @@ def _on_patches(name: str, body: Callable[..., None]) -> Any:
     return intrinsic(function)
 
 
-def _add_features(simd: _Vectors, patch: _Patch, listed: Iterator[Any], values: Any, features: Any) -> None:
-    sums = [simd.variable(value) for value in patch.load()]
-    for k, places in listed:
-        value = simd.spread(simd.builder.load(simd.builder.gep(values, [k])))
-        for one, place in zip(sums, places):
-            simd.add_product(one, value, simd.load(features, *place))
-    patch.store([simd.builder.load(one) for one in sums])
+def _add_features(simd: _Vectors, image: Any, patch: list[Any], features: Any, listed: Iterator[Any]) -> None:
+    sums = [simd.variable(simd.load(image, *place)) for place in patch]
+    for value, feature in listed:
+        factor = simd.spread(simd.builder.load(value))
+        for one, place in zip(sums, feature):
+            simd.add_product(one, factor, simd.load(features, *place))
+    for one, place in zip(sums, patch):
+        simd.store(simd.builder.load(one), image, *place)
 
 
-def _add_inner(simd: _Vectors, patch: _Patch, listed: Iterator[Any], values: Any, features: Any) -> None:
-    pixels = patch.load()
-    for k, places in listed:
+def _add_inner(simd: _Vectors, image: Any, patch: list[Any], features: Any, listed: Iterator[Any]) -> None:
+    pixels = [simd.load(image, *place) for place in patch]
+    for value, feature in listed:
         sums = simd.sums(CHAINS)
-        for n, (pixel, place) in enumerate(zip(pixels, places)):
+        for n, (pixel, place) in enumerate(zip(pixels, feature)):
             simd.add_product(sums[n % CHAINS], pixel, simd.load(features, *place))
-        at = simd.builder.gep(values, [k])
-        simd.builder.store(simd.builder.fadd(simd.builder.load(at), simd.total(sums)), at)
+        simd.builder.store(simd.builder.fadd(simd.builder.load(value), simd.total(sums)), value)
 
 
-def _add_patch(simd: _Vectors, patch: _Patch, listed: Iterator[Any], values: Any, features: Any) -> None:
-    pixels = patch.load()
-    for k, places in listed:
-        value = simd.spread(simd.builder.load(simd.builder.gep(values, [k])))
-        for pixel, place in zip(pixels, places):
-            simd.store(simd.product_and(value, pixel, simd.load(features, *place)), features, *place)
+def _add_patch(simd: _Vectors, image: Any, patch: list[Any], features: Any, listed: Iterator[Any]) -> None:
+    pixels = [simd.load(image, *place) for place in patch]
+    for value, feature in listed:
+        factor = simd.spread(simd.builder.load(value))
+        for pixel, place in zip(pixels, feature):
+            simd.store(simd.product_and(factor, pixel, simd.load(features, *place)), features, *place)
 
 
 add_features = _on_patches("add_features", _add_features)
