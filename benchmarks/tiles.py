@@ -23,7 +23,9 @@ from sparseguard import SparseCoding2d
 from sparseguard.sparse import compiled
 from sparseguard.sparse.compiled import CompiledBank
 
-VALUES = {"TILE": (4, 7, 8, 14), "WIDE": (1, 2), "PART": (1, 5, 10)}
+VALUES: dict[str, tuple[Any, ...]] = {
+    "TILES": ((14, 7, 1), (4, 1), (7, 1), (8, 1)), "WIDE": (1, 2), "PATCH": (0, 28), "PART": (1, 5, 10),
+}  # fmt: skip
 SIZE = 28
 
 

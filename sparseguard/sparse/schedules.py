@@ -45,7 +45,9 @@ class Rules(NamedTuple):
     later: float = 0.2
     """it grows by that share of itself in a unit of time."""
     transient: float = 1.0
-    """Time up to which all paths have order three: errors have no time to fade."""
+    """Time up to which errors have no time to fade, and steps are half as long at least;"""
+    fade: float = 4.0
+    """after so much more they have."""
     first: float = 0.145
     """First step, for an eigenvalue of 1; it shrinks with the root of that."""
     growth: float = 0.25
@@ -79,12 +81,12 @@ def euler_schedule(tau: float, iterations: int) -> Schedule:
 @compiled
 def longest(time: float, end: float, steepest: float, loose: float, r: Rules) -> float:
     """The longest step from ``time`` that is accurate, and stable where the largest eigenvalue is ``steepest``."""
-    if end <= r.transient:
-        return min(r.accurate_3 * loose, r.limit_3 / (2 * steepest))  # where the parabola needs no cubic term
     # the share of order two that stability asks for, times the step's square, is the error
     half, error = r.limit_3 / (2 * steepest), r.accurate_2 * loose * (1 + r.later * time)
     accurate: float = half + np.sqrt(half * half + (1 - r.limit_3 / r.limit_2) * error * error)
-    return min(min(accurate, r.accurate_3 * loose), r.limit_2 / steepest)
+    most = min(min(accurate, r.accurate_3 * loose), r.limit_2 / steepest)
+    short = 0.5 * min(r.accurate_3 * loose, r.limit_3 / steepest)  # where the parabola needs no cubic term
+    return short + (most - short) * min(1.0, max(0.0, (end - r.transient) / r.fade))
 
 
 @compiled
