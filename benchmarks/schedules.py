@@ -3,7 +3,7 @@
     python benchmarks/schedules.py
     python benchmarks/schedules.py --constant growth --constant margin --images 8
 
-First come the stability limits of both paths, found on a scalar equation, and how far the trajectory that errors are
+First come the stability limits of paths, found on a scalar equation, and how far the trajectory that errors are
 measured against lies from Euler steps in the limit of short ones, on the middle of an image. Then one constant at a
 time takes other values, at a tolerance of 1e-3, over MNIST and Fashion-MNIST, random and learned dictionaries, 1 to 16
 and 16 to 28 features, several lambdas and times: steps an image, mean and most; milliseconds an image; relative errors
@@ -29,11 +29,11 @@ from torch import Tensor
 
 from sparseguard import SparseCoding2d
 from sparseguard.data import load_images
-from sparseguard.sparse import compiled_trajectory, schedules, solvers
+from sparseguard.sparse import compiled_trajectory, solvers
 from sparseguard.sparse.compiled import CompiledBank
 from sparseguard.sparse.compiled_trajectory import Course
-from sparseguard.sparse.operators import largest_eigenvalue
-from sparseguard.sparse.schedules import RULES, Rules, lca_schedule, looseness
+from sparseguard.sparse.schedules import RULES, Rules, lca_schedule, points
+from sparseguard.sparse.steps import KEPT
 
 TOL = 1e-3
 LEARNED = 320
@@ -68,16 +68,16 @@ class Outcome:
     above: int
 
 
-def stability(order: int, eigenvalue: float) -> float:
-    """``step * eigenvalue`` up to which equal steps are stable on ``P' = -eigenvalue * P`` with one active neuron."""
+def stability(product: float, eigenvalue: float) -> float:
+    """``step * eigenvalue`` up to which equal steps of a path for ``product`` are stable: ``P' = -eigenvalue * P``."""
     low, high = 0.0, 4.0
     for _ in range(50):
         middle = (low + high) / 2
-        step = schedules._through([middle / eigenvalue] * 6, [order] * 6)[-1]
-        weights = np.mean(np.array(step.paths), axis=0)
+        size = middle / eigenvalue
+        weights = np.mean(points(KEPT, tuple(-size * back for back in range(KEPT)), size, product, RULES), axis=0)
         rows = np.eye(len(weights), k=-1)
-        rows[0] = step.gain * (1 - eigenvalue) * weights
-        rows[0, 0] += step.decay
+        rows[0] = -math.expm1(-size) * (1 - eigenvalue) * weights
+        rows[0, 0] += math.exp(-size)
         stable = np.abs(np.linalg.eigvals(rows)).max() <= 1 + 1e-12
         low, high = (middle, high) if stable else (low, middle)
     return low
@@ -104,11 +104,10 @@ def problems(images: int) -> list[Problem]:
         for layer, x in layers(dataset, learned, images):
             canvas, dictionary = layer.canvas(x), layer.dictionary.detach()
             bank = CompiledBank(dictionary, (1, 1), (canvas.shape[2], canvas.shape[3]))
-            eigenvalue = largest_eigenvalue(dictionary, bank.size)
             name = f"{dataset}, {'learned' if learned else 'random'}, {layer.in_channels} to {layer.features}"
             for lam, at in product(LAMS, TIMES):
                 fine = trajectory(canvas, dictionary, lam, at)
-                course = Course(-math.inf, lam, at, eigenvalue, looseness(TOL))
+                course = compiled_trajectory.course(canvas, dictionary, lam, at, TOL)
                 found.append(Problem(name, bank, canvas, course, fine))
     return found
 
@@ -186,10 +185,10 @@ def main(
     images: Annotated[int, typer.Option(help="of each data set")] = 2,
 ) -> None:
     """Print the tables."""
-    print("| order | eigenvalue 10 | 100 | 1000 | 10000 | limit |\n" + "|---" * 6 + "|")
-    for order, limit in ((3, RULES.limit_3), (2, RULES.limit_2)):
-        found = [f"{stability(order, 10.0**power):.4f}" for power in range(1, 5)]
-        print(f"| {order} | {' | '.join(found)} | {limit:.4f} |")
+    print("| path for | eigenvalue 10 | 100 | 1000 | 10000 |\n" + "|---" * 5 + "|")
+    for asked in (0.5, 0.8, RULES.limit_3, 1.25, 1.5, RULES.limit_2):
+        found = [f"{stability(asked, 10.0**power):.3f}" for power in range(1, 5)]
+        print(f"| {asked:.3f} | {' | '.join(found)} |")
     print("\n| layer | the trajectory from Euler's limit, time 1, lambda 0.5 |\n|---|---|")
     for layer, x in layers("fashion_mnist", False, 1):
         case = layer.canvas(x[:, :, 8:20, 8:20]), layer.dictionary.detach(), 0.5, 1.0

@@ -45,10 +45,9 @@ from sparseguard.device import default_device
 from sparseguard.experiment import train_target
 from sparseguard.sparse import compiled_trajectory, solvers
 from sparseguard.sparse.compiled import CompiledBank
-from sparseguard.sparse.compiled_trajectory import Course
 from sparseguard.sparse.minimum import Solution
 from sparseguard.sparse.operators import largest_eigenvalue
-from sparseguard.sparse.schedules import lca_schedule, looseness
+from sparseguard.sparse.schedules import lca_schedule
 
 DEVICE = default_device()
 LAYERS = ("1-16-28", "16-28-28")
@@ -164,10 +163,9 @@ class Trial:
 def lca_steps(canvas: Tensor, dictionary: Tensor, lam: float, time: float) -> list[int]:
     """Steps that ``lca`` takes for each image."""
     size = (canvas.shape[2], canvas.shape[3])
-    eigenvalue = largest_eigenvalue(dictionary, size)
     if DEVICE != "cpu":
-        return [len(lca_schedule(time, eigenvalue, 1e-3))] * len(canvas)
-    course = Course(-math.inf, lam, time, eigenvalue, looseness(1e-3))
+        return [len(lca_schedule(time, largest_eigenvalue(dictionary, size), 1e-3))] * len(canvas)
+    course = compiled_trajectory.course(canvas, dictionary, lam, time, 1e-3)
     return compiled_trajectory.follow(CompiledBank(dictionary, (1, 1), size), canvas, course)[1]
 
 

@@ -23,7 +23,9 @@ from sparseguard import SparseCoding2d
 from sparseguard.sparse import compiled
 from sparseguard.sparse.compiled import CompiledBank
 
-VALUES = {"TILE": (4, 7, 8, 14), "WIDE": (1, 2), "PART": (1, 5, 10)}
+VALUES: dict[str, tuple[Any, ...]] = {
+    "TILES": ((14, 7, 1), (4, 1), (7, 1), (8, 1)), "WIDE": (1, 2), "PATCH": (0, 28), "PART": (1, 5, 10),
+}  # fmt: skip
 SIZE = 28
 
 
@@ -46,7 +48,7 @@ def speeds(channels: int, features: int, repeats: int, rounds: int = 20) -> tupl
     bank = CompiledBank(layer.dictionary, (1, 1), (canvas.shape[2], canvas.shape[3]))
     f, image = bank.filters, bank.images(canvas)[0]
     code = bank.codes((torch.rand(1, features, SIZE, SIZE) < 0.1).float())[0]
-    active = compiled.no_active(code)
+    active = compiled.no_active(code, f)
     count = compiled.list_active(code, active, f)
 
     @njit
@@ -58,7 +60,7 @@ def speeds(channels: int, features: int, repeats: int, rounds: int = 20) -> tupl
     @njit
     def syntheses(image, active, f):  # type: ignore[no-untyped-def]
         for _ in range(rounds):
-            compiled.synthesise(active, count, active.values, image, f)
+            compiled.synthesise(active, active.values, image, f)
 
     work = 2e-9 * rounds * layer.dictionary[0].numel()
     drive = np.empty(f.columns * f.features, image.dtype)

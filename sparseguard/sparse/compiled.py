@@ -30,18 +30,20 @@ Array = NDArray[Any]
 config: Any = numba.config
 Lengths = tuple[int, ...]
 """A size that is known when compiling; see :mod:`.simd`."""
-TILE, WIDE, PART = 7, 2, 5
-"""What is summed in registers at once: positions of an analysis, vectors of features each, vectors of a feature's row
+TILES, WIDE, PART = (14, 7, 1), 2, 5
+"""What is summed in registers at once: positions of an analysis, vectors of features each, vectors of a patch's row
 (measured, benchmarks/tiles.py)."""
+PATCH = 28
+"""Vectors of a patch that fit into registers as a whole."""
 LANES = (0,) * 8
 """Elements of a vector."""
 
 
 @cache
-def _cache_folder() -> str:
+def cache_folder(sources: Path = Path(__file__).parent) -> str:
     """Of compiled code, named after the sources' hash: numba looks for changes in a function's own file only."""
-    sources = sorted(Path(__file__).parent.glob("*.py"))
-    digest = hashlib.sha256(b"".join(path.read_bytes() for path in sources)).hexdigest()[:16]
+    code = b"".join(path.read_bytes() for path in sorted(sources.glob("*.py")))
+    digest = hashlib.sha256(code).hexdigest()[:16]
     root = Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser()
     return str(root / "sparseguard" / "compiled" / digest)
 
@@ -52,7 +54,7 @@ def compiled(function: Callable[..., Any]) -> Callable[..., Any]:
     Sums may be taken in another order, and NaN does not occur: the layer refuses it.
     """
     fast = {"contract", "reassoc", "nsz", "nnan"}
-    before, config.CACHE_DIR = config.CACHE_DIR, _cache_folder()
+    before, config.CACHE_DIR = config.CACHE_DIR, cache_folder()
     try:
         return njit(nogil=True, error_model="numpy", fastmath=fast, cache=True)(function)
     except RuntimeError:  # no folder can be written to
@@ -87,17 +89,23 @@ class Filters(NamedTuple):
     """Of features at once."""
     lanes: Lengths
     """Of each of them."""
+    block: Lengths
+    """Rows of a patch at once."""
     part: Lengths
-    """Vectors of a feature's row at once."""
+    """Vectors of each at once."""
+    wide: Lengths
+    """Elements of each of those."""
 
 
 class Active(NamedTuple):
-    """The neurons of a code that are not zero: their numbers, where their patches and features start, their values."""
+    """The neurons of a code that are not zero, position after position, and their values.
+
+    Those of a position end, in both lists, at the position's entry of ``ends``.
+    """
 
     neurons: Array
-    corners: Array
-    features: Array
     values: Array
+    ends: Array
 
 
 @compiled
@@ -114,70 +122,77 @@ def analyse_row(image, y, drive, f):
 
 
 @compiled
-def no_active(code):
+def no_active(code, f):
     """Room for a list."""
-    count = len(code)
-    return Active(
-        np.empty(count, np.int32), np.empty(count, np.int32), np.empty(count, np.int32), np.empty(count, code.dtype)
-    )
+    count = len(code) + len(LANES)  # they are written eight at a time
+    return Active(np.empty(count, np.int32), np.empty(count, code.dtype), np.empty(f.rows * f.columns, np.int32))
 
 
 @compiled
 def list_active(code, active, f):
     """Fill the list; how many there are."""
-    count, size = 0, f.height * f.reach
-    for y in range(f.rows):
-        for x in range(f.columns):
-            start = (y * f.columns + x) * f.features
-            for first in range(0, f.features, len(LANES)):
-                bits = simd.nonzero(code, start + first, LANES)  # processors foretell a branch for each neuron badly
-                while bits != 0:
-                    feature = first + simd.lowest_bit(bits)
-                    bits &= bits - 1
-                    active.neurons[count] = start + feature
-                    active.corners[count] = y * f.down + x * f.right
-                    active.features[count] = feature * size
-                    active.values[count] = code[start + feature]
-                    count += 1
+    count = 0
+    for position in range(f.rows * f.columns):
+        start = position * f.features
+        for first in range(start, start + f.features, len(LANES)):
+            count = simd.append_active(code, first, active.neurons, count)
+        active.ends[position] = count
+    for k in range(count):
+        active.values[k] = code[active.neurons[k]]
     return count
 
 
+def _at_positions(inner: Any) -> Any:
+    """``inner`` of :mod:`.simd`, at all positions that have listed neurons."""
+
+    @compiled
+    def function(active, values, features, image, f):
+        size, height, width = f.height * f.reach, len(f.block), len(f.part) * len(f.wide)
+        for y in range(0, f.height, height):
+            for x in range(0, f.reach, width):
+                start = 0
+                for position in range(f.rows * f.columns):
+                    end = active.ends[position]
+                    if end > start:
+                        corner = position // f.columns * f.down + position % f.columns * f.right + y * f.line + x
+                        inner(
+                            values, active.neurons, start, end, position * f.features, features, size,
+                            y * f.reach + x, f.reach, image, corner, f.line, f.block, f.part, f.wide,
+                        )  # fmt: skip
+                    start = end
+
+    return function
+
+
+_add_features, _add_inner, _add_patch = (
+    _at_positions(inner) for inner in (simd.add_features, simd.add_inner, simd.add_patch)
+)
+
+
 @compiled
-def synthesise(active, count, values, image, f):
+def synthesise(active, values, image, f):
     """Add the features of listed neurons to an image."""
-    parts = f.reach // (len(f.part) * len(LANES))
-    for k in range(count):
-        simd.add_patch(
-            values[k], f.atoms, active.features[k], f.reach, image, active.corners[k], f.line, f.height, parts,
-            f.part, LANES,
-        )  # fmt: skip
+    _add_features(active, values, f.atoms, image, f)
 
 
 @compiled
-def analyse(image, active, count, values, f):
+def analyse(image, active, values, f):
     """Drives of listed neurons."""
-    parts = f.reach // (len(f.part) * len(LANES))
-    for k in range(count):
-        values[k] = simd.inner(
-            image, active.corners[k], f.line, f.atoms, active.features[k], f.reach, f.height, parts, f.part, LANES
-        )
+    values[:] = 0
+    _add_inner(active, values, f.atoms, image, f)
 
 
 @compiled
-def collect(image, active, count, values, slopes, f):
+def collect(image, active, values, slopes, f):
     """Add to ``slopes``, shaped as ``atoms``, the derivative of ``sum(values * drives of listed neurons)``."""
-    parts = f.reach // (len(f.part) * len(LANES))
-    for k in range(count):
-        simd.add_patch(
-            values[k], image, active.corners[k], f.line, slopes, active.features[k], f.reach, f.height, parts,
-            f.part, LANES,
-        )  # fmt: skip
+    _add_patch(active, values, slopes, image, f)
 
 
 @compiled
 def _filter_gradient(image, code, slopes, f):
-    active = no_active(code)
-    collect(image, active, list_active(code, active, f), active.values, slopes, f)
+    active = no_active(code, f)
+    list_active(code, active, f)
+    collect(image, active, active.values, slopes, f)
 
 
 class CompiledBank:
@@ -195,16 +210,21 @@ class CompiledBank:
         rows, columns = ((n - k) // s + 1 for n, k, s in zip(size, (kh, kw), stride))
         lanes = LANES if features <= len(LANES) else 2 * LANES
         vectors = 1 if features <= len(lanes) else WIDE
-        block, reach, line = len(lanes) * vectors, _whole(kw * channels, len(LANES)), size[1] * channels
-        part = 1 if reach % (PART * len(LANES)) else PART
-        atoms = np.zeros((_whole(features, block), kh, reach), _numpy(dictionary).dtype)
+        tile = min((n for n in TILES if n <= columns), key=lambda n: _whole(columns, n))
+        block, line = len(lanes) * vectors, size[1] * channels
+        wide = LANES if kh * _whole(kw * channels, len(LANES)) <= PATCH * len(LANES) else 2 * LANES
+        reach = _whole(kw * channels, len(wide))
+        fits = kh * reach <= PATCH * len(wide)
+        part = reach // len(wide) if fits else 1 if reach % (PART * len(wide)) else PART
+        # torch's memory starts with a cache line, so that a vector does not lie in two
+        atoms = torch.zeros(_whole(features, block), kh, reach, dtype=dictionary.dtype).numpy()
         atoms[:features, :, : kw * channels] = _numpy(dictionary).transpose(0, 2, 3, 1).reshape(features, kh, -1)
         weights = atoms[:, :, : kw * channels].reshape(len(atoms) // block, block, -1).transpose(0, 2, 1)
         offsets = (np.arange(kh)[:, None] * line + np.arange(kw * channels)).ravel()
         self.filters = Filters(
             weights.ravel(), offsets.astype(np.int64), atoms.ravel(), len(atoms), rows, columns, line,
             stride[0] * line, stride[1] * channels, kh, reach,
-            (0,) * (TILE if columns >= TILE else 1), (0,) * vectors, lanes, (0,) * part,
+            (0,) * tile, (0,) * vectors, lanes, (0,) * (kh if fits else 1), (0,) * part, wide,
         )  # fmt: skip
         self.slack = reach - kw * channels  # whole vectors reach that far beyond the last pixel
 
@@ -216,8 +236,10 @@ class CompiledBank:
 
     def images(self, canvas: Tensor) -> Array:
         """Flat copies of canvases ``(N, C, Hc, Wc)``, with zeros after the last pixel: ``(N, ...)``."""
-        flat = _numpy(canvas).transpose(0, 2, 3, 1).reshape(len(canvas), -1)
-        return np.concatenate([flat, np.zeros((len(flat), self.slack), flat.dtype)], axis=1)
+        pixels = canvas[0].numel()
+        flat = canvas.new_zeros(len(canvas), pixels + self.slack)
+        flat[:, :pixels].unflatten(1, (*self.size, -1)).copy_(canvas.detach().movedim(1, 3))
+        return _numpy(flat)
 
     def codes(self, code: Tensor) -> Array:
         """Flat copies of codes ``(N, F, h, w)``, with silent neurons beside the dictionary's: ``(N, ...)``."""
@@ -249,11 +271,19 @@ class CompiledBank:
 
 def each(count: int, call: Callable[[int], Any]) -> list[Any]:
     """``call`` with each image's number, on as many cores as torch uses."""
-    threads = min(torch.get_num_threads(), count)
-    if threads < 2:
-        return [call(i) for i in range(count)]
-    with ThreadPoolExecutor(threads) as pool:
-        return list(pool.map(call, range(count)))
+    numbers, found = iter(range(count)), [None] * count
+
+    def work() -> None:
+        for i in numbers:  # shared: a core takes the next image when it is done with one
+            found[i] = call(i)
+
+    others = min(torch.get_num_threads(), count) - 1
+    with ThreadPoolExecutor(max(others, 1)) as pool:
+        futures = [pool.submit(work) for _ in range(others)]
+        work()
+        for future in futures:
+            future.result()
+    return found
 
 
 def _numpy(tensor: Tensor) -> Array:

@@ -33,9 +33,10 @@ def _descend(canvas, code, lam, safe_step, bold, iterations, tol, nonneg, f):
     """Code, its residual, its gap and the iterations taken; ``code`` is the start, and is used up."""
     real = canvas.dtype.type
     row, flip = f.columns * f.features, real(1.0 if nonneg else -1.0)
-    drive, high, active = np.empty(row, canvas.dtype), np.empty(row, canvas.dtype), no_active(code)
+    drive, high, active = np.empty(row, canvas.dtype), np.empty(row, canvas.dtype), no_active(code, f)
     residual = -canvas
-    synthesise(active, list_active(code, active, f), active.values, residual, f)
+    list_active(code, active, f)
+    synthesise(active, active.values, residual, f)
     residual *= -1
     last, previous, ahead = residual.copy(), code.copy(), np.empty_like(canvas)
     power, mass = max(0.5 * np.sum(canvas * canvas), TINY), np.sum(np.abs(code))
@@ -74,7 +75,8 @@ def _descend(canvas, code, lam, safe_step, bold, iterations, tol, nonneg, f):
         taken += 1
         last[:] = canvas
         last *= -1
-        synthesise(active, list_active(previous, active, f), active.values, last, f)
+        list_active(previous, active, f)
+        synthesise(active, active.values, last, f)
         changed = real(0.0)
         for i in range(len(canvas)):
             last[i] = -last[i]
@@ -96,7 +98,7 @@ def _descend(canvas, code, lam, safe_step, bold, iterations, tol, nonneg, f):
 @compiled
 def _differentiate(code, residual, gradient, damping, accuracy, slopes, f):
     """Derivative in the canvas; that in the features is added to ``slopes`` if it has any room."""
-    active = no_active(code)
+    active = no_active(code, f)
     count = list_active(code, active, f)
     rest, solution, product = np.empty(count, code.dtype), np.zeros(count, code.dtype), np.empty(count, code.dtype)
     for k in range(count):
@@ -108,8 +110,8 @@ def _differentiate(code, residual, gradient, damping, accuracy, slopes, f):
         if power <= goal:
             break
         image[:] = 0
-        synthesise(active, count, direction, image, f)
-        analyse(image, active, count, product, f)
+        synthesise(active, direction, image, f)
+        analyse(image, active, product, f)
         product += code.dtype.type(damping) * direction
         length = power / max(np.sum(direction * product), code.dtype.type(TINY))
         solution += length * direction
@@ -118,10 +120,10 @@ def _differentiate(code, residual, gradient, damping, accuracy, slopes, f):
         direction *= power / max(before, code.dtype.type(TINY))
         direction += rest
     image[:] = 0
-    synthesise(active, count, solution, image, f)
+    synthesise(active, solution, image, f)
     if len(slopes) > 0:
-        collect(residual, active, count, solution, slopes, f)
-        collect(image, active, count, -active.values, slopes, f)
+        collect(residual, active, solution, slopes, f)
+        collect(image, active, -active.values, slopes, f)
     return image
 
 

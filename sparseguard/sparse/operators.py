@@ -9,6 +9,7 @@ similarity kernel and zero padding, equals ``analysis(synthesis(code))``.
 from __future__ import annotations
 
 import math
+from functools import lru_cache
 
 import torch
 import torch.nn.functional as F
@@ -76,17 +77,25 @@ def largest_eigenvalue(dictionary: Tensor, canvas_size: Size) -> float:
 
     On a grid as large as the canvas the operators are a restriction of a circular convolution, which the Fourier
     transform turns into one small matrix A a frequency; ``trace(A^64)^(1/64)`` bounds its eigenvalue from above.
-    A stride only removes code positions, so the bound holds for every stride.
+    A stride only removes code positions, so the bound holds for every stride. The last dictionaries' are kept.
     """
-    features, channels = dictionary.shape[:2]
     scale = float(dictionary.abs().max())
     if scale == 0.0:
         return 0.0
-    spectrum = torch.fft.rfft2((dictionary / scale).detach().float(), s=canvas_size).flatten(2).permute(2, 0, 1)
+    unit = (dictionary / scale).detach().float().cpu().contiguous()
+    return scale * scale * _largest_eigenvalue(unit.numpy().tobytes(), tuple(unit.shape), canvas_size)
+
+
+@lru_cache(maxsize=16)
+def _largest_eigenvalue(values: bytes, shape: tuple[int, ...], canvas_size: Size) -> float:
+    """Of a dictionary in single precision."""
+    features, channels = shape[:2]
+    dictionary = torch.frombuffer(bytearray(values), dtype=torch.float32).view(shape)
+    spectrum = torch.fft.rfft2(dictionary, s=canvas_size).flatten(2).permute(2, 0, 1)
     # as real matrices of twice the size, which multiply faster; the eigenvalues are the same, twice each
     real = torch.cat([torch.cat([spectrum.real, -spectrum.imag], 2), torch.cat([spectrum.imag, spectrum.real], 2)], 1)
     gram = real.mT @ real if channels <= features else real @ real.mT
-    smaller, power, exponent = min(channels, features), 1, 2 * math.log(scale)  # A^power is exp(exponent) times gram
+    smaller, power, exponent = min(channels, features), 1, 0.0  # A^power is exp(exponent) times gram
     while True:
         size = gram.square().sum((1, 2))  # between 2 and 2 * smaller times the square of the eigenvalue
         largest = float(size.max())

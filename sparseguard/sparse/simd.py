@@ -8,7 +8,8 @@ then split by the compiler.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import reduce
 from typing import Any
 
 from llvmlite import ir
@@ -17,6 +18,10 @@ from numba.core import cgutils, types
 
 intrinsic: Any = extending.intrinsic
 INDEX = ir.IntType(64)
+BITS = [[k for k in range(8) if byte >> k & 1] + [0] * (8 - byte.bit_count()) for byte in range(256)]
+"""Those that are set in a byte, from the lowest on."""
+CHAINS = 5
+"""Sums of one inner product: each waits for its last product."""
 
 
 def _index(value: int) -> ir.Constant:
@@ -38,13 +43,15 @@ class _Vectors:
         """Pointer to an array's first element."""
         return self.context.make_array(array)(self.context, self.builder, value).data
 
+    def variable(self, value: Any) -> Any:
+        """A vector that can be added to, which the compiler keeps in a register."""
+        place = cgutils.alloca_once(self.builder, self.type)
+        self.builder.store(value, place)
+        return place
+
     def sums(self, count: int) -> list[Any]:
-        """Vectors of zeros, which the compiler keeps in registers."""
-        zeros = ir.Constant(self.type, [0.0] * self.lanes)
-        sums = [cgutils.alloca_once(self.builder, self.type) for _ in range(count)]
-        for one in sums:
-            self.builder.store(zeros, one)
-        return sums
+        """Variables that are zero."""
+        return [self.variable(ir.Constant(self.type, [0.0] * self.lanes)) for _ in range(count)]
 
     def _at(self, data: Any, index: Any, offset: int) -> Any:
         pointer = self.builder.gep(data, [self.builder.add(index, _index(offset * self.lanes))])
@@ -76,25 +83,12 @@ class _Vectors:
 
     def total(self, sums: list[Any]) -> Any:
         """The scalar sum of all lanes, in a fixed order."""
-        vectors = [self.builder.load(one) for one in sums]
-        while len(vectors) > 1:
-            vectors = [
-                self.builder.fadd(*vectors[i : i + 2]) if i + 1 < len(vectors) else vectors[i]
-                for i in range(0, len(vectors), 2)
-            ]
-        lanes = [self.builder.extract_element(vectors[0], ir.Constant(ir.IntType(32), i)) for i in range(self.lanes)]
-        while len(lanes) > 1:
-            lanes = [self.builder.fadd(a, b) for a, b in zip(lanes[::2], lanes[1::2])]
-        return lanes[0]
-
-
-def _parts(builder: Any, patches: Any, rows: Any, count: Any, size: int) -> Iterator[list[Any]]:
-    """Where each part of ``size`` elements of each row starts, in patches given by first element and step."""
-    with cgutils.for_range(builder, rows, intp=INDEX) as row:
-        starts = [builder.add(first, builder.mul(row.index, step)) for first, step in patches]
-        with cgutils.for_range(builder, count, intp=INDEX) as part:
-            skip = builder.mul(part.index, _index(size))
-            yield [builder.add(start, skip) for start in starts]
+        whole, word = reduce(self.builder.fadd, [self.builder.load(one) for one in sums]), ir.IntType(32)
+        for half in (self.lanes >> k for k in range(1, self.lanes.bit_length())):
+            kind = ir.VectorType(word, half)
+            parts = [ir.Constant(kind, list(range(first, first + half))) for first in (0, half)]
+            whole = self.builder.fadd(*[self.builder.shuffle_vector(whole, whole, part) for part in parts])
+        return self.builder.extract_element(whole, ir.Constant(word, 0))
 
 
 @intrinsic
@@ -132,59 +126,109 @@ def correlate(_, image, i, istep, offsets, weights, w, out, o, ostep, positions,
     return signature, code
 
 
+def _block(builder: Any, start: Any, step: Any, rows: int, vectors: int) -> list[tuple[Any, int]]:
+    """Where the vectors of a block are whose rows lie ``step`` apart."""
+    starts = [builder.add(start, builder.mul(_index(row), step)) for row in range(rows)]
+    return [(first, vector) for first in starts for vector in range(vectors)]
+
+
+def _on_patches(name: str, body: Callable[..., None]) -> Any:
+    """A function of listed neurons at one position: ``values, neurons, start, end, first, features, size, skip, reach,
+    image, corner, line, rows, vectors, lanes``.
+
+    The neurons are ``neurons[start:end]``, of which the position's first has number ``first``; their features start
+    ``size`` apart in ``features``, with rows that are ``reach`` apart. What is worked on is a block of ``len(rows)``
+    rows of ``len(vectors)`` vectors: ``skip`` after a feature's start, and at ``corner`` of the image, whose rows are
+    ``line`` apart. So the image's block stays in registers while all features of the position pass by.
+    """
+
+    def function(
+        _, values, neurons, start, end, first, features, size, skip, reach, image, corner, line, rows, vectors, lanes
+    ):
+        signature = types.void(
+            values, neurons, types.intp, types.intp, types.intp, features, types.intp, types.intp, types.intp,
+            image, types.intp, types.intp, rows, vectors, lanes,
+        )  # fmt: skip
+
+        def code(context: Any, builder: Any, _: Any, args: Any) -> Any:
+            simd = _Vectors(context, builder, image, lanes.count)
+            factors, numbers, atoms, pixels = (
+                simd.data(kind, args[n]) for kind, n in ((values, 0), (neurons, 1), (features, 5), (image, 9))
+            )
+
+            def listed() -> Iterator[Any]:
+                """Each neuron's value and its feature's block."""
+                with cgutils.for_range_slice(builder, args[2], args[3], _index(1), intp=INDEX) as (k, _):
+                    feature = builder.sub(builder.zext(builder.load(builder.gep(numbers, [k])), INDEX), args[4])
+                    place = builder.add(builder.mul(feature, args[6]), args[7])
+                    yield builder.gep(factors, [k]), _block(builder, place, args[8], rows.count, vectors.count)
+
+            body(simd, pixels, _block(builder, args[10], args[11], rows.count, vectors.count), atoms, listed())
+            return context.get_dummy_value()
+
+        return signature, code
+
+    function.__name__ = name
+    return intrinsic(function)
+
+
+def _add_features(simd: _Vectors, image: Any, patch: list[Any], features: Any, listed: Iterator[Any]) -> None:
+    sums = [simd.variable(simd.load(image, *place)) for place in patch]
+    for value, feature in listed:
+        factor = simd.spread(simd.builder.load(value))
+        for one, place in zip(sums, feature):
+            simd.add_product(one, factor, simd.load(features, *place))
+    for one, place in zip(sums, patch):
+        simd.store(simd.builder.load(one), image, *place)
+
+
+def _add_inner(simd: _Vectors, image: Any, patch: list[Any], features: Any, listed: Iterator[Any]) -> None:
+    pixels = [simd.load(image, *place) for place in patch]
+    for value, feature in listed:
+        sums = simd.sums(CHAINS)
+        for n, (pixel, place) in enumerate(zip(pixels, feature)):
+            simd.add_product(sums[n % CHAINS], pixel, simd.load(features, *place))
+        simd.builder.store(simd.builder.fadd(simd.builder.load(value), simd.total(sums)), value)
+
+
+def _add_patch(simd: _Vectors, image: Any, patch: list[Any], features: Any, listed: Iterator[Any]) -> None:
+    pixels = [simd.load(image, *place) for place in patch]
+    for value, feature in listed:
+        factor = simd.spread(simd.builder.load(value))
+        for pixel, place in zip(pixels, feature):
+            simd.store(simd.product_and(factor, pixel, simd.load(features, *place)), features, *place)
+
+
+add_features = _on_patches("add_features", _add_features)
+"""Adds ``values[k]`` times the feature of each to the image."""
+add_inner = _on_patches("add_inner", _add_inner)
+"""Adds the feature's inner product with the image to ``values[k]`` of each."""
+add_patch = _on_patches("add_patch", _add_patch)
+"""Adds ``values[k]`` times the image's patch to the feature of each."""
+
+
 @intrinsic
-def add_patch(_, factor, a, i, astep, b, k, bstep, rows, count, vectors, lanes):
-    """``b[k + r * bstep + j] += factor * a[i + r * astep + j]`` over r < rows and j < count * vectors * lanes."""
-    signature = types.void(a.dtype, a, types.intp, types.intp, b, *[types.intp] * 4, vectors, lanes)
+def append_active(_, a, i, numbers, count):
+    """Write numbers ``i + k``, k below 8, of elements of ``a`` that are not 0 to ``numbers[count:]``: the new count.
+
+    Without a branch, which processors would foretell badly. What is written after them means nothing.
+    """
 
     def code(context: Any, builder: Any, _: Any, args: Any) -> Any:
-        simd = _Vectors(context, builder, a, lanes.count)
-        source, results = simd.data(a, args[1]), simd.data(b, args[4])
-        value, size = simd.spread(args[0]), vectors.count * lanes.count
-        for at in _parts(builder, ((args[2], args[3]), (args[5], args[6])), args[7], args[8], size):
-            for v in range(vectors.count):
-                sum_ = simd.product_and(value, simd.load(source, at[0], v), simd.load(results, at[1], v))
-                simd.store(sum_, results, at[1], v)
-        return context.get_dummy_value()
+        simd = _Vectors(context, builder, a, 8)
+        zeros = ir.Constant(simd.type, [0.0] * 8)
+        found = builder.fcmp_unordered("!=", simd.load(simd.data(a, args[0]), args[1]), zeros)
+        byte = builder.bitcast(found, ir.IntType(8))
+        kind = ir.VectorType(ir.IntType(8), 8)
+        table = ir.Constant(ir.ArrayType(kind, 256), [ir.Constant(kind, bits) for bits in BITS])
+        places = cgutils.global_constant(builder, "bits", table)
+        wide = ir.VectorType(ir.IntType(32), 8)
+        offsets = builder.load(builder.gep(places, [_index(0), builder.zext(byte, INDEX)]))
+        first = builder.insert_element(ir.Constant(wide, ir.Undefined), builder.trunc(args[1], wide.element), _index(0))
+        spread = builder.shuffle_vector(first, first, ir.Constant(wide, [0] * 8))
+        data = context.make_array(numbers)(context, builder, args[2]).data
+        place = builder.bitcast(builder.gep(data, [args[3]]), wide.as_pointer())
+        builder.store(builder.add(builder.zext(offsets, wide), spread), place).align = 4
+        return builder.add(args[3], builder.zext(builder.ctpop(byte), INDEX))
 
-    return signature, code
-
-
-@intrinsic
-def inner(_, a, i, astep, b, k, bstep, rows, count, vectors, lanes):
-    """``sum_rj a[i + r * astep + j] * b[k + r * bstep + j]`` over r < rows and j < count * vectors * lanes."""
-    signature = a.dtype(a, types.intp, types.intp, b, *[types.intp] * 4, vectors, lanes)
-
-    def code(context: Any, builder: Any, _: Any, args: Any) -> Any:
-        simd = _Vectors(context, builder, a, lanes.count)
-        left, right, sums = simd.data(a, args[0]), simd.data(b, args[3]), simd.sums(vectors.count)
-        size = vectors.count * lanes.count
-        for at in _parts(builder, ((args[1], args[2]), (args[4], args[5])), args[6], args[7], size):
-            for v, one in enumerate(sums):
-                simd.add_product(one, simd.load(left, at[0], v), simd.load(right, at[1], v))
-        return simd.total(sums)
-
-    return signature, code
-
-
-@intrinsic
-def nonzero(_, a, i, lanes):
-    """Bit k is set where ``a[i + k]`` is not 0, for k below ``lanes``."""
-
-    def code(context: Any, builder: Any, _: Any, args: Any) -> Any:
-        simd = _Vectors(context, builder, a, lanes.count)
-        zeros = ir.Constant(simd.type, [0.0] * lanes.count)
-        bits = builder.fcmp_unordered("!=", simd.load(simd.data(a, args[0]), args[1]), zeros)
-        return builder.zext(builder.bitcast(bits, ir.IntType(lanes.count)), INDEX)
-
-    return types.intp(a, types.intp, lanes), code
-
-
-@intrinsic
-def lowest_bit(_, bits):
-    """Number of the lowest bit that is set; one must be."""
-
-    def code(context: Any, builder: Any, _: Any, args: Any) -> Any:
-        return builder.cttz(args[0], ir.Constant(ir.IntType(1), 1))
-
-    return types.intp(types.intp), code
+    return types.intp(a, types.intp, numbers, types.intp), code

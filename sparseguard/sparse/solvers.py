@@ -6,14 +6,12 @@ eq. 1. All work on a canvas (see :mod:`.operators`).
 
 from __future__ import annotations
 
-import math
-
 from torch import Tensor
 
-from .compiled_trajectory import Course
+from .compiled_trajectory import course
 from .minimum import fista
 from .operators import Size, largest_eigenvalue
-from .schedules import euler_schedule, lca_schedule, looseness
+from .schedules import euler_schedule, lca_schedule
 from .trajectory import follow, integrate
 
 __all__ = ["euler", "fista", "lca"]
@@ -49,8 +47,8 @@ def lca(
     Rozell et al. (2008) define LCA as an ordinary differential equation; the textbook's ``iterations`` Euler steps are
     one way to integrate it. This is another, with the steps that :mod:`.schedules` describes.
     """
-    time, eigenvalue = iterations / tau, largest_eigenvalue(dictionary, (canvas.shape[-2], canvas.shape[-1]))
+    time = iterations / tau
     if canvas.device.type == "cpu":
-        course = Course(-math.inf if nonneg else -lam, lam, time, eigenvalue, looseness(tol))
-        return follow(canvas, dictionary, course, stride=stride)
+        return follow(canvas, dictionary, course(canvas, dictionary, lam, time, tol, nonneg), stride=stride)
+    eigenvalue = largest_eigenvalue(dictionary, (canvas.shape[2], canvas.shape[3]))
     return integrate(canvas, dictionary, lam, lca_schedule(time, eigenvalue, tol), stride=stride, nonneg=nonneg)

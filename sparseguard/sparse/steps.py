@@ -18,7 +18,7 @@ from torch import Tensor
 
 from .filterbank import FilterBank
 
-KEPT = 3
+KEPT = 4
 """Potentials that are kept for the next path."""
 
 

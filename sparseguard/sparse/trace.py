@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -11,11 +10,11 @@ from torch import Tensor
 
 from . import operators, solvers
 from .compiled import CompiledBank
-from .compiled_trajectory import Course, states
+from .compiled_trajectory import course, states
 from .filterbank import FilterBank
 from .layer import SparseCoding2d
-from .operators import Size, energy, largest_eigenvalue
-from .schedules import euler_schedule, looseness
+from .operators import Size, energy
+from .schedules import euler_schedule
 from .steps import Problem, Schedule, run
 
 FISTA_POINTS = (*range(1, 21), *range(24, 41, 4), *range(50, 101, 10))
@@ -153,9 +152,9 @@ def energy_curves(layer: SparseCoding2d, x: Tensor) -> list[EnergyCurve]:
 def lca_states(layer: SparseCoding2d, canvas: Tensor) -> Iterator[Tensor]:
     """Potentials before the first step of ``lca`` and after each: ``(N, F, h, w)``; an image that has ended stays."""
     dictionary, size = layer.dictionary.detach().to(canvas.dtype), (canvas.shape[2], canvas.shape[3])
-    low, time = -math.inf if layer.nonneg else -layer.lam, layer.iterations / layer.tau
-    course = Course(low, layer.lam, time, largest_eigenvalue(dictionary, size), looseness(layer.tol))
-    return states(CompiledBank(dictionary, layer.stride, size), canvas, course)
+    time = layer.iterations / layer.tau
+    way = course(canvas, dictionary, layer.lam, time, layer.tol, layer.nonneg)
+    return states(CompiledBank(dictionary, layer.stride, size), canvas, way)
 
 
 def _threshold(potential: Tensor, lam: float, nonneg: bool) -> Tensor:

@@ -1,6 +1,7 @@
 """The compiled functions against PyTorch's convolutions and the solvers that are written with them."""
 
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -39,11 +40,11 @@ def test_the_operators_are_the_convolutions(shape: tuple[int, ...], single: bool
     for i in range(len(canvas)):
         for y in range(f.rows):
             compiled.analyse_row(images[i], y, drives[i, y * row : (y + 1) * row], f)
-        active = compiled.no_active(codes[i])
+        active = compiled.no_active(codes[i], f)
         count = compiled.list_active(codes[i], active, f)
-        compiled.synthesise(active, count, active.values, made[i], f)
+        compiled.synthesise(active, active.values, made[i], f)
         drive = np.zeros(count, codes.dtype)
-        compiled.analyse(images[i], active, count, drive, f)
+        compiled.analyse(images[i], active, drive, f)
         np.testing.assert_allclose(drive, drives[i][active.neurons[:count]], rtol=1e-3, atol=1e-4)
     torch.testing.assert_close(bank.code_of(drives), ops.analysis(canvas, dictionary, stride))
     torch.testing.assert_close(bank.canvas_of(made), ops.synthesis(code, dictionary, stride, size))
@@ -114,6 +115,16 @@ def test_an_image_is_coded_alike_in_any_batch_and_on_any_number_of_cores(solver:
     assert torch.equal(layer(fashion[2:3]), codes[0][2:3])
 
 
+def test_the_hash_tells_every_source(tmp_path: Path) -> None:
+    sources = shutil.copytree(Path(compiled.__file__).parent, tmp_path / "sparse")
+    files, name = sorted(sources.glob("*.py")), compiled.cache_folder.__wrapped__
+    found = {name(sources)}
+    for file in files:
+        file.write_text(file.read_text() + "# changed")
+        found.add(name(sources))
+    assert len(found) == 1 + len(files)
+
+
 def test_compiled_code_is_kept_under_the_hash_of_its_sources(tmp_path: Path) -> None:
     code = (
         "import torch; from sparseguard.sparse.filterbank import filter_gradient as g; "
@@ -126,7 +137,7 @@ def test_compiled_code_is_kept_under_the_hash_of_its_sources(tmp_path: Path) -> 
         assert len(folders) == 1
         kept = {path: path.stat().st_mtime_ns for path in folders[0].rglob("*.nbc")}
         assert kept
-    assert folders[0].name == Path(compiled._cache_folder()).name
+    assert folders[0].name == Path(compiled.cache_folder()).name
     subprocess.run(  # no folder to write to: compiled anew, without a word
         [sys.executable, "-W", "error", "-c", code], check=True, env=environment | {"XDG_CACHE_HOME": "/dev/null"},
         cwd=Path(__file__).parents[2],

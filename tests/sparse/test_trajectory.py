@@ -99,8 +99,7 @@ def test_schedules_reach_their_time_in_safe_steps(time: float, eigenvalue: float
     decays = [step.decay for step in schedule[1:]]
     assert math.prod(decays) * (1 - schedule[0].gain) == pytest.approx(math.exp(-time), rel=1e-6)
     for step in schedule[1:]:
-        limit = RULES.limit_3 if len(step.paths[0]) == 3 else RULES.limit_2  # early paths have fewer potentials
-        assert -math.log(step.decay) * eigenvalue <= limit * (1 + 1e-9)
+        assert -math.log(step.decay) * eigenvalue <= RULES.limit_2 * (1 + 1e-9)
 
 
 def copies(features: int, noise: float) -> Tensor:
