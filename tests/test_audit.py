@@ -123,6 +123,14 @@ def test_leaks_of_any_shape(module: nn.Module, name: str, shape: tuple[int, ...]
     assert mean(found.psnr[ATTACK]) > mean(found.psnr[MEAN]) + 1
 
 
+def test_a_place_of_a_smaller_map_is_unfolded_into_its_pixels(images: Tensor) -> None:
+    folded = after(Do(lambda x: F.pixel_unshuffle(x, 4)))
+    only = {"decoders": ("unet",), "updates": 128}
+    found = audit(folded, images, leak="hidden", scale="smoke", attack_options=only)
+    assert found.leak_shape == (16, 7, 7)
+    assert mean(found.psnr[ATTACK]) > 20.7  # 22.2; resized instead 19.2
+
+
 def test_of_several_calls_the_last_leaks_and_later_layers_do_not_reach_back(images: Tensor) -> None:
     class Twice(nn.Module):
         def __init__(self) -> None:
@@ -300,7 +308,7 @@ class Uncopyable(nn.Module):
 
 GOOD = torch.linspace(0, 1, 20 * 28 * 28).view(20, 1, 28, 28)
 BAD: list[tuple[dict[str, Any], str]] = [
-    ({"leak": "hiden"}, "leak must name a submodule, not 'hiden'; there is hidden"),
+    ({"leak": "hiden"}, "leak must name a submodule, not 'hiden'; there is hidden, hidden.1, hidden.0."),
     ({"leak": 3}, "leak must name a submodule, not 3; there is hidden, hidden.0, hidden.1, rest, rest.0, rest.1"),
     ({"module": Never(), "leak": "idle"}, "the module never calls its submodule 'idle', so nothing leaks there"),
     (
@@ -348,6 +356,16 @@ def test_a_leak_that_is_not_finite_is_refused(images: Tensor) -> None:
         audit(after(Do(lambda x: x / 0)), images, leak="hidden", scale="smoke")
 
 
+def test_images_too_large_for_ridge_are_left_to_the_other_decoders(
+    images: Tensor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sparseguard.attacks.ridge.LARGEST", 64 * 784 - 1)
+    found = audit(small(), images[:20], leak="hidden", scale="smoke", attack_options={"updates": 32})
+    assert found.details[ATTACK]["attacker"] == "rows"
+    with pytest.raises(ArithmeticError, match="none of the decoders ridge could be fitted to leaks of shape"):
+        audit(small(), images[:20], leak="hidden", scale="smoke", attack_options=RIDGE)
+
+
 def test_the_table_says_what_it_is_about(found: Audit, images: Tensor) -> None:
     table = audit_table(found)
     gain = found.details[ATTACK]["gains"].get(found.details[ATTACK]["attacker"])
@@ -389,8 +407,20 @@ def test_the_figure_shows_originals_reconstructions_and_every_control(found: Aud
 def test_the_readings_first_sentence_follows_the_numbers(found: Audit, gap: float, words: str) -> None:
     flat = torch.full_like(found.psnr[ATTACK], 12.0)
     psnr = {ATTACK: flat + gap, MEAN: flat - 2, NEAREST: flat, RANDOM: flat + gap + 1}
-    ssim = {name: torch.full_like(flat, 0.6 if name == ATTACK else 0.1) for name in psnr}
+    ssim = {name: torch.full_like(flat, 0.7 if name == ATTACK else 0.1) for name in psnr}
     first = audit_reading(dataclasses.replace(found, psnr=psnr, ssim=ssim)).splitlines()[0]
     assert words.format("the best control, the hold-out image of nearest leak") in first
-    assert "** (100% reach an SSIM of 0.5, 0% of the control's)" in first
+    assert "** (100% reach an SSIM of 0.6, 0% of the control's)" in first
     assert first.endswith("the same module with random weights leaks 1.0 dB more.")
+
+
+@pytest.mark.parametrize(
+    ("readable", "words"), [(40, "some images"), (1, "hardly any image"), (0, "none")], ids=["some", "one", "none"]
+)
+def test_the_reading_says_how_many_images_can_be_read(found: Audit, readable: int, words: str) -> None:
+    flat = torch.full_like(found.psnr[ATTACK], 12.0)
+    values = torch.full_like(flat, 0.3)
+    values[:readable] = 0.7
+    told = dataclasses.replace(found, psnr={ATTACK: flat + 5, MEAN: flat}, ssim={ATTACK: values, MEAN: flat * 0})
+    assert len(flat) >= 80
+    assert f"the mean hold-out image, and {words} can be read** (" in audit_reading(told)

@@ -7,6 +7,7 @@ parameters, until more training stops paying (:mod:`.race`). Ridge regression is
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, ClassVar
@@ -90,6 +91,8 @@ class Inversion(Attack):
         if RIDGE in names:
             found[RIDGE] = ridge(queries, leak, image, score, device)
         best = min(found, key=lambda name: found[name][0])
+        if not math.isfinite(found[best][0]):
+            raise ArithmeticError(f"none of the decoders {', '.join(found)} could be fitted to leaks of shape {leak}.")
         details: dict[str, Any] = {
             "attacker": best,
             "errors": {name: error for name, (error, _) in found.items()},

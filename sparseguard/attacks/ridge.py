@@ -17,6 +17,8 @@ EXAMPLES = 8192
 """Rows that are learned from at most."""
 MOST = 4096
 """Columns of the largest system that is solved: with more elements than that, so many examples are used."""
+LARGEST = 2**28
+"""Elements of the largest map that is fitted: images of hundreds of pixels a side take gigabytes."""
 PENALTIES = tuple(10.0**k for k in range(-8, 1))
 """Over the mean variance of the elements; the best by validation is taken."""
 
@@ -68,7 +70,7 @@ def _solutions(x: Tensor, y: Tensor) -> Iterator[Tensor]:
 def ridge(
     queries: Queries, leak: Shape, image: Shape, score: Callable[[nn.Module], float], device: str
 ) -> tuple[float, nn.Module]:
-    """The best ridge regression by its validation error, and that error.
+    """The best ridge regression by its validation error, and that error; infinite where no map is small enough.
 
     Learns from the attacker's own images first, then from copies, up to :data:`EXAMPLES`.
     """
@@ -76,6 +78,8 @@ def ridge(
     pairs = [(a.to(device), b.to(device)) for a, b in queries.in_order(EXAMPLES // rows_of(leak, image))]
     for reach in REACH if rows_of(leak, image) > 1 else (1,):
         trial = Linear(leak, image, reach)
+        if reach * torch.Size(leak).numel() * torch.Size(image).numel() > LARGEST * trial.rows**2:
+            continue
         x = torch.cat([trial.elements(a) for a, _ in pairs])
         y = torch.cat([trial.targets(b) for _, b in pairs])
         if x.shape[1] > MOST and len(x) > MOST:

@@ -15,8 +15,10 @@ from .figures import image_row
 from .reading import Reading
 from .tables import DASH, Table, spread
 
-READABLE = 0.5
-"""SSIM from which an image is said to be readable."""
+READABLE = 0.6
+"""SSIM from which an image is said to be readable: in small photographs what is shown can then just be told."""
+FEW = 0.05
+"""Share of readable images below which these are hardly any."""
 MORE = 0.5
 """dB of mean PSNR above a control that count as more."""
 EXACT = 100.0
@@ -130,7 +132,8 @@ def audit_reading(audit: Audit) -> Reading:
     gap, sign = _difference(audit, best)
     share, other = _readable(audit.ssim[ATTACK]), _readable(audit.ssim[best])
     more = f"{gap:.1f} dB more than" if sign > 0 else f"no more ({gap:+.1f} dB) than"
-    read = "most images can be read" if share > 0.5 else "some images can be read" if share > 0 else "none can be read"
+    read = "most images" if share > 0.5 else "some images" if share >= FEW else "hardly any image" if share else "none"
+    read += " can be read"
     if sign <= 0:  # whatever their SSIM, the leak did not show them
         read = "so none is read from it"
     answer = (
