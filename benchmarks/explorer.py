@@ -21,9 +21,9 @@ import torch
 import typer
 
 from sparseguard import Experiment, Result, SparseCoding2d, load_data
-from sparseguard.result import METRICS
 from sparseguard.report.explorer import LAMS, Explorer, View
 from sparseguard.report.panels import numbers, picture, png
+from sparseguard.result import METRICS
 
 
 def untrained(dataset: str, features: Sequence[int]) -> Explorer:
