@@ -6,9 +6,15 @@ from typing import Any
 
 from ..registry import Registry
 from .base import Attack, Fitted
+from .dictionary_decode import DictionaryDecode
 from .inversion import Inversion
+from .refinement import Refinement
 
-ATTACKS: Registry[Attack] = Registry("attack", {"inversion": Inversion})
+ATTACKS: Registry[Attack] = Registry("attack", {
+    "inversion": Inversion,
+    "refinement": Refinement,
+    "dictionary_decode": DictionaryDecode,
+})  # fmt: skip
 
 
 def list_attacks() -> list[str]:
