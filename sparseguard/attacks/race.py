@@ -125,6 +125,6 @@ def race(runners: Mapping[str, Runner], score: Callable[[nn.Module], float], cap
         for runner in [r for r in runners.values() if r.paying]:
             runner.run(updates, device)
             runner.validate(score(runner.average))
-        first = max(decibels(r.best[0]) for r in runners.values())
+        first = max((decibels(r.best[0]) for r in runners.values()), default=math.inf)
         for runner in [r for r in runners.values() if r.paying]:
             runner.dropped = hopeless(runner, first)
