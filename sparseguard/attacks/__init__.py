@@ -35,4 +35,4 @@ def make_attack(name: str, **options: Any) -> Attack:
     return ATTACKS.make(name, options)
 
 
-__all__ = ["ATTACKS", "Attack", "Fitted", "Inversion", "list_attacks", "make_attack"]
+__all__ = ["ATTACKS", "Attack", "DictionaryDecode", "Fitted", "Inversion", "Refinement", "list_attacks", "make_attack"]

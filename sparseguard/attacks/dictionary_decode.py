@@ -19,7 +19,8 @@ from ..scales import Scale
 from ..sparse import SparseCoding2d
 from ..targets import Target
 from .base import Attack, Fitted
-from .inverses import Inverse, inverse
+from .inverses import inverse
+from .least_squares import Map
 from .queries import Queries
 from .ridge import ridge
 
@@ -62,7 +63,7 @@ class DictionaryDecode(Attack):
         if not bool(torch.isfinite(known).all()):
             raise ArithmeticError("the target leaks NaN or infinite values; it cannot be attacked.")
 
-        steps: list[Inverse] = []
+        steps: list[Map] = []
         if self.estimate:
             coded = [i for i, layer in enumerate(layers, start=1) if isinstance(layer, SparseCoding2d)]
             cut = max(coded, default=len(target.front))

@@ -6,7 +6,6 @@ inputs that it truly had. Every one is a linear map or nearly, and exact where t
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from functools import singledispatch
 
 import torch
@@ -16,20 +15,16 @@ from torch.nn.grad import conv2d_input
 
 from ..sparse import SparseCoding2d
 from ..targets import Normalize, Standardize
+from .least_squares import Map, conjugate_gradients, covariance, maps, regression, rows, solved
 
-Inverse = Callable[[Tensor], Tensor]
-FLOOR = 1e-9
-"""Ridge of a system of equations, over the mean of its diagonal: exact to float32 where there is a solution."""
 SPREAD = 1e-3
 """Variance, over the mean one, that an input of a dense layer is believed to have even where it never varied."""
 PENALTIES = (1e-4, 1e-3, 1e-2, 1e-1, 1.0)
 """Ridge of a convolution's inverse, over the filters' mean square norm; the best is taken."""
-STEPS = 20
-"""Of conjugate gradients."""
 
 
 @singledispatch
-def inverse(layer: nn.Module, after: Tensor, before: Tensor) -> Inverse:
+def inverse(layer: nn.Module, after: Tensor, before: Tensor) -> Map:
     """What takes outputs of a layer back to its inputs.
 
     A layer that is not in the table, noise above all, is undone by linear regression along the last axis.
@@ -46,30 +41,28 @@ def inverse(layer: nn.Module, after: Tensor, before: Tensor) -> Inverse:
     """
     if after.shape[:3] != before.shape[:3]:
         raise ValueError(f"there is no way back through a {type(layer).__name__}: it changes channels or rows.")
-    x, y = rows(after), rows(before)
-    middle, offset = x.mean(1, keepdim=True), y.mean(1, keepdim=True)
-    weight = solved((x - middle).mT @ (x - middle), (x - middle).mT @ (y - offset))
-    return lambda out: maps((rows(out) - middle) @ weight + offset, out)
+    return regression(after, before)
 
 
 @inverse.register
-def _(layer: nn.Identity, after: Tensor, before: Tensor) -> Inverse:
+def _(layer: nn.Identity, after: Tensor, before: Tensor) -> Map:
     return lambda out: out
 
 
 @inverse.register
-def _(layer: nn.ReLU, after: Tensor, before: Tensor) -> Inverse:
-    guess = inverse(nn.Module(), after, before)  # of what was cut off, from what was not
+def _(layer: nn.ReLU, after: Tensor, before: Tensor) -> Map:
+    """Keep what passed; guess what was cut off from what passed and from where something did."""
+    guess = regression(after, before, lambda out: torch.cat([rows(out), rows(out > 0)], 2))
 
     def kept(out: Tensor) -> Tensor:
         return torch.where(out > 0, out, guess(out).clamp_max(0))
 
     # outputs that were got back with large errors do not say any more what was cut off
-    return kept if error(kept(after), before) <= error(guess(after), before) else guess
+    return kept if F.mse_loss(kept(after), before) <= F.mse_loss(guess(after), before) else guess
 
 
 @inverse.register
-def _(layer: nn.Linear, after: Tensor, before: Tensor) -> Inverse:
+def _(layer: nn.Linear, after: Tensor, before: Tensor) -> Map:
     """The best linear estimate for inputs of this mean and covariance, and outputs with errors of that covariance."""
     x, weight = rows(before), layer.weight.double()
     bias = torch.zeros(()).to(weight) if layer.bias is None else layer.bias.double()
@@ -82,7 +75,7 @@ def _(layer: nn.Linear, after: Tensor, before: Tensor) -> Inverse:
 
 
 @inverse.register
-def _(layer: nn.BatchNorm2d, after: Tensor, before: Tensor) -> Inverse:
+def _(layer: nn.BatchNorm2d, after: Tensor, before: Tensor) -> Map:
     assert layer.running_mean is not None
     assert layer.running_var is not None
     mean, scale = layer.running_mean[:, None, None], (layer.running_var + layer.eps).sqrt()[:, None, None]
@@ -93,17 +86,17 @@ def _(layer: nn.BatchNorm2d, after: Tensor, before: Tensor) -> Inverse:
 
 
 @inverse.register
-def _(layer: Normalize, after: Tensor, before: Tensor) -> Inverse:
+def _(layer: Normalize, after: Tensor, before: Tensor) -> Map:
     return lambda out: out * layer.std + layer.mean
 
 
 @inverse.register
-def _(layer: Standardize, after: Tensor, before: Tensor) -> Inverse:
+def _(layer: Standardize, after: Tensor, before: Tensor) -> Map:
     return lit(lambda out: out, after, before)
 
 
 @inverse.register
-def _(layer: SparseCoding2d, after: Tensor, before: Tensor) -> Inverse:
+def _(layer: SparseCoding2d, after: Tensor, before: Tensor) -> Map:
     """The layer's own reconstruction, without the canvas's border."""
     height, width = before.shape[2:]
     top, left = layer.kernel_size[0] // 2, layer.kernel_size[1] // 2
@@ -116,67 +109,32 @@ def _(layer: SparseCoding2d, after: Tensor, before: Tensor) -> Inverse:
 
 
 @inverse.register
-def _(layer: nn.Conv2d, after: Tensor, before: Tensor) -> Inverse:
+def _(layer: nn.Conv2d, after: Tensor, before: Tensor) -> Map:
     """Least squares with a ridge towards the mean input, by conjugate gradients."""
     middle, norm = before.mean(0, keepdim=True), float(layer.weight.square().flatten(1).sum(1).mean())
-    common = layer.stride, layer.padding, layer.dilation, layer.groups
+    silence = layer(torch.zeros_like(middle))
+    geometry = layer.stride, layer.padding, layer.dilation, layer.groups
 
     def solve(out: Tensor, penalty: float) -> Tensor:
-        shape = [len(out), *middle.shape[1:]]
+        shape = (len(out), *middle.shape[1:])
 
         def adjoint(y: Tensor) -> Tensor:
-            return conv2d_input(shape, layer.weight, y, *common)
+            found: Tensor = conv2d_input(shape, layer.weight, y, *geometry)
+            return found
 
-        found = torch.zeros(shape).to(out)
-        rest = adjoint(out - layer(middle))
-        step, size = rest, square(rest)
-        for _ in range(STEPS):
-            image = adjoint(F.conv2d(step, layer.weight, None, *common)) + penalty * norm * step
-            length = size / (step * image).sum((1, 2, 3), keepdim=True).clamp_min(1e-30)
-            found, rest = found + length * step, rest - length * image
-            step, size = rest + square(rest) / size.clamp_min(1e-30) * step, square(rest)
-        return found + middle
+        def normal(x: Tensor) -> Tensor:
+            return adjoint(layer(x) - silence) + penalty * norm * x
 
-    best = min(PENALTIES, key=lambda penalty: error(solve(after, penalty), before))
+        return middle + conjugate_gradients(normal, adjoint(out - layer(middle)))
+
+    best = min(PENALTIES, key=lambda penalty: float(F.mse_loss(solve(after, penalty), before)))
     return lambda out: solve(out, best)
 
 
-def lit(decoded: Inverse, after: Tensor, before: Tensor) -> Inverse:
+def lit(decoded: Map, after: Tensor, before: Tensor) -> Map:
     """The same, with the contrast and brightness that fit hold-out images best: standardising took them away."""
     x = decoded(after)
-    contrast = float(((x - x.mean()) * (before - before.mean())).sum() / (x - x.mean()).square().sum().clamp_min(1e-30))
+    centred = x - x.mean()
+    contrast = float((centred * before).sum() / centred.square().sum().clamp_min(1e-30))
     brightness = float(before.mean() - contrast * x.mean())
     return lambda out: contrast * decoded(out) + brightness
-
-
-def rows(x: Tensor) -> Tensor:
-    """Each channel's rows, as examples: ``(N, F, H, W) -> (F, N * H, W)``, in double precision."""
-    return x.transpose(0, 1).flatten(1, 2).double()
-
-
-def maps(examples: Tensor, like: Tensor) -> Tensor:
-    """Inverse of :func:`rows` for a batch ``like (N, F, H, any)``."""
-    return examples.unflatten(1, (len(like), like.shape[2])).transpose(0, 1).to(like)
-
-
-def solved(gram: Tensor, right: Tensor) -> Tensor:
-    """``(gram + ridge)^-1 right``, channel by channel: ``(F, n, n), (F, n, m) -> (F, n, m)``."""
-    ridge = FLOOR * gram.diagonal(dim1=1, dim2=2).mean(1) + 1e-12
-    return torch.linalg.solve(gram + ridge[:, None, None] * torch.eye(gram.shape[1]).to(gram), right)
-
-
-def covariance(examples: Tensor) -> Tensor:
-    """``(F, n, W) -> (F, W, W)``."""
-    return (
-        (examples - examples.mean(1, keepdim=True)).mT @ (examples - examples.mean(1, keepdim=True)) / examples.shape[1]
-    )
-
-
-def square(x: Tensor) -> Tensor:
-    """Of each image's length: ``(N, ...) -> (N, 1, 1, 1)``."""
-    return x.square().sum((1, 2, 3), keepdim=True)
-
-
-def error(x: Tensor, truth: Tensor) -> float:
-    """Mean squared."""
-    return float(F.mse_loss(x, truth))

@@ -2,15 +2,14 @@
 
 He, Zhang and Lee ("Model inversion attacks against collaborative inference", ACSAC 2019, section 4.1) descend the
 distance between the leak that was seen and the leak of an image, plus the image's total variation, through the target's
-own gradient. Here the descent starts from the image that the best decoder of :mod:`.inversion` made of the leak, and
-hold-out images choose how far it goes: no step at all is among the choices.
+own gradient. Here the descent starts from the image that the best decoder of :mod:`.inversion` made of the leak.
+Hold-out images choose how it goes and how far, and where it does not pay, the decoder's image is kept.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from itertools import product
 from typing import Any, ClassVar
 
 import torch
@@ -20,13 +19,14 @@ from ..access import Access, BlackBox, Leaky, WhiteBox
 from ..scales import Scale
 from .base import Fitted
 from .inversion import Inversion
+from .race import PAYS, decibels
 
-RATES = (0.005, 0.02)
-"""Step sizes of Adam on pixels in [0, 1] that are tried."""
-WEIGHTS = (0.0, 0.01, 0.1)
-"""Weights of the total variation that are tried, against the leak's distance over its variance."""
+RATES = (0.005, 0.02, 0.05)
+"""Step sizes of Adam on pixels in [0, 1] that are tried, with the first weight."""
+WEIGHTS = (0.02, 0.0, 0.2, 1.0)
+"""Weights of the total variation against the leak's distance over its variance; tried with the best step size."""
 CHOOSING, CHECKING = 64, 256
-"""Validation images that choose among these, and that have to be rebuilt better by the choice, at most."""
+"""Validation images, at most, that choose among these, and that have to be rebuilt better by the choice."""
 PART = 64
 """Images that descend together."""
 
@@ -64,21 +64,25 @@ class Refinement(Inversion):
         truth = validation[:CHECKING]
         leak = self.observe(box, truth)
         with torch.no_grad():
-            few = truth[:2].to(device)
-            model = box.model.to(device)
-            steady = torch.equal(model.leak(few), model.leak(few))
+            model, two = box.model.to(device), truth[:2].to(device)
+            steady = torch.equal(model.leak(two), model.leak(two))
         likelihood = Likelihood(model, max(float(leak.var()), 1e-12), 1 if steady else self.draws)
 
         def refined(leak: Tensor, rate: float, weight: float, steps: int) -> Iterator[Tensor]:
             return likelihood.descend(start.reconstruct(leak).to(device), leak.to(device), rate, weight, steps)
 
-        seen, wanted = leak[:CHOOSING], truth[:CHOOSING].to(device)
-        begin = mean_square(start.reconstruct(seen), truth[:CHOOSING])
-        tried = {
-            (rate, weight, step): mean_square(image, wanted)
-            for rate, weight in product(RATES, WEIGHTS)
-            for step, image in enumerate(refined(seen, rate, weight, self.steps), start=1)
-        }
+        few_leaks, few = leak[:CHOOSING], truth[:CHOOSING].to(device)
+        tried: dict[tuple[float, float, int], float] = {}
+
+        def attempt(rate: float, weight: float) -> None:
+            for step, image in enumerate(refined(few_leaks, rate, weight, self.steps), start=1):
+                tried[rate, weight, step] = mean_square(image, few)
+
+        for rate in RATES:
+            attempt(rate, WEIGHTS[0])
+        best_rate = min(tried, key=lambda choice: tried[choice])[0]
+        for weight in WEIGHTS[1:]:
+            attempt(best_rate, weight)
         rate, weight, steps = min(tried, key=lambda choice: tried[choice])
 
         def reconstruct(leak: Tensor) -> Tensor:
@@ -88,13 +92,11 @@ class Refinement(Inversion):
                 parts.append(image.to(leak.device))
             return torch.cat(parts)
 
-        details: dict[str, Any] = dict(start.details) | {"steps": 0, "rate": None, "weight": None}
-        if tried[rate, weight, steps] >= begin:
-            return Fitted(start.reconstruct, details)
-        error = mean_square(reconstruct(leak), truth)
+        begin, error = mean_square(start.reconstruct(leak), truth), mean_square(reconstruct(leak), truth)
+        details: dict[str, Any] = dict(start.details)
         details["errors"] = dict(details["errors"]) | {"refinement": error}
-        if error >= mean_square(start.reconstruct(leak), truth):
-            return Fitted(start.reconstruct, details)
+        if decibels(error) < decibels(begin) + PAYS:
+            return Fitted(start.reconstruct, details | {"steps": 0, "rate": None, "weight": None})
         chosen = {"attacker": f"refinement of {details['attacker']}", "steps": steps, "rate": rate, "weight": weight}
         return Fitted(reconstruct, details | chosen)
 
