@@ -56,9 +56,10 @@ def test_a_dense_layer_that_has_an_inverse_is_inverted_exactly(outputs: int, bia
 
 
 def test_pixels_under_another_name_are_found(split: Split) -> None:
-    _, images = attacked(target_of([Flipped(), Standardize(), Flipped()], Flipped()), split)
+    """By regression on hold-out images: exactly, but for columns that these hardly use."""
+    _, images = attacked(target_of([Standardize()], Flipped()), split)
     _, straight = attacked(target_of([Standardize()]), split)
-    assert float(F.mse_loss(images, straight)) < 1e-4
+    torch.testing.assert_close(images[..., 6:22], straight[..., 6:22], atol=1e-4, rtol=0)
 
 
 @pytest.mark.parametrize("estimate", [False, True])
@@ -72,7 +73,9 @@ def test_a_code_in_the_open_is_decoded_by_its_own_layer(estimate: bool, split: S
     assert decoded.shape == images.shape
     inside = (images > 0) & (images < 1)  # not clipped
     x, y = decoded[inside], images[inside]
-    assert float(affine(x, y).square().mean()) < (1e-3 if estimate else 1e-5) * float(y.var())  # ridge regression is not exact
+    assert float(affine(x, y).square().mean()) < (1e-3 if estimate else 1e-5) * float(
+        y.var()
+    )  # ridge regression is not exact
     assert fitted.details["undone"] == (["SparseCoding2d"] if estimate else ["Identity", "Identity", "SparseCoding2d"])
 
 
