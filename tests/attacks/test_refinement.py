@@ -29,7 +29,7 @@ class Shuffled(Leaky):
 
     def leak(self, x: Tensor) -> Tensor:
         self.calls += 1
-        leak = x.flatten(1)[:, self.order].unflatten(1, (1, 28, 28))
+        leak: Tensor = x.flatten(1)[:, self.order].unflatten(1, (1, 28, 28))
         return leak + self.noise * torch.randn_like(leak) if self.noise else leak
 
 
