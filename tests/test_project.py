@@ -54,7 +54,7 @@ ROOMS = {
     "targets": {"access", "sparse"},
     "data": {"scales"},
     "defenses": {"data", "registry", "scales", "sparse", "targets"},
-    "attacks": {"access", "registry", "scales"},
+    "attacks": {"access", "registry", "scales", "sparse", "targets"},
     "metrics": {"data", "scales"},
     "store": set(),
     "tap": {"access"},

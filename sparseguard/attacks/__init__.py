@@ -6,11 +6,15 @@ from typing import Any
 
 from ..registry import Registry
 from .base import Attack, Fitted
+from .dictionary_decode import DictionaryDecode
 from .inversion import Inversion
 from .nearest import Nearest
+from .refinement import Refinement
 
 ATTACKS: Registry[Attack] = Registry("attack", {
     "inversion": Inversion,
+    "refinement": Refinement,
+    "dictionary_decode": DictionaryDecode,
     "nearest": Nearest,
 })  # fmt: skip
 
@@ -33,4 +37,4 @@ def make_attack(name: str, **options: Any) -> Attack:
     return ATTACKS.make(name, options)
 
 
-__all__ = ["ATTACKS", "Attack", "Fitted", "Inversion", "list_attacks", "make_attack"]
+__all__ = ["ATTACKS", "Attack", "DictionaryDecode", "Fitted", "Inversion", "Refinement", "list_attacks", "make_attack"]

@@ -1,0 +1,109 @@
+"""Taking the deployed target apart, layer by layer from the leak back to the image, with no network to train.
+
+Whoever holds a sparse layer holds its dictionary, and what a code stands for is the layer's own reconstruction (paper,
+eq. 1: the image is nearly the code times the dictionary). The layers around it are undone as far as they can be
+(:mod:`.inverses`): normalisations with a known mean exactly, dense layers and convolutions by regularised least squares
+with their own weights, what a ReLU cut off and what noise covered by linear regression.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+from torch import Tensor, nn
+
+from ..access import Access, BlackBox, WhiteBox
+from ..scales import Scale
+from ..sparse import SparseCoding2d
+from ..targets import Target
+from .base import Attack, Fitted
+from .inverses import inverse
+from .least_squares import Map
+from .queries import Queries
+from .ridge import ridge
+
+SAMPLE = 256
+"""Hold-out images that the inverses are fitted on: each gives as many examples as it has rows."""
+
+
+@dataclass(frozen=True)
+class DictionaryDecode(Attack):
+    """Undo every layer of the target with its own weights and dictionaries.
+
+    Args:
+        estimate: do not go back through the dense layers: estimate the last sparse code (without a sparse layer, what
+            leaves the front) from the leak by ridge regression, and go back from there.
+
+    Example:
+        >>> fitted = DictionaryDecode().fit(box, attack_images, held_images, scale)         # doctest: +SKIP
+        >>> images = fitted.reconstruct(box.query(victims))                                 # doctest: +SKIP
+    """
+
+    access: ClassVar[Access] = "white_box"
+
+    estimate: bool = False
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not isinstance(self.estimate, bool):
+            raise ValueError(f"estimate must be true or false, not {self.estimate!r}.")
+
+    @torch.no_grad()
+    def fit(self, box: BlackBox, images: Tensor, validation: Tensor, scale: Scale, device: str = "cpu") -> Fitted:
+        if not isinstance(box, WhiteBox) or not isinstance(box.model, Target):
+            raise ValueError("dictionary_decode needs a target whose front, body and noise it can take apart.")
+        target = box.model.to(device)
+        layers: list[nn.Module] = [*target.front, *target.body, target.noise]
+        inputs = [images[:SAMPLE].to(device)]
+        for layer in layers:
+            inputs.append(layer(inputs[-1]))
+        known = self.observe(box, images[:SAMPLE]).to(device)
+        if not bool(torch.isfinite(known).all()):
+            raise ArithmeticError("the target leaks NaN or infinite values; it cannot be attacked.")
+
+        steps: list[Map] = []
+        if self.estimate:
+            coded = [i for i, layer in enumerate(layers, start=1) if isinstance(layer, SparseCoding2d)]
+            cut = max(coded, default=len(target.front))
+            steps.append(self.estimator(nn.Sequential(*layers[:cut]), nn.Sequential(*layers[cut:]),
+                                        images.to(device), validation.to(device), device))  # fmt: skip
+            layers, known = layers[:cut], steps[0](known)
+        for layer, entered in zip(reversed(layers), reversed(inputs[: len(layers)])):
+            steps.append(inverse(layer, known, entered))
+            known = steps[-1](known)
+
+        @torch.no_grad()
+        def reconstruct(leak: Tensor) -> Tensor:
+            x = leak.to(device)
+            for step in steps:
+                x = step(x)
+            return x.clamp(0, 1).to(leak.device)
+
+        parts = [(reconstruct(self.observe(box, part)) - part).square().sum() for part in validation.split(250)]
+        attacker = "estimated codes" if self.estimate else "inverted layers"
+        return Fitted(reconstruct, {
+            "attacker": attacker,
+            "errors": {attacker: float(torch.stack(parts).sum()) / validation.numel()},
+            "undone": [type(layer).__name__ for layer in reversed(layers)],
+        })  # fmt: skip
+
+    def estimator(
+        self, coder: nn.Module, rest: nn.Module, images: Tensor, validation: Tensor, device: str
+    ) -> nn.Module:
+        """Ridge regression from leaks to what leaves ``coder``; ``rest`` makes the leak of it."""
+
+        def observe(code: Tensor) -> Tensor:
+            return torch.stack([rest(code) for _ in range(self.views)]).mean(0)
+
+        def codes(images: Tensor) -> Tensor:
+            return torch.cat([coder(part) for part in images.split(250)])
+
+        queries, checks = Queries(observe, codes(images)), Queries(observe, codes(validation[:SAMPLE]))
+
+        def score(network: nn.Module) -> float:
+            return float(torch.stack([(network(a) - b).square().sum() for a, b in checks.in_order(SAMPLE)]).sum())
+
+        leak, code = tuple(queries.sample.shape[1:]), tuple(queries.images.shape[1:])
+        return ridge(queries, leak, code, score, device)[1]

@@ -1,0 +1,182 @@
+from dataclasses import replace
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+import sparseguard.attacks.refinement as refinement
+from sparseguard import BlackBox
+from sparseguard.access import Leaky, WhiteBox
+from sparseguard.attacks import Inversion, Refinement, make_attack
+from sparseguard.attacks.race import PAYS, decibels
+from sparseguard.attacks.refinement import Likelihood
+from sparseguard.data import Split
+from sparseguard.defenses import make_defense
+from sparseguard.metrics import psnr
+from sparseguard.scales import SCALES
+
+SMOKE = SCALES["smoke"]
+
+
+class Shuffled(Leaky):
+    """Leaks every pixel, in another order, plus noise if asked for."""
+
+    def __init__(self, noise: float = 0.0) -> None:
+        super().__init__()
+        self.order = torch.randperm(784, generator=torch.Generator().manual_seed(0))
+        self.noise, self.calls = noise, 0
+
+    def leak(self, x: Tensor) -> Tensor:
+        self.calls += 1
+        leak: Tensor = x.flatten(1)[:, self.order].unflatten(1, (1, 28, 28))
+        return leak + self.noise * torch.randn_like(leak) if self.noise else leak
+
+
+class Mixed(Leaky):
+    """Leaks all of the image, turned by an orthogonal matrix and stretched by up to 2."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        turned = torch.linalg.qr(torch.randn(144, 144, generator=torch.Generator().manual_seed(0)))[0]
+        self.register_buffer("matrix", turned * torch.linspace(1, 2, 144))
+        self.matrix: Tensor
+
+    def leak(self, x: Tensor) -> Tensor:
+        return x.flatten(1) @ self.matrix
+
+
+def quality(originals: Tensor, images: Tensor) -> float:
+    return float(psnr(originals, images).clamp_max(100).mean())
+
+
+def test_a_linear_leak_of_full_rank_leads_to_the_image(split: Split) -> None:
+    """A convex problem with one solution."""
+    model, images = Mixed(), split.train_images[:4, :, 8:20, 8:20]
+    leak = model.leak(images)
+    begin = torch.full_like(images, 0.5)
+    *_, found = Likelihood(model, float(leak.var()), 1).descend(begin, leak, rate=0.02, weight=0.0, steps=400)
+    torch.testing.assert_close(found, images, atol=0.02, rtol=0)
+
+
+def test_the_loss_is_the_distance_over_the_variance_and_the_total_variation() -> None:
+    image = torch.zeros(2, 1, 2, 3)
+    image[0, 0, 1, 2] = 1.0  # one step down, of three, and one across, of four
+    leak = torch.full((2, 6), 0.5)
+
+    class Flat(Leaky):
+        def leak(self, x: Tensor) -> Tensor:
+            return x.flatten(1)
+
+    likelihood = Likelihood(Flat(), 0.25, 1)
+    assert float(likelihood.loss(image, leak, 0.0)) == pytest.approx(2 * 0.25 / 0.25)
+    assert float(likelihood.loss(image, leak, 1.0)) == pytest.approx(2 + 1 / 3 + 1 / 4)
+
+
+def test_pixels_under_another_name_are_found(split: Split) -> None:
+    """No row of the leak is a row of the image, so the floor of the family alone is far off."""
+    box, victims = WhiteBox(Shuffled()), split.train_images[:30]
+    found = [
+        quality(victims, attack.fit(box, split.attack_images, split.held_images, SMOKE).reconstruct(box.query(victims)))
+        for attack in (Inversion(decoders=("ridge",)), Refinement(decoders=("ridge",), steps=80))
+    ]
+    assert found[0] < 20
+    assert found[1] > 35
+
+
+def test_where_it_does_not_pay_the_decoders_image_is_kept(split: Split, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ridge regression sees through glass, and steps as large as these only throw it back."""
+    monkeypatch.setattr(refinement, "RATES", (5.0,))
+
+    class Glass(Leaky):
+        def leak(self, x: Tensor) -> Tensor:
+            return x
+
+    box, results = WhiteBox(Glass()), []
+    for attack in (Inversion(), Refinement(steps=3)):
+        torch.manual_seed(0)
+        results.append(attack.fit(box, split.attack_images, split.held_images, SMOKE))
+    before, after = results
+    leak = box.query(split.train_images[:20])
+    assert torch.equal(before.reconstruct(leak), after.reconstruct(leak))
+    assert after.details["attacker"] == before.details["attacker"]
+    assert after.details["steps"] == 0
+    assert decibels(after.details["errors"]["refinement"]) < decibels(min(before.details["errors"].values())) + PAYS
+
+
+@pytest.mark.parametrize("name", ["none", "none_conv", "laplace", "mi_reg", "sparse_guard"])
+def test_it_is_never_worse_on_validation_images_and_leaves_the_target_alone(name: str, split: Split) -> None:
+    defense = make_defense(name)
+    target = defense.build(split, "split", SMOKE)
+    defense.train(target, split, replace(SMOKE, epochs=1))
+    box = WhiteBox(target)
+    modules = (target, box.model)
+    before = [{key: value.clone() for key, value in module.state_dict().items()} for module in modules]
+    fitted = Refinement(decoders=("ridge",), steps=3).fit(box, split.attack_images, split.held_images[:12], SMOKE)
+    details, errors = fitted.details, fitted.details["errors"]
+    if details["steps"]:
+        assert details["attacker"] == "refinement of ridge"
+        assert decibels(errors["refinement"]) > decibels(errors["ridge"])
+    else:
+        assert details["attacker"] == "ridge"
+    images = fitted.reconstruct(box.query(split.train_images[:70]))
+    assert images.shape == (70, 1, 28, 28)
+    assert 0 <= float(images.min()) <= float(images.max()) <= 1
+    for module, kept in zip(modules, before):
+        assert all(torch.equal(value, kept[key]) for key, value in module.state_dict().items())
+        assert all(p.grad is None for p in module.parameters())
+        assert not any(m.training for m in module.modules())
+
+
+def test_it_goes_through_the_gradient_of_settled_sparse_codes(split: Split) -> None:
+    torch.manual_seed(0)
+    model = WhiteBox(make_defense("sparse_guard").build(split, "split", SMOKE)).model
+    images = split.train_images[:3]
+    leak = model.leak(images)
+    likelihood = Likelihood(model, float(leak.var()), 1)
+    begin = (images + 0.1 * torch.randn_like(images)).clamp(0, 1)
+    *_, found = likelihood.descend(begin, leak, rate=0.01, weight=0.0, steps=20)
+    assert float(likelihood.loss(found, leak, 0.0)) < 0.5 * float(likelihood.loss(begin, leak, 0.0))
+
+
+@pytest.mark.parametrize(("noise", "passes"), [(0.0, 1), (0.5, 3)])
+def test_a_random_target_is_asked_for_its_mean(noise: float, passes: int, split: Split) -> None:
+    seen = []
+
+    class Counted(Refinement):
+        def observe(self, box: BlackBox, images: Tensor) -> Tensor:
+            assert isinstance(box, WhiteBox)
+            seen.append(box.model)
+            return super().observe(box, images)
+
+    images = split.attack_images
+    Counted(decoders=("ridge",), steps=1, draws=3).fit(WhiteBox(Shuffled(noise)), images, images[:10], SMOKE)
+    (model,) = set(seen)
+    assert isinstance(model, Shuffled)
+    # two passes ask whether it is random; then one step for each of six choices, and one to check
+    assert model.calls == 2 + 7 * passes
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"steps": 0}, "steps must be a whole number from 1 on, not 0"),
+        ({"steps": True}, "steps must be a whole number from 1 on, not True"),
+        ({"draws": 2.5}, "draws must be a whole number from 1 on, not 2.5"),
+        ({"decoders": "guess"}, "decoders must be among ridge, .*, not 'guess'"),
+        ({"walk": 1}, "attack 'refinement' has no option 'walk'; its options are .*steps, draws"),
+    ],
+)
+def test_bad_options_are_named(options: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        make_attack("refinement", **options)
+
+
+def test_a_black_box_is_not_enough(split: Split) -> None:
+    with pytest.raises(ValueError, match="needs a white box"):
+        Refinement().fit(BlackBox(Shuffled()), split.attack_images, split.held_images, SMOKE)
+
+
+def test_it_is_not_the_attack_of_the_papers_tables() -> None:
+    assert Refinement.printed_as is None
+    assert isinstance(make_attack("refinement"), Refinement)
