@@ -22,6 +22,13 @@ class Leaky(nn.Module):
         """What the attacker sees: ``(N, C, H, W) -> (N, ...)``, noise included."""
         raise NotImplementedError
 
+    def stages(self) -> tuple[list[nn.Module], list[nn.Module]]:
+        """The modules that make the leak of an image one after the other, those of the front and the rest.
+
+        Both are empty where the leak is not made so.
+        """
+        return [], []
+
 
 class BlackBox:
     """A deployed target: images in, leaks out, nothing else within reach.

@@ -15,7 +15,6 @@ import torch
 from torch import Tensor, nn
 
 from .access import Leaky
-from .sparse import standardize
 
 SETTINGS = ("end_to_end", "split")
 
@@ -25,28 +24,6 @@ def check_setting(name: str) -> str:
     if name not in SETTINGS:
         raise ValueError(f"setting must be one of {', '.join(SETTINGS)}, not {name!r}.")
     return name
-
-
-class Standardize(nn.Module):
-    """Per-image standardisation, as in front of a sparse layer: the control layers need the same one."""
-
-    def forward(self, x: Tensor) -> Tensor:
-        return standardize(x)
-
-
-class Normalize(nn.Module):
-    """Subtract a fixed mean and divide by a fixed standard deviation, both of the training set."""
-
-    mean: Tensor
-    std: Tensor
-
-    def __init__(self, mean: float, std: float) -> None:
-        super().__init__()
-        self.register_buffer("mean", torch.tensor(mean))
-        self.register_buffer("std", torch.tensor(std))
-
-    def forward(self, x: Tensor) -> Tensor:
-        return (x - self.mean) / self.std
 
 
 class Target(Leaky):
@@ -84,6 +61,9 @@ class Target(Leaky):
         """What the defense's training established, by name, to stand in the table: an epsilon, say."""
         self.exhibits: dict[str, Tensor] = {}
         """What it made, for the report to show, no private image among it: ``(K, C, h, w)`` each."""
+
+    def stages(self) -> tuple[list[nn.Module], list[nn.Module]]:
+        return [*self.front], [*self.body, self.noise]
 
     def leak(self, x: Tensor) -> Tensor:
         """What the attacker sees: ``(N, C, H, W) -> (N, F, H', width)``."""

@@ -60,7 +60,7 @@ def test_the_attack_of_the_readme_works(split: Split, monkeypatch: pytest.Monkey
     names: dict[str, Any] = {"Attack": Attack, "Fitted": Fitted, "dataclass": dataclass}
     exec(source, names)
     monkeypatch.setitem(ATTACKS.members, "guess", names["Guess"])
-    options = {"attack": "guess", "attack_options": {"shade": 0.5}}
+    options: dict[str, Any] = {"attack": "guess", "attack_options": {"shade": 0.5}}
     done = Experiment("mnist", "split", scale="smoke", fid=False, **options).run(store=None, progress=False)
     expected = 0.5 * split.attack_images.mean(0, keepdim=True).expand_as(done.reconstructions)
     torch.testing.assert_close(done.reconstructions, expected)

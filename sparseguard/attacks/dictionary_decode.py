@@ -17,7 +17,6 @@ from torch import Tensor, nn
 from ..access import Access, BlackBox, WhiteBox
 from ..scales import Scale
 from ..sparse import SparseCoding2d
-from ..targets import Target
 from .base import Attack, Fitted
 from .inverses import inverse
 from .least_squares import Map
@@ -52,10 +51,10 @@ class DictionaryDecode(Attack):
 
     @torch.no_grad()
     def fit(self, box: BlackBox, images: Tensor, validation: Tensor, scale: Scale, device: str = "cpu") -> Fitted:
-        if not isinstance(box, WhiteBox) or not isinstance(box.model, Target):
-            raise ValueError("dictionary_decode needs a target whose front, body and noise it can take apart.")
-        target = box.model.to(device)
-        layers: list[nn.Module] = [*target.front, *target.body, target.noise]
+        front, rest = box.model.to(device).stages() if isinstance(box, WhiteBox) else ([], [])
+        layers = [*front, *rest]
+        if not layers:
+            raise ValueError("dictionary_decode needs a target that it can take apart, layer by layer.")
         inputs = [images[:SAMPLE].to(device)]
         for layer in layers:
             inputs.append(layer(inputs[-1]))
@@ -66,7 +65,7 @@ class DictionaryDecode(Attack):
         steps: list[Map] = []
         if self.estimate:
             coded = [i for i, layer in enumerate(layers, start=1) if isinstance(layer, SparseCoding2d)]
-            cut = max(coded, default=len(target.front))
+            cut = max(coded, default=len(front))
             steps.append(self.estimator(nn.Sequential(*layers[:cut]), nn.Sequential(*layers[cut:]),
                                         images.to(device), validation.to(device), device))  # fmt: skip
             layers, known = layers[:cut], steps[0](known)

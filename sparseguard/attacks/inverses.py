@@ -13,8 +13,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.grad import conv2d_input
 
+from ..normalisation import Normalize, Standardize
 from ..sparse import SparseCoding2d
-from ..targets import Normalize, Standardize
 from .least_squares import Map, conjugate_gradients, covariance, maps, regression, rows, solved
 
 SPREAD = 1e-3

@@ -13,9 +13,10 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ..data import Split
+from ..normalisation import Normalize, Standardize
 from ..scales import Scale
 from ..sparse import positive
-from ..targets import Normalize, Standardize, Target
+from ..targets import Target
 
 Front = Literal["linear", "standardized", "conv", "frozen_conv"]
 KERNEL = 5

@@ -9,8 +9,9 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ..data import Images, Split
+from ..normalisation import Normalize
 from ..scales import Scale
-from ..targets import Normalize, Target
+from ..targets import Target
 from .base import fit
 from .cgan import Generator, shared_gan
 from .inversion import invert

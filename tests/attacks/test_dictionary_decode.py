@@ -14,8 +14,9 @@ from sparseguard.data import Split
 from sparseguard.defenses import make_defense
 from sparseguard.defenses.base import conv_pair
 from sparseguard.metrics import psnr
+from sparseguard.normalisation import Normalize, Standardize
 from sparseguard.scales import SCALES
-from sparseguard.targets import Normalize, Standardize, Target
+from sparseguard.targets import Target
 
 SMOKE = SCALES["smoke"]
 

@@ -1,0 +1,30 @@
+"""What stands between an image and the first layer: one normalisation for all images, or one for each."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from .sparse import standardize
+
+
+class Standardize(nn.Module):
+    """Per-image standardisation, as in front of a sparse layer: the control layers need the same one."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return standardize(x)
+
+
+class Normalize(nn.Module):
+    """Subtract a fixed mean and divide by a fixed standard deviation, both of the training set."""
+
+    mean: Tensor
+    std: Tensor
+
+    def __init__(self, mean: float, std: float) -> None:
+        super().__init__()
+        self.register_buffer("mean", torch.tensor(mean))
+        self.register_buffer("std", torch.tensor(std))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return (x - self.mean) / self.std
