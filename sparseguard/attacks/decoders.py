@@ -33,6 +33,19 @@ def as_rows(leak: Tensor, rows: int) -> Tensor:
     return leak.transpose(1, 2).flatten(2) if rows > 1 else leak.flatten(1).unsqueeze(1)
 
 
+class Mean(nn.Module):
+    """The mean image, whatever leaks: what an attacker falls back to where nothing can be learned."""
+
+    image: Tensor
+
+    def __init__(self, image: Tensor) -> None:
+        super().__init__()
+        self.register_buffer("image", image)
+
+    def forward(self, leak: Tensor) -> Tensor:
+        return self.image.expand(len(leak), *self.image.shape)
+
+
 class Dense(nn.Module):
     """Two dense layers along the leak's last axis; with several channels, three transposed convolutions after them."""
 

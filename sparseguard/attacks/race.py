@@ -1,10 +1,10 @@
 """Training that ends when it stops paying: every decoder by the same rule.
 
 Updates double from rung to rung. After each one a decoder is validated; it ends when the doubling improved its
-validation error by less than :data:`PAYS`, when a cap is hit, or when it is so far behind that doubling once more, at
-the same gain, would not bring it to the front. What is validated and kept is an average of the weights whose length
-grows with the training (Karras et al., CVPR 2024, section 3), so that any moment is as good an end as the end of a
-schedule made for it.
+validation error by less than :data:`PAYS`, when a cap is hit, when it is so far behind that doubling once more, at the
+same gain, would not bring it to the front, or when later rungs have no place for it (successive halving). What is
+validated and kept is an average of the weights whose length grows with the training (Karras et al., CVPR 2024,
+section 3), so that any moment is as good an end as the end of a schedule made for it.
 """
 
 from __future__ import annotations
@@ -25,6 +25,8 @@ PAYS = 0.1
 """dB of validation error below which a doubling of the updates did not pay."""
 RUNGS, SHORTEST = 6, 32
 """Rungs up to the cap, each twice the one before, and the least updates of the first."""
+ALL = 3
+"""Rungs that every decoder takes part in."""
 PATIENCE = 2
 """Rungs after which a doubling can end it: a slow start is no end."""
 WARM_UP, STEADY = 50, 256
@@ -55,11 +57,12 @@ class Runner:
     member: Member
     queries: Queries
     course: dict[int, float] = field(default_factory=dict)
-    best: tuple[float, dict[str, Tensor]] = field(default_factory=lambda: (math.inf, {}))
+    best: tuple[float, dict[str, Tensor]] = field(init=False)
     dropped: bool = False
 
     def __post_init__(self) -> None:
         self.average = copy.deepcopy(self.network).requires_grad_(False)
+        self.best = math.inf, copy.deepcopy(self.average.state_dict())
         self._optimizer = torch.optim.Adam(self.network.parameters(), lr=self.member.learning_rate)
         generator = torch.Generator().manual_seed(int(torch.randint(2**31, ())))
         self._batches = self.queries.batches(self.member.batch_size, generator)
@@ -111,6 +114,15 @@ def rungs(cap: int) -> list[int]:
     return [updates for updates in reversed(found) if updates >= SHORTEST or updates == cap]
 
 
+def places(rung: int, count: int) -> int:
+    """How many decoders take part in a rung, of so many rungs: all in the first three, then two, in the last one.
+
+    >>> [places(rung, 6) for rung in range(3, 6)], places(1, 2) > 100
+    ([2, 2, 1], True)
+    """
+    return 10**9 if rung < ALL else 2 if rung < count - 1 else 1
+
+
 def hopeless(runner: Runner, first: float) -> bool:
     """Doubling once more, at the gain of the last doubling, would not reach ``first``, the best so far in dB."""
     return decibels(runner.best[0]) + runner.gain < first
@@ -124,7 +136,10 @@ def race(runners: Mapping[str, Runner], score: Callable[[nn.Module], float], cap
         score: validation error of a network.
         cap: most updates of each.
     """
-    for updates in rungs(cap):
+    steps = rungs(cap)
+    for rung, updates in enumerate(steps):
+        for runner in sorted(runners.values(), key=lambda r: r.best[0])[places(rung, len(steps)) :]:
+            runner.dropped = True
         for runner in [r for r in runners.values() if r.paying]:
             runner.run(updates, device)
             runner.validate(score(runner.average))
