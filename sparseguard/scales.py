@@ -28,7 +28,7 @@ class Scale:
     decoders: tuple[str, ...]
     """Members of the family that an inversion trains; the best by validation error rebuilds the images."""
     attack_updates: int
-    """Most updates of a decoder, a power of 2 times 32; it ends earlier where a doubling does not pay."""
+    """Most updates of a U-Net, a power of 2 times 32; cheaper decoders take more for the same computing."""
     attack_queries: int
     """Images that the attacker asks about: where its own are fewer, bent copies make up the rest."""
     attack_hidden: int
@@ -62,7 +62,7 @@ SCALES: dict[str, Scale] = {
     "quick": Scale(
         images=1500, width=32, features=(8, 16),
         epochs=2, batch_size=16, learning_rate=0.02, dp_learning_rate=0.3,
-        decoders=("ridge", "dense", "rows", "neighbours", "unet"), attack_updates=2048, attack_queries=3600,
+        decoders=("ridge", "dense", "rows", "neighbours", "unet"), attack_updates=1024, attack_queries=3600,
         attack_hidden=256,
         gan_epochs=40, fakes=200, inversion_steps=80, fisher_images=200,
         judge_epochs=8, tol=1e-2, shown=16, downloads=False,

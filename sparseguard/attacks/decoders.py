@@ -196,11 +196,13 @@ class Member:
     learning_rate: float
     """Of Adam, constant after the first updates."""
     batch_size: int = 16
+    pace: int = 1
+    """Updates that it takes where the U-Net takes one, which costs more."""
 
 
 DECODERS: dict[str, Member] = {
     "dense": Member(Dense, 5e-3),
-    "rows": Member(Rows, 1e-2),
+    "rows": Member(Rows, 1e-2, pace=2),
     "neighbours": Member(Neighbours, 5e-3),
     "unet": Member(UNet, 2e-3),
 }

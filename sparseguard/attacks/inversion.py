@@ -33,7 +33,7 @@ class Inversion(Attack):
     Args:
         bent: ask about bent copies of the hold-out images too, where these are few; no more images are needed for it.
         decoders: names of the family's members; ``None``: the scale's.
-        updates: most updates of a decoder; ``None``: the scale's.
+        updates: most updates of a U-Net, cheaper decoders take more; ``None``: the scale's.
 
     Example:
         >>> fitted = Inversion().fit(box, attack_images, held_images, scale)         # doctest: +SKIP

@@ -69,11 +69,11 @@ class Runner:
         self._updates = 0
 
     def run(self, updates: int, device: str) -> None:
-        """Train up to so many updates."""
+        """Train up to so many updates of the U-Net, at the decoder's own pace."""
         weights: list[Tensor] = list(self.network.parameters())
         averages: list[Tensor] = list(self.average.parameters())
         self.network.train()
-        while self._updates < updates:
+        while self._updates < updates * self.member.pace:
             self._updates += 1
             leak, truth = next(self._batches)
             loss = F.mse_loss(self.network(leak.to(device)), truth.to(device))

@@ -75,7 +75,7 @@ def budget_curves(results: Sequence[Result]) -> Figure:
     Bars are one standard deviation over seeds.
     """
     figure, axes = plt.subplots(2, 2, figsize=(10.5, 7), sharey="row")
-    columns = (("hold-out images", images_of), ("most updates of a decoder", updates_of))
+    columns = (("hold-out images", images_of), ("most updates of the U-Net", updates_of))
     for row, (metric, title) in zip(axes, (("psnr", "PSNR (dB)"), ("ssim", "SSIM"))):
         for axis, (name, budget) in zip(row, columns):
             _draw(axis, along(results, budget), metric, "-", named=True)

@@ -124,14 +124,15 @@ def test_every_defense_is_attacked_by_the_same_rule(split: Split, monkeypatch: p
         told = fitted.details
         assert set(told["errors"]) == {*SMOKE.decoders, "mean image"}
         assert told["queries"] == SMOKE.attack_queries
-        for rungs_seen in told["courses"].values():
+        for decoder, rungs_seen in told["courses"].items():
             counts, errors = zip(*rungs_seen)
-            assert list(counts) == rungs(SMOKE.attack_updates)[: len(counts)]
+            pace = DECODERS[decoder].pace
+            assert list(counts) == [pace * count for count in rungs(SMOKE.attack_updates)][: len(counts)]
             gains = [decibels(b) - decibels(a) for a, b in pairwise(errors)]
             assert all(gain >= PAYS for gain in gains[race.PATIENCE - 1 : -1]), (
                 "it went on after a doubling that did not pay"
             )
-            assert gains[-1] < PAYS or counts[-1] == SMOKE.attack_updates, "it ended while it paid"
+            assert gains[-1] < PAYS or counts[-1] == pace * SMOKE.attack_updates, "it ended while it paid"
 
 
 class Line(nn.Module):
