@@ -88,6 +88,24 @@ def cells(
     return rows
 
 
+def ladder(holdouts: Sequence[int], updates: Sequence[int], other: str, rungs: Sequence[Entry]) -> list[Entry]:
+    """The usual attack with more images, with fewer updates and with images of another data set, then other attacks.
+
+    Args:
+        holdouts: numbers of hold-out images.
+        updates: most updates of a U-Net.
+        other: a data set; empty: none.
+        rungs: as ``attack`` of :func:`cells`.
+
+    >>> ladder([900], [128], "", ["nearest"])[1:]
+    [{'attack': 'inversion', 'holdout': 900}, {'attack': 'inversion', 'updates': 128}, 'nearest']
+    """
+    grown: list[Entry] = [{"attack": USUAL_ATTACK, "holdout": count} for count in holdouts]
+    longer = [{"attack": USUAL_ATTACK, "updates": count} for count in updates]
+    abroad = [{"attack": USUAL_ATTACK, "holdout_from": other}] if other else []
+    return [USUAL_ATTACK, *grown, *longer, *abroad, *rungs]
+
+
 def settling_cells(
     dataset: str,
     setting: str,

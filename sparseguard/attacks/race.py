@@ -144,5 +144,5 @@ def race(runners: Mapping[str, Runner], score: Callable[[nn.Module], float], cap
             runner.run(updates, device)
             runner.validate(score(runner.average))
         first = max((decibels(r.best[0]) for r in runners.values()), default=-math.inf)
-        for runner in [r for r in runners.values() if r.paying]:
+        for runner in [r for r in runners.values() if r.paying and rung >= ALL - 1]:
             runner.dropped = hopeless(runner, first)
