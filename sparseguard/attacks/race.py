@@ -99,6 +99,11 @@ class Runner:
         return decibels(errors[-1]) - decibels(errors[-2]) if len(errors) > 1 else math.inf
 
     @property
+    def outlook(self) -> float:
+        """dB after a further doubling, if that gained as much as the last one did."""
+        return decibels(self.best[0]) + max(self.gain, 0.0)
+
+    @property
     def paying(self) -> bool:
         """A further doubling can be expected to pay."""
         return not self.dropped and (len(self.course) <= PATIENCE or self.gain >= PAYS)
@@ -115,17 +120,17 @@ def rungs(cap: int) -> list[int]:
 
 
 def places(rung: int, count: int) -> int:
-    """How many decoders take part in a rung, of so many rungs: all in the first three, then two, in the last one.
+    """How many decoders take part in a rung, of so many rungs: all in the first three, then three, in the last one.
 
     >>> [places(rung, 6) for rung in range(3, 6)], places(1, 2) > 100
-    ([2, 2, 1], True)
+    ([3, 3, 1], True)
     """
-    return 10**9 if rung < ALL else 2 if rung < count - 1 else 1
+    return 10**9 if rung < ALL else 3 if rung < count - 1 else 1
 
 
 def hopeless(runner: Runner, first: float) -> bool:
-    """Doubling once more, at the gain of the last doubling, would not reach ``first``, the best so far in dB."""
-    return decibels(runner.best[0]) + runner.gain < first
+    """What it can hope for does not reach ``first``, the best so far in dB."""
+    return runner.outlook < first
 
 
 def race(runners: Mapping[str, Runner], score: Callable[[nn.Module], float], cap: int, device: str) -> None:
@@ -138,8 +143,9 @@ def race(runners: Mapping[str, Runner], score: Callable[[nn.Module], float], cap
     """
     steps = rungs(cap)
     for rung, updates in enumerate(steps):
-        for runner in sorted(runners.values(), key=lambda r: r.best[0])[places(rung, len(steps)) :]:
-            runner.dropped = True
+        if rung >= ALL:
+            for runner in sorted(runners.values(), key=lambda r: -r.outlook)[places(rung, len(steps)) :]:
+                runner.dropped = True
         for runner in [r for r in runners.values() if r.paying]:
             runner.run(updates, device)
             runner.validate(score(runner.average))

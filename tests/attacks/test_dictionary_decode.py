@@ -181,7 +181,7 @@ def test_what_cannot_be_taken_apart_is_named(split: Split) -> None:
 
     images = split.attack_images
     for box in (BlackBox(target_of([Standardize()])), WhiteBox(Closed())):
-        with pytest.raises(ValueError, match="needs a target whose front, body and noise it can take apart"):
+        with pytest.raises(ValueError, match="needs a target that it can take apart, layer by layer"):
             DictionaryDecode().fit(box, images, images, SMOKE)
     with pytest.raises(ValueError, match="no way back through a MaxPool2d: it changes channels or rows"):
         attacked(target_of([nn.MaxPool2d(2)]), split)

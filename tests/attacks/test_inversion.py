@@ -182,11 +182,12 @@ def test_a_loser_is_dropped_only_when_its_last_gain_once_more_is_not_enough(monk
 def test_later_rungs_have_fewer_places(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(race, "hopeless", lambda runner, first: False)
     courses = {name: [k + 1.0, k + 2, k + 3, k + 5, k + 7, k + 9] for k, name in enumerate("abcd")}
+    courses["late"] = [1.0, 2.0, 9.0, 11.0, 13.0, 15.0]  # behind, but it gains most
     found = run_race(courses)
     counts = {name: len(runner.course) for name, runner in found.items()}
-    assert counts == {"a": 3, "b": 3, "c": 5, "d": 6}
-    assert found["d"].paying
-    assert not found["c"].paying
+    assert counts == {"a": 3, "b": 3, "c": 5, "d": 5, "late": 6}
+    assert found["late"].paying
+    assert not found["d"].paying
 
 
 @pytest.mark.parametrize("scale", SCALES.values())

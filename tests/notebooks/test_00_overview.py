@@ -47,7 +47,9 @@ def test_it_judges_what_the_store_has_and_says_what_it_lacks(tmp_path: Path) -> 
     assert "[03_lambda](03_lambda.ipynb)" in shown
     assert f"Of {len(claims())} claims" in reading
     assert sum("image/png" in o.get("data", {}) for o in outputs) == 1
-    assert any("6 stored results of mnist: scale smoke; seeds 0, 1" in o.get("text", "") for o in outputs)
+    assert any(
+        "6 stored results of mnist, attack inversion: scale smoke; seeds 0, 1" in o.get("text", "") for o in outputs
+    )
 
 
 def test_a_wrong_parameter_ends_the_run_with_what_is_allowed(tmp_path: Path) -> None:
