@@ -13,6 +13,7 @@ the best mean over the targets. The private images are not looked at.
 from __future__ import annotations
 
 import time
+from contextlib import ExitStack
 from dataclasses import replace
 from statistics import mean
 from typing import Annotated
@@ -74,8 +75,11 @@ def main(
     split, targets = boxes(scale, setting, seed)
     if halving:
         for name, box in targets.items():
-            for label, hopeless in (("halving", race.hopeless), ("nobody dropped", lambda runner, first: False)):
-                with mock.patch.object(race, "hopeless", hopeless):
+            everybody = {"hopeless": lambda runner, first: False, "places": lambda rung, count: len(DECODERS)}
+            for label, rules in (("as it is", {}), ("nobody dropped", everybody)):
+                with ExitStack() as changed:
+                    for rule, instead in rules.items():
+                        changed.enter_context(mock.patch.object(race, rule, instead))
                     print(f"{name}, {label}: {course(box, split, scale, updates, SCALES[scale].decoders)}", flush=True)
         return
     for member in decoder or list(DECODERS):
