@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from sparseguard.sparse.schedules import RULES
+
 FOLDER = Path(__file__).resolve().parents[1] / "benchmarks"
 
 
@@ -32,10 +34,13 @@ def test_the_solver_benchmark_prints_its_table() -> None:
     assert [row[:2] for row in rows[-2:]] == [["1-4-28", "fista (gap 1e-2)"], ["1-4-28", "lca"]]
 
 
-@pytest.mark.parametrize(("order", "limit"), [(3, 6 / 11), (2, 1.0)])
-def test_the_stability_limits_are_found_numerically(order: int, limit: float) -> None:
+@pytest.mark.parametrize(
+    ("asked", "limit"), [(0.5, 6 / 11), (RULES.limit_3, 1.1), (1.4, 1.4), (RULES.limit_2, 12 / 7), (3.0, 12 / 7)]
+)
+def test_the_stability_limits_are_found_numerically(asked: float, limit: float) -> None:
+    """A path is stable for the step times eigenvalue that it is asked for: the parabola to 6/11, none beyond 12/7."""
     stability = runpy.run_path(str(FOLDER / "schedules.py"))["stability"]
-    assert stability(order, 1e4) == pytest.approx(limit, rel=1e-3)
+    assert stability(asked, 1e4) == pytest.approx(limit, rel=1e-3)
 
 
 def test_training_is_timed_against_the_first_row() -> None:
