@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from itertools import combinations, pairwise
 from statistics import mean, stdev
@@ -129,7 +130,7 @@ def ladder_table(results: Sequence[Result]) -> Table:
         name: spread([r.metrics["psnr_mean_image"] for r in floor[name]], 1) if name in floor else DASH
         for name in defenses
     }
-    rows = [first | {"hides most": DASH, "turned round": DASH}]
+    rows = [first | {"order": DASH, "turned round": DASH}]
     previous: dict[str, list[Result]] = {}
     for name in ordered:
         of = rungs[name]
@@ -137,13 +138,14 @@ def ladder_table(results: Sequence[Result]) -> Table:
             d: f"{spread([r.metrics['psnr'] for r in of[d]], 1)} ({spread([r.metrics['ssim'] for r in of[d]], 2)})"
             if d in of else DASH for d in defenses
         }  # fmt: skip
-        pairs = ", ".join(f"{a} / {b}" for a, b in turned(previous, of)) or DASH
-        rows.append({"attack": name} | cells | {"hides most": order_of(of)[0], "turned round": pairs})
+        both = [d for d in of if d in previous]
+        pairs = f"{len(turned(previous, of))} of {math.comb(len(both), 2)} pairs" if previous else DASH
+        rows.append({"attack": name} | cells | {"order": ", ".join(order_of(of)), "turned round": pairs})
         previous = of
     notes = [
         "PSNR in dB (SSIM), means over private images and seeds. Rungs by their mean over the defenses that all have.",
-        f"Turned round: pairs whose first hid more than the second by over {APART} dB on the rung above, and hides "
-        "less by as much on this one.",
+        "Order: from the defense that hides most. Turned round: pairs of which one hid more than the other by over "
+        f"{APART} dB on the rung above, and hides less by as much on this one.",
     ]
     return Table(pd.DataFrame(rows), caption(results), notes)
 
