@@ -67,11 +67,12 @@ def _draw(axis: Axes, curves: dict[str, dict[float, list[Result]]], metric: str,
         axis.errorbar(
             list(of), [mean(v) for v in numbers], yerr=bars, color=COLOURS[i % len(COLOURS)], ls=style, lw=1.2,
             marker=MARKERS[i % len(MARKERS)], ms=5, capsize=2, label=defense if named else None,
+            mfc=None if named else "white",
         )  # fmt: skip
 
 
 def budget_curves(results: Sequence[Result]) -> Figure:
-    """PSNR and SSIM against hold-out images and against updates, a line a defense; dashed: no bent copies.
+    """PSNR and SSIM against hold-out images and against updates, a line a defense; hollow marks: no bent copies.
 
     Bars are one standard deviation over seeds.
     """
@@ -83,6 +84,9 @@ def budget_curves(results: Sequence[Result]) -> Figure:
             if budget is images_of:
                 _draw(axis, along(results, own_images_of), metric, "--", named=False)
             axis.set(xscale="log", xlabel=name)
+            sizes = sorted({size for of in along(results, budget).values() for size in of})
+            axis.set_xticks(sizes, [f"{size:g}" for size in sizes])
+            axis.minorticks_off()
         row[0].set_ylabel(title)
     figure.suptitle(f"What images and updates buy: {_where(results)}", fontsize=10)
     figure.tight_layout(rect=(0, 0.1, 1, 1))
