@@ -88,7 +88,7 @@ def cells(
     return rows
 
 
-def ladder(holdouts: Sequence[int], updates: Sequence[int], other: str, rungs: Sequence[Entry]) -> list[Entry]:
+def ladder(holdouts: Sequence[int], updates: Sequence[int], other: str, rungs: Sequence[Any]) -> list[Entry]:
     """The usual attack with more images, with fewer updates and with images of another data set, then other attacks.
 
     Args:
