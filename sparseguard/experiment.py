@@ -20,7 +20,7 @@ from .attacks import ATTACKS, Attack
 from .data import Split, attack_images, check_dataset, fingerprint, load_data
 from .defenses import DEFENSES, Defense
 from .device import default_device, device_name
-from .registry import label
+from .registry import check_count, label
 from .result import METRICS, Result
 from .scales import check_scale
 from .sparse import positive
@@ -88,9 +88,8 @@ class Experiment:
         check_scale(self.scale)
         if isinstance(self.seed, bool) or not isinstance(self.seed, int) or not 0 <= self.seed < 2**31:
             raise ValueError(f"seed must be a whole number from 0 to 2147483647, not {self.seed!r}.")
-        if self.holdout is not None and (isinstance(self.holdout, bool) or not isinstance(self.holdout, int)
-                                         or self.holdout < 1):  # fmt: skip
-            raise ValueError(f"holdout must be a whole number from 1 on, not {self.holdout!r}.")
+        if self.holdout is not None:
+            check_count("holdout", self.holdout)
         if self.holdout_from is not None:
             check_dataset(self.holdout_from)
             object.__setattr__(self, "holdout_from", None if self.holdout_from == self.dataset else self.holdout_from)

@@ -58,6 +58,12 @@ class Registry(Generic[T]):
         }
 
 
+def check_count(name: str, value: Any) -> None:
+    """A ``ValueError`` where ``value`` is not a whole number from 1 on."""
+    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+        raise ValueError(f"{name} must be a whole number from 1 on, not {value!r}.")
+
+
 def label(name: str, options: Mapping[Any, Any]) -> str:
     """A name with its options, for tables.
 

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from ..access import Access, BlackBox
+from ..registry import check_count
 from ..scales import Scale
 
 
@@ -50,8 +51,7 @@ class Attack:
     views: int = 1
 
     def __post_init__(self) -> None:
-        if isinstance(self.views, bool) or not isinstance(self.views, int) or self.views < 1:
-            raise ValueError(f"views must be a whole number from 1 on, not {self.views!r}.")
+        check_count("views", self.views)
 
     def observe(self, box: BlackBox, images: Tensor) -> Tensor:
         """The leak of images as this attacker sees it: ``(N, ...)``."""

@@ -16,6 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from ..access import BlackBox
+from ..registry import check_count
 from ..scales import Scale
 from .base import Attack, Fitted
 from .decoders import DECODERS, Decoder, Mean
@@ -50,9 +51,8 @@ class Inversion(Attack):
         super().__post_init__()
         if not isinstance(self.bent, bool):
             raise ValueError(f"bent must be true or false, not {self.bent!r}.")
-        if self.updates is not None and (isinstance(self.updates, bool) or not isinstance(self.updates, int)
-                                         or self.updates < 1):  # fmt: skip
-            raise ValueError(f"updates must be a whole number from 1 on, not {self.updates!r}.")
+        if self.updates is not None:
+            check_count("updates", self.updates)
         if self.decoders is not None:
             names = (self.decoders,) if isinstance(self.decoders, str) else tuple(self.decoders)
             if not names or not set(names) <= {RIDGE, *DECODERS}:

@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from ..access import Access, BlackBox, Leaky, WhiteBox
+from ..registry import check_count
 from ..scales import Scale
 from .base import Fitted
 from .inversion import Inversion
@@ -54,9 +55,7 @@ class Refinement(Inversion):
     def __post_init__(self) -> None:
         super().__post_init__()
         for name in ("steps", "draws"):
-            value = getattr(self, name)
-            if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-                raise ValueError(f"{name} must be a whole number from 1 on, not {value!r}.")
+            check_count(name, getattr(self, name))
 
     def fit(self, box: BlackBox, images: Tensor, validation: Tensor, scale: Scale, device: str = "cpu") -> Fitted:
         if not isinstance(box, WhiteBox):
