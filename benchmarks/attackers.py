@@ -3,6 +3,7 @@
     python benchmarks/attackers.py                                  # all decoders, the learning rates around today's
     python benchmarks/attackers.py --decoder unet --rate 1e-3 --rate 2e-3 --batch 16 --batch 32
     python benchmarks/attackers.py --copies                         # with and without bent copies
+    python benchmarks/attackers.py --optimizers --decoder unet      # Muon and Adam, each at the rates given
     python benchmarks/attackers.py --halving                        # does dropping losers ever drop the winner?
 
 Targets: ``none``, ``none_conv`` and settled ``sparse_guard`` (λ 0.5), MNIST, split, scale ``quick``, one seed. Printed:
@@ -21,11 +22,13 @@ from unittest import mock
 
 import torch
 import typer
+from torch import nn
 
 from sparseguard import Experiment, load_data
 from sparseguard.access import BlackBox
 from sparseguard.attacks import Inversion, race
 from sparseguard.attacks.decoders import DECODERS
+from sparseguard.attacks.muon import BETAS, Muon
 from sparseguard.attacks.race import decibels
 from sparseguard.data import Split
 from sparseguard.experiment import train_target
@@ -59,6 +62,14 @@ def course(box: BlackBox, split: Split, scale: str, updates: int, decoders: tupl
 LAST: list[float] = []
 
 
+class Adam(Muon):
+    """In Muon's place."""
+
+    def __init__(self, network: nn.Module, rate: float) -> None:
+        super().__init__(network, rate)
+        self._matrices, self._parts = [], [torch.optim.Adam(self.parameters, lr=rate, betas=BETAS)]
+
+
 def main(
     decoder: Annotated[list[str] | None, typer.Option(help="repeat for several")] = None,
     rate: Annotated[list[float] | None, typer.Option(help="learning rates; repeat for several")] = None,
@@ -68,6 +79,7 @@ def main(
     scale: str = "quick",
     seed: int = 0,
     copies: bool = False,
+    optimizers: bool = False,
     halving: bool = False,
 ) -> None:
     """Print the courses."""
@@ -83,22 +95,21 @@ def main(
                     print(f"{name}, {label}: {course(box, split, scale, updates, SCALES[scale].decoders)}", flush=True)
         return
     for member in decoder or list(DECODERS):
-        usual, found = DECODERS[member], {}
+        usual = DECODERS[member]
+        found: dict[str, float] = {}
         rates = rate or [usual.learning_rate / 2, usual.learning_rate, usual.learning_rate * 2]
         for chosen in [(r, b) for r in rates for b in batch or [usual.batch_size]]:
-            for bent in (True, False) if copies else (True,):
+            kinds = [(bent, kind) for bent in (True, False)[: 1 + copies] for kind in (Muon, Adam)[: 1 + optimizers]]
+            for bent, kind in kinds:
                 LAST.clear()
-                changed_member = replace(usual, learning_rate=chosen[0], batch_size=chosen[1])
-                with mock.patch.dict(DECODERS, {member: changed_member}):
+                trial = replace(usual, learning_rate=chosen[0], batch_size=chosen[1])
+                note = f"{kind.__name__} at {chosen[0]:g}, batch {chosen[1]}{'' if bent else ', own images alone'}"
+                with mock.patch.dict(DECODERS, {member: trial}), mock.patch.object(race, "Muon", kind):
                     for name, box in targets.items():
-                        told = course(box, split, scale, updates, (member,), bent)
-                        note = "" if bent else ", own images alone"
-                        print(f"{name}{note}, rate {chosen[0]:g}, batch {chosen[1]}: {told}", flush=True)
-                found[*chosen, bent] = mean(LAST)
-        best = max(found, key=lambda key: found[key])
-        print(
-            f"{member}: best mean over targets {found[best]:.2f} dB at rate {best[0]:g}, batch {best[1]}\n", flush=True
-        )
+                        print(f"{name}, {note}: {course(box, split, scale, updates, (member,), bent)}", flush=True)
+                found[note] = mean(LAST)
+        best = max(found, key=lambda note: found[note])
+        print(f"{member}: best mean over targets {found[best]:.2f} dB with {best}\n", flush=True)
 
 
 if __name__ == "__main__":

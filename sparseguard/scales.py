@@ -62,7 +62,7 @@ SCALES: dict[str, Scale] = {
     "quick": Scale(
         images=1500, width=32, features=(8, 16),
         epochs=2, batch_size=16, learning_rate=0.02, dp_learning_rate=0.3,
-        decoders=("ridge", "dense", "rows", "neighbours", "unet"), attack_updates=1024, attack_queries=3600,
+        decoders=("ridge", "rows", "unet"), attack_updates=1024, attack_queries=3600,
         attack_hidden=256,
         gan_epochs=40, fakes=200, inversion_steps=80, fisher_images=200,
         judge_epochs=8, tol=1e-2, shown=16, downloads=False,

@@ -166,10 +166,10 @@ def test_a_revised_defense_or_attack_is_computed_again_and_other_cells_are_still
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     kept = {
-        "18a6e75c0b9279deeb90": Experiment(),
-        "f3b4d3e0650f5fce49da": Experiment(defense="none_conv", scale="smoke", fid=False),
-        "14b44fd535cc85926072": Experiment(defense="gaussian", options={"front": "conv"}, attack_options={"views": 16}),
-        "ac35e71c16c3b6905bf3": Experiment(
+        "1de77ed200a098620b7e": Experiment(),
+        "520cb32195f7b41bc2fa": Experiment(defense="none_conv", scale="smoke", fid=False),
+        "88868a578846efe18800": Experiment(defense="gaussian", options={"front": "conv"}, attack_options={"views": 16}),
+        "1eb17c93bd5ee6e06201": Experiment(
             setting="split", defense="gong_cl", options={"consolidation": 1.0}, holdout=900
         ),
     }
@@ -199,7 +199,7 @@ def test_what_is_measured_beside_cells_follows_their_keys(monkeypatch: pytest.Mo
 
     monkeypatch.setattr(Store, "recall", asked)
     plain, sparse = of(Experiment()), of(Experiment(defense="sparse_guard"))
-    assert plain[0] == "73dab4d16e4e69f60171"  # literally: a key that changes unawares throws away what was computed
+    assert plain[0] == "5e95a2fbf3bca6a33116"  # literally: a key that changes unawares throws away what was computed
     monkeypatch.setattr(SparseDefense, "revision", SparseDefense.revision + 1)
     assert of(Experiment()) == plain
     assert not set(of(Experiment(defense="sparse_guard"))) & set(sparse)

@@ -106,30 +106,34 @@ class Neighbours(Rows):
 class UNet(nn.Module):
     """What a leak says of each place, brought to the image's size, then a residual U-Net of two levels over it.
 
-    A leak with the image's rows is decoded five rows at a time; each place of a smaller map is unfolded into the pixels
-    that it stands for (0.8 dB more than resizing it, at the second block of a ResNet-18); anything else, tokens and
-    vectors, is decoded as a whole to a quarter of the image's height and width, and resized. What the lower level
-    sees on average goes to every place of it, and gives the image a gain and an offset: a front that standardises
-    images takes brightness and contrast away, and only the whole image can tell what they were.
+    A leak with the image's rows is decoded along its last axis, all channels alike, as dense layers of a target mix it;
+    each place of a smaller map is unfolded into the pixels that it stands for (0.8 dB more than resizing it, at the
+    second block of a ResNet-18); anything else, tokens and vectors, is decoded as a whole to a quarter of the image's
+    height and width, and resized. What the lower level sees on average goes to every place of it, and gives the image a
+    gain and an offset: a front that standardises images takes brightness and contrast away, and only the whole image
+    can tell what they were.
     """
 
     def __init__(self, leak: Shape, image: Shape, hidden: int, wide: int = 16) -> None:
         super().__init__()
-        self.image, rows = image, rows_of(leak, image)
-        self.map = len(leak) == 3 and rows == 1 and min(leak[1:]) >= 4
-        self.leak, deep = leak, 2 * wide
-        if self.map:
+        deep = 2 * wide
+        if rows_of(leak, image) > 1:
+            half = max(hidden // 2, 1)
+            self.enter: nn.Module = nn.Sequential(
+                nn.Linear(leak[2], half), nn.ReLU(), nn.Linear(half, image[2]),
+                nn.Conv2d(leak[0], wide, 5, padding=2),
+            )  # fmt: skip
+        elif len(leak) == 3 and min(leak[1:]) >= 4:
             fold = min(max(round(image[1] / leak[1]), 1), LARGEST_FOLD)  # a place of the map stands for so many pixels
             spread = nn.Conv2d(leak[0], wide * fold**2, 3, padding=1)
-            self.enter: nn.Module = nn.Sequential(spread, nn.PixelShuffle(fold))
+            self.enter = nn.Sequential(spread, nn.PixelShuffle(fold))
         else:
-            elements, reach = torch.Size(leak).numel() // rows, 5 if rows > 1 else 1
-            self.small = (wide, rows, image[2]) if rows > 1 else (wide, -(-image[1] // 4), -(-image[2] // 4))
+            small = (wide, -(-image[1] // 4), -(-image[2] // 4))
             self.enter = nn.Sequential(
-                nn.Conv1d(elements, hidden, reach, padding=reach // 2), nn.ReLU(),
-                nn.Conv1d(hidden, torch.Size(self.small).numel() // rows, 1),
+                nn.Flatten(), nn.Linear(torch.Size(leak).numel(), hidden), nn.ReLU(),
+                nn.Linear(hidden, torch.Size(small).numel()), nn.Unflatten(1, small),
             )  # fmt: skip
-        self.rows = rows
+        self.size = image[1:]
         self.down = nn.Conv2d(wide, deep, 3, stride=2, padding=1)
         self.middle = nn.Sequential(
             nn.Conv2d(deep, deep, 3, padding=1), nn.ReLU(), nn.Conv2d(deep, deep, 3, padding=1)
@@ -141,19 +145,10 @@ class UNet(nn.Module):
             nn.init.zeros_(layer.weight)
             nn.init.zeros_(layer.bias)
 
-    def _canvas(self, leak: Tensor) -> Tensor:
-        if self.map:
-            places: Tensor = self.enter(leak)
-        elif self.rows > 1:
-            decoded: Tensor = self.enter(as_rows(leak, self.rows).transpose(1, 2))
-            rows: Tensor = decoded.unflatten(1, (self.small[0], self.small[2])).transpose(2, 3)
-            return rows
-        else:
-            places = self.enter(leak.flatten(1).unsqueeze(2)).reshape(-1, *self.small)
-        return F.interpolate(places, size=self.image[1:], mode="bilinear", align_corners=False)
-
     def forward(self, leak: Tensor) -> Tensor:
-        canvas = self._canvas(leak)
+        canvas = self.enter(leak)
+        if canvas.shape[2:] != self.size:
+            canvas = F.interpolate(canvas, size=self.size, mode="bilinear", align_corners=False)
         low = self.down(F.relu(canvas))
         low = low + self.middle(F.relu(low))
         seen = F.relu(low).mean((2, 3))
@@ -194,7 +189,7 @@ class Member:
 
     network: type[nn.Module]
     learning_rate: float
-    """Of Adam, constant after the first updates."""
+    """Of :class:`~sparseguard.attacks.muon.Muon`, at its highest."""
     batch_size: int = 16
     pace: int = 1
     """Updates that it takes where the U-Net takes one, which costs more."""
@@ -202,7 +197,7 @@ class Member:
 
 DECODERS: dict[str, Member] = {
     "dense": Member(Dense, 5e-3),
-    "rows": Member(Rows, 1e-2, pace=2),
-    "neighbours": Member(Neighbours, 5e-3),
-    "unet": Member(UNet, 2e-3),
+    "rows": Member(Rows, 5e-3, pace=2),
+    "neighbours": Member(Neighbours, 2.5e-3),
+    "unet": Member(UNet, 5e-3),
 }

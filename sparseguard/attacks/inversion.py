@@ -42,6 +42,7 @@ class Inversion(Attack):
     """
 
     printed_as: ClassVar[str | None] = "inverse-network"
+    revision: ClassVar[int] = 1
 
     bent: bool = True
     decoders: tuple[str, ...] | None = None

@@ -19,6 +19,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from .decoders import Member
+from .muon import Muon
 from .queries import Queries
 
 PAYS = 0.1
@@ -63,7 +64,7 @@ class Runner:
     def __post_init__(self) -> None:
         self.average = copy.deepcopy(self.network).requires_grad_(False)
         self.best = math.inf, copy.deepcopy(self.average.state_dict())
-        self._optimizer = torch.optim.Adam(self.network.parameters(), lr=self.member.learning_rate)
+        self._optimizer = Muon(self.network, self.member.learning_rate)
         generator = torch.Generator().manual_seed(int(torch.randint(2**31, ())))
         self._batches = self.queries.batches(self.member.batch_size, generator)
         self._updates = 0
@@ -78,11 +79,10 @@ class Runner:
             leak, truth = next(self._batches)
             loss = F.mse_loss(self.network(leak.to(device)), truth.to(device))
             rate = min(1.0, self._updates / WARM_UP) / max(1.0, self._updates / STEADY) ** 0.5
-            self._optimizer.param_groups[0]["lr"] = self.member.learning_rate * rate
             self._optimizer.zero_grad()
             loss.backward()
             nn.utils.clip_grad_norm_(weights, LONGEST_GRADIENT)
-            self._optimizer.step()
+            self._optimizer.step(self.member.learning_rate * rate)
             with torch.no_grad():
                 torch._foreach_lerp_(averages, weights, 1 - (1 - 1 / self._updates) ** (POWER + 1))
 
