@@ -45,7 +45,8 @@ class Contrast:
 class Claim:
     """A claim of the paper: its section, its words, what it is taken to mean, and where that is shown.
 
-    ``untested`` says why there is nothing to compare, ``remark`` what has to be said about the paper's own numbers.
+    ``every``: it says that of every row or experiment. ``untested`` says why there is nothing to compare, ``remark``
+    what has to be said about the paper's own numbers.
     """
 
     section: str
@@ -53,6 +54,7 @@ class Claim:
     means: str = ""
     notebooks: list[str] = field(default_factory=list)
     compare: list[Contrast] = field(default_factory=list)
+    every: bool = False
     untested: str = ""
     remark: str = ""
 

@@ -8,16 +8,15 @@ from itertools import combinations
 from statistics import mean
 
 from ..cost import STAGE_NAMES, Cost
-from .compare import APART, difference, outcome, verdict
 from .costs import Number, largest_peak, printed_ratio, seconds_of, total_seconds
 from .reading import Reading
+from .rule import ALONE, APART, CALLED, RATE, Paired, decide, difference, sentence, verdict
 from .tables import by_attack, by_defense
 
 RULE = (
-    "Rule: one row is quicker than another if Welch's t-test on the logarithm of seconds over seeds gives p < 0.05 and "
-    f"the geometric means lie more than {APART - 1:.0%} apart; with one seed nothing is called a difference. A claim "
-    "holds if at least nine of ten pairs of rows that it compares differ its way, does not if at most one of ten does, "
-    "and else in part. Not corrected for the number of comparisons."
+    f"Rule: one row is quicker than another {CALLED} for the logarithms of seconds and the geometric means lie more "
+    f"than {APART - 1:.0%} apart; {ALONE} The pairs of a claim are judged together, false discoveries held at "
+    f"{RATE:.0%}, by the words of `00_overview`."
 )
 NOISES, GONG = ("gaussian", "laplace"), ("gong", "gong_cl")
 CONTROLS = ("none", "none_standardized", "none_conv", "none_frozen_conv")
@@ -40,11 +39,11 @@ def _claim(groups: dict[str, list[Cost]], tiers: Sequence[Sequence[str]], number
     pairs = [(a, b) for first, later in combinations(by_tier, 2) for a in first for b in later]
     if not pairs:
         return None
-    outcomes = [outcome(_logs(a, number), _logs(b, number), "lower", math.log(APART)) for a, b in pairs]
+    outcomes = decide([Paired(_logs(a, number), _logs(b, number), "lower", math.log(APART)) for a, b in pairs])
     right, wrong, neither = (outcomes.count(sign) for sign in (1, -1, 0))
     return (
         f"of {len(pairs)} pairs {right} differ that way, {wrong} the other way, {neither} cannot be "
-        f"told apart: the claim {verdict(right, len(pairs))} here"
+        f"told apart: {sentence(verdict([outcomes]))} here"
     )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from itertools import product
 from typing import Any, ClassVar
 
@@ -15,8 +16,18 @@ from ..store import Store, digest
 from ..targets import SETTINGS
 from .provenance import provenance
 
-Pair = tuple[str, str, list[float] | None, list[float] | None]
-"""Data set, metric, and the numbers of both rows, one a seed; ``None`` where the store lacks one."""
+
+@dataclass(frozen=True)
+class Rows:
+    """Both rows of a comparison: where it is, and their numbers, one a seed; ``None`` where the store lacks one."""
+
+    dataset: str
+    setting: str
+    metric: str
+    of: list[float] | None
+    than: list[float] | None
+
+
 Stored = Callable[[Experiment, Store], Any]
 """Reads what was stored about an experiment; ``None`` if nothing was."""
 LAMS = (0.1, 0.25, 0.5)
@@ -53,7 +64,7 @@ class Evidence:
             cells(dataset, SETTINGS[0], "none", LAMS, scale, self.seeds)
         self._found: dict[tuple[Stored, Experiment], Any] = {}
 
-    def pairs(self, test: Contrast) -> Iterator[Pair]:
+    def pairs(self, test: Contrast) -> Iterator[Rows]:
         """Both sides of every comparison that a test of a claim asks for."""
         for dataset in self.datasets:
             for setting in test.settings:
@@ -62,11 +73,13 @@ class Evidence:
                     ours = read(dataset, setting, test.of, metric)
                     if test.than_value is not None:
                         for of in ours:
-                            yield dataset, metric, of, None if of is None else [test.than_value] * len(of)
+                            than = None if of is None else [test.than_value] * len(of)
+                            yield Rows(dataset, setting, metric, of, than)
                         continue
                     other = read(dataset, test.than_setting or setting, test.than, test.than_metric or metric)
-                    for of, than in _meet(ours, other, test.than_setting or test.than_metric):
-                        yield dataset, metric, of, None if than is None else [test.times * value for value in than]
+                    for of, row in _meet(ours, other, test.than_setting or test.than_metric):
+                        than = None if row is None else [test.times * value for value in row]
+                        yield Rows(dataset, setting, metric, of, than)
 
     def provenance(self) -> str:
         """Of everything that was found so far, in one sentence."""

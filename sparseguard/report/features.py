@@ -11,19 +11,19 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from ..features import NEIGHBOURS, PIXELS, Features
-from .compare import difference, verdict
 from .figures import COLOURS
 from .reading import Reading
+from .rule import ALONE, CALLED, MARGINS, difference, sentence, verdict
 from .tables import Table, over_seeds, spread
 
-APART = 0.02
+APART = MARGINS["silhouette"]
 LOOSE = 0.25
 RULE = (
-    f"Rule: two layers differ if Welch's t-test over seeds gives p < 0.05 for a number and the means lie more than "
-    f"{APART} apart; with one seed nothing is called a difference. A layer is more clustered than another, in the UMAP "
-    "plane or in feature space, if its silhouette there is higher in this sense. Below a silhouette of "
-    f"{LOOSE} no layer is called tightly clustered. The claim holds where sparse layers are less clustered than all "
-    "others but the pixels, in the plane and in feature space, and in part where only some of that is so."
+    f"Rule: two layers differ {CALLED} for a number and the means lie more than {APART} apart; {ALONE} A layer is more "
+    "clustered than another, in the UMAP plane or in feature space, if its silhouette there is higher in this sense. "
+    f"Below a silhouette of {LOOSE} no layer is called tightly clustered. The claim holds where sparse layers are less "
+    "clustered than all others but the pixels, in the plane and in feature space; it is contradicted where more of "
+    "that is the other way than not."
 )
 PLACES = {"silhouette_plane": "in the plane", "silhouette": "in feature space"}
 MARKERS = "osDvX^P*<>"
@@ -154,12 +154,12 @@ def features_reading(found: Sequence[Features]) -> Reading:
                     word = ("more clustered" if gap > 0 else "less clustered") if differs else "not to be told apart"
                     found_in.append(f"{word} {place} ({gap:+.3f})")
                     if other != PIXELS:
-                        less.append(differs and gap < 0)
+                        less.append((1 if gap < 0 else -1) if differs else 0)
                 knn = f"k-NN {near:+.2f}" + ("" if near_differs else ", within chance")
                 parts.append(f"against {_name(layers[other][0])} {', '.join(found_in)}, {knn}")
             if parts:
-                says = f" The claim {verdict(sum(less), len(less))} here." if less else ""
-                sentences.append(f"{dataset}, {_name(layers[label][0])}: {'; '.join(parts)}.{says}")
+                says = f"; {sentence(verdict([less], every=True))}" if less else ""
+                sentences.append(f"{dataset}, {_name(layers[label][0])}: {'; '.join(parts)}{says}.")
         for metric, place in PLACES.items():
             means = {name: mean(getattr(f, metric) for f in seeds) for name, seeds in layers.items()}
             top = max(means, key=lambda name: means[name])

@@ -13,24 +13,20 @@ from matplotlib.figure import Figure
 from torch import Tensor
 
 from ..result import Result
-from .compare import difference, left_out, measured, printed_curves, values
+from .compare import left_out, measured, printed_curves, values
 from .explorer import Explorer, View, sweeps
 from .figures import COLOURS, show
 from .panels import VIRIDIS
 from .reading import Reading
+from .rule import ALONE, CALLED, MARGINS, difference
 from .tables import by_attack, spread
 
-# metric: (its name, digits, the least difference that is called one)
-SWEPT: dict[str, tuple[str, int, float]] = {
-    "psnr": ("PSNR", 1, 0.5),
-    "ssim": ("SSIM", 2, 0.02),
-    "accuracy": ("accuracy", 2, 0.02),
-}
+SWEPT = {"psnr": ("PSNR", 1), "ssim": ("SSIM", 2), "accuracy": ("accuracy", 2)}
+"""Name and digits of each metric."""
 UNITS = {"psnr": " (dB)"}
 RULE = (
-    "Rule: two cells differ if Welch's t-test over seeds gives p < 0.05 and their means lie more than 0.5 dB (PSNR) or "
-    "0.02 (SSIM, accuracy) apart; with one seed nothing is called a difference. Not corrected for the number of "
-    "comparisons."
+    f"Rule: two cells differ {CALLED} and their means lie more than {MARGINS['psnr']} dB (PSNR) or {MARGINS['ssim']} "
+    f"(SSIM, accuracy) apart; {ALONE}"
 )
 
 
@@ -45,7 +41,7 @@ def lambda_curves(results: Sequence[Result]) -> Figure:
     """PSNR, SSIM and accuracy against λ, bars one standard deviation over seeds; hollow marks are the paper's."""
     figure, axes = plt.subplots(1, len(SWEPT), figsize=(11, 3.7))
     curves = sweeps(results)
-    for axis, (metric, (name, _, _)) in zip(axes, SWEPT.items()):
+    for axis, (metric, (name, _)) in zip(axes, SWEPT.items()):
         printed = printed_curves(curves, metric)
         for i, (variant, swept) in enumerate(curves.items()):
             of = {lam: group for lam, group in swept.items() if measured(group, (metric,))[0]}
@@ -144,12 +140,12 @@ def _winner(view: View, index: int) -> np.ndarray:
 
 def differ(metric: str, a: Sequence[Result], b: Sequence[Result]) -> tuple[float, bool]:
     """How much more ``b`` has than ``a``, and whether the rule calls it a difference."""
-    return difference(values(b, metric), values(a, metric), SWEPT[metric][2])
+    return difference(values(b, metric), values(a, metric), MARGINS[metric])
 
 
 def course(metric: str, of: Mapping[str, Sequence[Result]]) -> str:
     """What a metric does along a few steps, in their order, each with its seeds."""
-    name, digits, _ = SWEPT[metric]
+    name, digits = SWEPT[metric]
     listed = ", ".join(f"{spread(values(group, metric), digits)} at {step}" for step, group in of.items())
     text = f"{name} is {listed}"
     if len(of) < 2:

@@ -10,16 +10,17 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from ..result import Result
-from .compare import by_strength, difference, left_out, measured, printed_curves, values
+from .compare import by_strength, left_out, measured, printed_curves, values
 from .figures import COLOURS, MARKERS
 from .reading import Reading
+from .rule import ALONE, CALLED, MARGINS, RATE, Paired, difference
 from .tables import by_attack, spread
 
 METRICS = {"psnr": "PSNR (dB), lower: more private", "accuracy": "accuracy on the hold-out"}
 RULE = (
-    "Rule: accuracies, or PSNRs, of two rows differ if Welch's t-test over seeds gives p < 0.05; with one seed nothing "
-    "is called a difference. A noise hides as much as a sparse row if its PSNR is lower or, with several seeds, does "
-    "not differ."
+    f"Rule: accuracies of two rows differ {CALLED} and the means lie more than {MARGINS['accuracy']} apart; {ALONE} A "
+    f"noise hides as much as a sparse row if a one-sided paired t-test (p < {RATE}) says that its PSNR exceeds the "
+    f"row's by no more than {MARGINS['psnr']} dB; with one seed, if it is lower."
 )
 
 
@@ -59,7 +60,14 @@ def _curves(axis: Axes, results: Sequence[Result], metric: str) -> None:
 
 
 def _differ(a: Sequence[Result], b: Sequence[Result], metric: str) -> bool:
-    return difference(values(a, metric), values(b, metric))[1]
+    return difference(values(a, metric), values(b, metric), MARGINS[metric])[1]
+
+
+def _hides_as_much(noise: Sequence[Result], own: Sequence[Result]) -> bool:
+    ours, theirs = values(noise, "psnr"), values(own, "psnr")
+    if len(ours) != len(theirs) or len(ours) == 1:
+        return mean(ours) <= mean(theirs)
+    return Paired(ours, theirs, "not_higher", MARGINS["psnr"]).tests()[0] < RATE
 
 
 def noise_reading(by_setting: Mapping[str, Sequence[Result]]) -> Reading:
@@ -84,17 +92,16 @@ def noise_reading(by_setting: Mapping[str, Sequence[Result]]) -> Reading:
             )
         for label, own in sparse.items():
             hidden = mean(values(own, "psnr"))
-            parts = [_match(name, groups, own, hidden) for name, groups in noises.items()]
+            parts = [_match(name, groups, own) for name, groups in noises.items()]
             if parts:
                 lines.append(f"{where}: `{label}` ({hidden:.1f} dB, accuracy {spread(values(own, 'accuracy'), 2)}): "
                              + "; ".join(parts) + ".")  # fmt: skip
     return Reading("\n".join([*(f"- {line}" for line in lines), "", f"*{RULE}*"]))
 
 
-def _match(name: str, groups: Sequence[list[Result]], own: Sequence[Result], hidden: float) -> str:
+def _match(name: str, groups: Sequence[list[Result]], own: Sequence[Result]) -> str:
     """The weakest strength that hides no less than a sparse row, and what it costs."""
-    several = len(own) > 1  # one seed cannot tell equal from unequal
-    enough = [g for g in groups if mean(values(g, "psnr")) <= hidden or (several and not _differ(g, own, "psnr"))]
+    enough = [g for g in groups if _hides_as_much(g, own)]
     if not enough:
         return f"no `{name}` here hides as much"
     cell, accuracy = enough[0][0].experiment, spread(values(enough[0], "accuracy"), 2)

@@ -7,13 +7,11 @@ from statistics import mean
 
 from ..attacks.race import PAYS
 from ..result import Result
-from .compare import difference, left_out, measured, values
+from .compare import left_out, measured, values
+from .rule import ALONE, CALLED, MARGINS, difference
 from .tables import by_attack, by_defense, spread
 
-RULE = (
-    "Rule: two rows differ if Welch's t-test over seeds gives p < 0.05 for their mean PSNR and the means lie more than "
-    "0.5 dB apart; with one seed nothing is called a difference."
-)
+RULE = f"Rule: two rows differ {CALLED} for their PSNR and the means lie more than {MARGINS['psnr']} dB apart; {ALONE}"
 
 
 CONTROLS = {
@@ -35,7 +33,7 @@ class Reading(str):
 
 def _difference(a: Sequence[Result], b: Sequence[Result]) -> tuple[float, bool]:
     """PSNR of ``a`` minus PSNR of ``b``, and whether the rule calls it a difference."""
-    return difference(values(a, "psnr"), values(b, "psnr"), 0.5)
+    return difference(values(a, "psnr"), values(b, "psnr"), MARGINS["psnr"])
 
 
 def _compare(name: str, a: Sequence[Result], other: str, b: Sequence[Result]) -> str:

@@ -76,7 +76,7 @@ def settling_curves(results: Sequence[Result]) -> Figure:
     stages, controls = _stages(results)
     figure, axes = plt.subplots(2, 3, figsize=(10.5, 6))
     e = next(iter(stages.values()))[0].experiment
-    for axis, (metric, (title, _, _)) in zip(axes.flat, SWEPT.items()):
+    for axis, (metric, (title, _)) in zip(axes.flat, SWEPT.items()):
         _curve(axis, [values(group, metric) for group in stages.values()], 0, f"{e.defense}, λ = {e.lam}")
         for i, (control, group) in enumerate(controls.items(), start=1):
             middle, deviation = _spread(values(group, metric))
@@ -114,7 +114,7 @@ def settling_reading(results: Sequence[Result]) -> Reading:
             lines.append(f"Layer {i}, {name}: {listed}.")
     for control, group in controls.items():
         told = []
-        for metric, (name, digits, _) in SWEPT.items():
+        for metric, (name, digits) in SWEPT.items():
             gaps = []
             for stage in (first, last):
                 gap, differs = differ(metric, group, stages[stage])

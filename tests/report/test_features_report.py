@@ -59,7 +59,7 @@ def test_the_reading_follows_the_numbers(found: list[Features]) -> None:
     linear = re.search(r"against two linear layers (less clustered in the plane .*?), k-NN", text)
     assert linear
     assert linear[1].endswith("not to be told apart in feature space (-0.010)")
-    assert text.count("The claim holds in part here.") == 2
+    assert text.count("; the claim holds in part here.") == 2
     plane = mean(f.silhouette_plane for f in found[:12] if f.layer == "none")
     assert f"in the plane is {plane:.3f} (two linear layers), of 1 at most: its classes stand apart" in text
     assert "the highest silhouette in feature space is 0.301 (two convolutions)" in text
@@ -68,18 +68,18 @@ def test_the_reading_follows_the_numbers(found: list[Features]) -> None:
         for f in found[:12]
         for far in [f.layer in ("none", "none_conv")]
     ]
-    assert "The claim holds here." in features_reading(apart)
+    assert "; the claim holds here." in features_reading(apart)
     more = [
         fake(f.layer.split()[0], 0.04 + tight, f.experiment.seed, apart=9.0 * tight)
         for f in found[:12]
         for tight in [f.layer.startswith("sparse_guard")]
     ]
-    assert "The claim does not hold here." in features_reading(more)
+    assert "; the claim is contradicted here." in features_reading(more)
     flat = [fake(f.layer.split()[0], 0.04, f.experiment.seed) for f in found[:12]]
-    assert "The claim does not hold here." in features_reading(flat)
+    assert "; the claim is not shown here." in features_reading(flat)
     assert "no layer gathers the classes tightly" in features_reading(flat)
     one = features_reading([f for f in found if f.experiment.seed == 0])
-    assert "The claim does not hold" in one  # one seed is never a difference
+    assert "; the claim is not shown here." in one  # one seed is never a difference
 
 
 def test_each_panel_shows_every_class_in_a_colour_and_shape_of_its_own(found: list[Features]) -> None:
