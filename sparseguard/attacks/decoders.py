@@ -84,7 +84,7 @@ class Rows(nn.Module):
             nn.Conv1d(hidden, torch.Size(image).numel() // self.count, 1),
         )  # fmt: skip
         self.refine = nn.Sequential(
-            nn.Conv2d(image[0], 16, 5, padding=2), nn.ReLU(), nn.Conv2d(16, image[0], 5, padding=2)
+            nn.Conv2d(image[0], 16, 3, padding=1), nn.ReLU(), nn.Conv2d(16, image[0], 3, padding=1)
         )
 
     def forward(self, leak: Tensor) -> Tensor:
