@@ -56,6 +56,8 @@ def test_equivalence_needs_data_and_a_difference_needs_a_margin() -> None:
     assert decide([Paired(narrow, THREE, "same", 0.5)]) == [1]
     assert decide([Paired([2.6, 2.7, 2.5001], THREE, "lower", 0.5)]) == [0]  # certain, and too small to count
     assert decide([Paired([2.4, 2.5, 2.3001], THREE, "lower", 0.5)]) == [1]
+    assert decide([Paired([3.4, 3.5, 3.3001], THREE, "higher", 0.5)]) == [0]
+    assert decide([Paired([3.6, 3.7, 3.5001], THREE, "higher", 0.5)]) == [1]
 
 
 @pytest.mark.parametrize("relation", RELATIONS)
