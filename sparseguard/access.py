@@ -7,10 +7,12 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable
-from typing import Literal, get_args
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
+
+from .checks import one_of
 
 Access = Literal["black_box", "white_box"]
 
@@ -97,6 +99,4 @@ def grant(access: Access, target: Leaky) -> BlackBox:
         ValueError: another kind of access.
     """
     kinds: dict[str, type[BlackBox]] = {"black_box": BlackBox, "white_box": WhiteBox}
-    if access not in kinds:
-        raise ValueError(f"access must be one of {', '.join(get_args(Access))}, not {access!r}.")
-    return kinds[access](target)
+    return kinds[one_of("access", access, kinds)](target)

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from . import metrics as measure
 from .access import Access, BlackBox, grant
 from .attacks import ATTACKS, Attack
+from .checks import one_of, seed_of
 from .device import default_device, device_name
 from .registry import label
 from .scales import check_scale
@@ -114,8 +115,7 @@ def audit(
     options = dict(attack_options or {})
     method = ATTACKS.make(attack, options)
     kinds = get_args(Access)
-    if access not in kinds:
-        raise ValueError(f"access must be one of {', '.join(kinds)}, not {access!r}.")
+    one_of("access", access, kinds)
     if kinds.index(method.access) > kinds.index(access):
         raise ValueError(f"attack {attack!r} needs access {method.access!r}, more than {access!r}.")
     pool = images if holdout is None else holdout
@@ -178,8 +178,7 @@ def _nearest(method: Attack, box: BlackBox, victims: Tensor, images: Tensor) -> 
 
 
 def _check(module: nn.Module, images: Tensor, labels: Tensor | None, pool: Tensor, seed: int) -> None:
-    if isinstance(seed, bool) or not isinstance(seed, int) or not 0 <= seed < 2**31:
-        raise ValueError(f"seed must be a whole number from 0 to 2147483647, not {seed!r}.")
+    seed_of(seed)
     if not isinstance(module, nn.Module):
         raise ValueError(f"module must be a torch.nn.Module, not {_kind(module)}.")
     for name, given in (("images", images), ("holdout", pool)):

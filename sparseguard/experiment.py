@@ -17,13 +17,13 @@ from tqdm.auto import tqdm
 from . import metrics as measure
 from .access import grant
 from .attacks import ATTACKS, Attack
+from .checks import positive, seed_of, whole
 from .data import Split, attack_images, check_dataset, fingerprint, load_data
 from .defenses import DEFENSES, Defense
 from .device import default_device, device_name
-from .registry import check_count, label
+from .registry import label
 from .result import METRICS, Result
 from .scales import check_scale
-from .sparse import positive
 from .store import Store, digest
 from .targets import Target, check_setting
 
@@ -86,10 +86,9 @@ class Experiment:
         check_dataset(self.dataset)
         check_setting(self.setting)
         check_scale(self.scale)
-        if isinstance(self.seed, bool) or not isinstance(self.seed, int) or not 0 <= self.seed < 2**31:
-            raise ValueError(f"seed must be a whole number from 0 to 2147483647, not {self.seed!r}.")
+        seed_of(self.seed)
         if self.holdout is not None:
-            check_count("holdout", self.holdout)
+            whole("holdout", self.holdout)
         if self.holdout_from is not None:
             check_dataset(self.holdout_from)
             object.__setattr__(self, "holdout_from", None if self.holdout_from == self.dataset else self.holdout_from)

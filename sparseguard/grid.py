@@ -8,11 +8,11 @@ from typing import Any
 
 from tqdm.auto import tqdm
 
+from .checks import positive
 from .defenses import DEFENSES
 from .defenses.sparse_guard import SparseGuard
 from .experiment import USUAL_ATTACK, Experiment
 from .result import Result
-from .sparse import positive
 from .store import Store
 
 Entry = str | Mapping[str, Any]

@@ -12,9 +12,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from .checks import is_whole, positive, whole
 from .data import Split, check_dataset, fingerprint, load_data
 from .scales import check_scale
-from .sparse import SparseCoding2d, positive
+from .sparse import SparseCoding2d
 from .sparse.learning import Learning, learn_dictionary
 from .sparse.trace import EnergyCurve, Neurons, energy_curves, kept, neurons
 from .store import Cell, Store
@@ -80,10 +81,9 @@ class LayerStudy:
             if isinstance(values, str) or not isinstance(values, Sequence) or not values:
                 raise ValueError(f"{name} must be a list of at least one value, not {values!r}.")
         for seed in self.seeds:
-            if isinstance(seed, bool) or not isinstance(seed, int) or seed < 0:
+            if not is_whole(seed) or seed < 0:
                 raise ValueError(f"seeds must be whole numbers from 0 on, not {seed!r}.")
-        if isinstance(self.images, bool) or not isinstance(self.images, int) or self.images < 1:
-            raise ValueError(f"images must be a whole number from 1 on, not {self.images!r}.")
+        whole("images", self.images)
         if not self.trajectories:
             raise ValueError(f"taus must hold a number beside None, which is settled codes, not {self.taus!r}.")
         for lam in (self.lam, *self.lams):

@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from typing import Any, Generic, TypeVar
 
+from .checks import one_of
+
 T = TypeVar("T")
 
 
@@ -23,9 +25,7 @@ class Registry(Generic[T]):
 
     def check(self, name: Any) -> type[T]:
         """The class of that name, or a ``ValueError`` with the list of what is allowed."""
-        if not isinstance(name, str) or name not in self.members:
-            raise ValueError(f"{self.kind} must be one of {', '.join(self.members)}, not {name!r}.")
-        return self.members[name]
+        return self.members[one_of(self.kind, name, self.members)]
 
     def options(self, name: str) -> list[str]:
         """Names of the options that it takes."""
@@ -56,12 +56,6 @@ class Registry(Generic[T]):
             key: float(value) if isinstance(default[key], float) and type(value) is int else value
             for key, value in changed.items()
         }
-
-
-def check_count(name: str, value: Any) -> None:
-    """A ``ValueError`` where ``value`` is not a whole number from 1 on."""
-    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-        raise ValueError(f"{name} must be a whole number from 1 on, not {value!r}.")
 
 
 def label(name: str, options: Mapping[Any, Any]) -> str:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from .checks import one_of
+
 
 @dataclass(frozen=True)
 class Scale:
@@ -80,6 +82,4 @@ SCALES: dict[str, Scale] = {
 
 def check_scale(name: str) -> Scale:
     """The :class:`Scale` of that name, or a ``ValueError`` with the list of what is allowed."""
-    if name not in SCALES:
-        raise ValueError(f"scale must be one of {', '.join(SCALES)}, not {name!r}.")
-    return SCALES[name]
+    return SCALES[one_of("scale", name, SCALES)]

@@ -15,15 +15,14 @@ import torch
 from torch import Tensor, nn
 
 from .access import Leaky
+from .checks import one_of
 
 SETTINGS = ("end_to_end", "split")
 
 
 def check_setting(name: str) -> str:
     """``name`` if it is a setting, or a ``ValueError`` with the list of what is allowed."""
-    if name not in SETTINGS:
-        raise ValueError(f"setting must be one of {', '.join(SETTINGS)}, not {name!r}.")
-    return name
+    return one_of("setting", name, SETTINGS)
 
 
 class Target(Leaky):

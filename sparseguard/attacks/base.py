@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from ..access import Access, BlackBox
-from ..registry import check_count
+from ..checks import whole
 from ..scales import Scale
 
 
@@ -51,7 +51,7 @@ class Attack:
     views: int = 1
 
     def __post_init__(self) -> None:
-        check_count("views", self.views)
+        whole("views", self.views)
 
     def observe(self, box: BlackBox, images: Tensor) -> Tensor:
         """The leak of images as this attacker sees it: ``(N, ...)``."""

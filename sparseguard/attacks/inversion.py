@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from ..access import BlackBox
-from ..registry import check_count
+from ..checks import whole
 from ..scales import Scale
 from .base import Attack, Fitted
 from .decoders import DECODERS, Decoder, Mean
@@ -53,7 +53,7 @@ class Inversion(Attack):
         if not isinstance(self.bent, bool):
             raise ValueError(f"bent must be true or false, not {self.bent!r}.")
         if self.updates is not None:
-            check_count("updates", self.updates)
+            whole("updates", self.updates)
         if self.decoders is not None:
             names = (self.decoders,) if isinstance(self.decoders, str) else tuple(self.decoders)
             if not names or not set(names) <= {RIDGE, *DECODERS}:

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from ..access import Access, BlackBox, Leaky, WhiteBox
-from ..registry import check_count
+from ..checks import whole
 from ..scales import Scale
 from .base import Fitted
 from .inversion import Inversion
@@ -55,7 +55,7 @@ class Refinement(Inversion):
     def __post_init__(self) -> None:
         super().__post_init__()
         for name in ("steps", "draws"):
-            check_count(name, getattr(self, name))
+            whole(name, getattr(self, name))
 
     def fit(self, box: BlackBox, images: Tensor, validation: Tensor, scale: Scale, device: str = "cpu") -> Fitted:
         if not isinstance(box, WhiteBox):

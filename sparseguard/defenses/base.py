@@ -12,10 +12,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from ..checks import one_of, positive
 from ..data import Split
 from ..normalisation import Normalize, Standardize
 from ..scales import Scale
-from ..sparse import positive
 from ..targets import Target
 
 Front = Literal["linear", "standardized", "conv", "frozen_conv"]
@@ -61,8 +61,7 @@ class Defense:
     front: Front = "linear"
 
     def __post_init__(self) -> None:
-        if self.front not in get_args(Front):
-            raise ValueError(f"front must be one of {', '.join(get_args(Front))}, not {self.front!r}.")
+        one_of("front", self.front, get_args(Front))
 
     @property
     def time(self) -> float:

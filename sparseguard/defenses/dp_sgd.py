@@ -21,9 +21,9 @@ import torch
 import torch.nn.functional as F
 from torch.utils.data import DataLoader, TensorDataset
 
+from ..checks import positive
 from ..data import Split
 from ..scales import Scale
-from ..sparse import positive
 from ..targets import Target
 from .base import Defense, nonnegative
 

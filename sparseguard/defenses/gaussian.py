@@ -11,9 +11,9 @@ from typing import ClassVar
 
 from torch.distributions import Normal
 
+from ..checks import positive
 from ..data import Split
 from ..scales import Scale
-from ..sparse import positive
 from ..targets import Target
 from .base import Defense
 from .noise import AdditiveNoise

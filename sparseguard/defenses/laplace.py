@@ -7,9 +7,9 @@ from typing import ClassVar
 
 from torch.distributions import Laplace as LaplaceDistribution
 
+from ..checks import positive
 from ..data import Split
 from ..scales import Scale
-from ..sparse import positive
 from ..targets import Target
 from .base import Defense, fit
 from .noise import AdditiveNoise

@@ -11,9 +11,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from ..checks import one_of, positive
 from ..data import Split
 from ..scales import Scale
-from ..sparse import SOLVERS, SparseCoding2d, positive
+from ..sparse import SOLVERS, SparseCoding2d
 from ..sparse.layer import Solver
 from ..sparse.solvers import fista
 from ..targets import Target
@@ -61,8 +62,8 @@ class SparseDefense(Defense):
         super().__post_init__()
         for value in self.lams(1):
             positive("lam", value)
-        if self.solver is not None and self.solver not in SOLVERS:
-            raise ValueError(f"solver must be one of {', '.join(SOLVERS)}, not {self.solver!r}.")
+        if self.solver is not None:
+            one_of("solver", self.solver, SOLVERS)
         if self.tau is not None:
             object.__setattr__(self, "tau", positive("tau", self.tau))
             if self.solver == "fista":

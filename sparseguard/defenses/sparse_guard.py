@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from torch import nn
 
+from ..checks import whole
 from ..data import Split
 from ..scales import Scale
 from .base import features_of
@@ -24,8 +25,7 @@ class SparseGuard(SparseDefense):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if not isinstance(self.pairs, int) or self.pairs < 1:
-            raise ValueError(f"pairs must be a whole number from 1 on, not {self.pairs!r}.")
+        whole("pairs", self.pairs)
         if len(self.lams(self.pairs)) != self.pairs:
             raise ValueError(f"lam must be one number, or one for each of the {self.pairs} pairs, not {self.lam!r}.")
 

@@ -10,10 +10,11 @@ import torch
 from torch import Tensor
 
 from .. import metrics
+from ..checks import positive
 from ..defenses.sparse import SparseDefense
 from ..result import Result
 from ..scales import check_scale
-from ..sparse import SparseCoding2d, operators, positive
+from ..sparse import SparseCoding2d, operators
 from .compare import by_strength
 
 TOL, ITERATIONS = 5e-3, 300

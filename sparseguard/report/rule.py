@@ -16,6 +16,8 @@ from statistics import mean, stdev
 
 from scipy.stats import false_discovery_control, t
 
+from ..checks import one_of
+
 RATE = 0.05
 """Share of false discoveries among the comparisons that are called decided; also the level of a single test."""
 APART = 1.05
@@ -51,8 +53,7 @@ class Paired:
     certain: bool = False
 
     def __post_init__(self) -> None:
-        if self.relation not in RELATIONS:
-            raise ValueError(f"relation must be one of {', '.join(RELATIONS)}, not {self.relation!r}.")
+        one_of("relation", self.relation, RELATIONS)
         if len(self.of) != len(self.than) or not self.of:
             raise ValueError(f"both rows need the same seeds, at least one, not {len(self.of)} and {len(self.than)}.")
 

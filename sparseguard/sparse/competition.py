@@ -16,7 +16,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from .layer import positive
+from ..checks import positive
 from .schedules import euler_schedule
 from .trace import follow
 

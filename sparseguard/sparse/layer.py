@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Iterator
-from numbers import Integral, Real
 from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
 
+from ..checks import is_whole, one_of, positive
 from . import operators, solvers
 from .filterbank import filter_gradient
 
@@ -32,16 +31,9 @@ def standardize(x: Tensor) -> Tensor:
 
 def _pair(name: str, value: int | tuple[int, int]) -> tuple[int, int]:
     pair = tuple(value) if isinstance(value, tuple | list) else (value, value)
-    if len(pair) != 2 or any(isinstance(v, bool) or not isinstance(v, Integral) or v < 1 for v in pair):
+    if len(pair) != 2 or any(not is_whole(v) or v < 1 for v in pair):
         raise ValueError(f"{name} must be a positive whole number or a pair of them, not {value!r}.")
     return int(pair[0]), int(pair[1])
-
-
-def positive(name: str, value: float) -> float:
-    """``value`` as a float, or a ``ValueError`` that says that it must be finite and greater than 0."""
-    if isinstance(value, bool) or not isinstance(value, Real) or not math.isfinite(value) or value <= 0:
-        raise ValueError(f"{name} must be a finite number greater than 0, not {value!r}.")
-    return float(value)
 
 
 class SparseCoding2d(nn.Module):
@@ -105,8 +97,7 @@ class SparseCoding2d(nn.Module):
         self.iterations = _pair("iterations", iterations)[0]
         self.lam, self.tau = positive("lam", lam), positive("tau", tau)
         self.tol, self.eta = positive("tol", tol), positive("eta", eta)
-        if solver not in SOLVERS:
-            raise ValueError(f"solver must be one of {', '.join(SOLVERS)}, not {solver!r}.")
+        one_of("solver", solver, SOLVERS)
         self.solver: Solver = solver
         self.standardize, self.nonneg = standardize, nonneg
         dictionary = torch.empty(self.features, self.in_channels, *self.kernel_size)

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from ..checks import whole
 from .layer import SparseCoding2d
 
 
@@ -47,8 +48,7 @@ def learn_dictionary(
         >>> found.updates.tolist(), found.energy.shape
         ([0, 3], torch.Size([2]))
     """
-    if updates < 1:
-        raise ValueError(f"updates must be a whole number from 1 on, not {updates!r}.")
+    whole("updates", updates)
     zero = 0.5 * layer.canvas(fresh).square().sum((1, 2, 3)).mean()
     before, layer_codes = layer.dictionary.detach().clone(), layer(fresh)
     measured, energies = [0], [layer.energy(fresh, layer_codes).mean() / zero]

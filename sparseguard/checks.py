@@ -1,0 +1,51 @@
+"""Checks of what users pass, each with one sentence that names the value and what is allowed."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Collection
+from numbers import Integral, Real
+from typing import Any, TypeVar
+
+T = TypeVar("T")
+LARGEST_SEED = 2**31 - 1
+
+
+def positive(name: str, value: Any) -> float:
+    """``value`` as a float, or a ``ValueError`` that says that it must be finite and greater than 0."""
+    if isinstance(value, bool) or not isinstance(value, Real) or not math.isfinite(value) or value <= 0:
+        raise ValueError(f"{name} must be a finite number greater than 0, not {value!r}.")
+    return float(value)
+
+
+def is_whole(value: Any) -> bool:
+    """A whole number, and no truth value."""
+    return isinstance(value, Integral) and not isinstance(value, bool)
+
+
+def whole(name: str, value: Any, least: int = 1, most: int | None = None) -> int:
+    """``value`` as an int, or a ``ValueError`` that says from where to where it must lie.
+
+    >>> whole("views", 3)
+    3
+    """
+    if not is_whole(value) or value < least or (most is not None and value > most):
+        end = "on" if most is None else f"to {most}"
+        raise ValueError(f"{name} must be a whole number from {least} {end}, not {value!r}.")
+    return int(value)
+
+
+def seed_of(value: Any) -> int:
+    """A seed that every generator takes, or a ``ValueError``."""
+    return whole("seed", value, 0, LARGEST_SEED)
+
+
+def one_of(name: str, value: T, allowed: Collection[T]) -> T:
+    """``value`` if it is allowed, or a ``ValueError`` with the list of what is.
+
+    >>> one_of("setting", "split", ("end_to_end", "split"))
+    'split'
+    """
+    if not isinstance(value, str) or value not in allowed:
+        raise ValueError(f"{name} must be one of {', '.join(map(str, allowed))}, not {value!r}.")
+    return value
