@@ -1,4 +1,4 @@
-"""Command line: ``python -m sparseguard run|grid|data|report``."""
+"""Command line: ``python -m sparseguard run|grid|data|pack|report``."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import typer
 
 from .data import load_images
 from .experiment import USUAL_ATTACK, Experiment
-from .grid import cells, run_grid
+from .grid import cells, run_grid, ship
 from .metrics.frechet import load_inception
 from .report import results_table, site
 
@@ -80,6 +80,13 @@ def data(name: Annotated[str, typer.Argument(help="mnist, fashion_mnist, or fid 
         return
     images = load_images(name, bundled=False)
     typer.echo(f"{name}: {len(images.images)} images of {len(images.classes)} classes are in place.")
+
+
+@app.command()
+def pack(scale: ScaleName = "quick") -> None:
+    """Put the store's finished cells of a scale among those that travel with the package; stale ones leave it."""
+    path, count = ship(scale)
+    typer.echo(f"{count} cells are in {path}, {path.stat().st_size / 2**20:.1f} MiB.")
 
 
 @app.command()

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from torch import Tensor
 
 from . import metrics as measure
+from .reference import SHIPPED
 
 if TYPE_CHECKING:
     from .experiment import Experiment
@@ -47,6 +48,12 @@ class Result:
     def seconds(self) -> float:
         """All that training and measuring took when this was computed."""
         return sum(v for name, v in self.metrics.items() if name.startswith("seconds_") and v is not None)
+
+    @property
+    def shipped(self) -> str | None:
+        """When it was packed and of which version, if it came with the package."""
+        made = self.details.get(SHIPPED)
+        return None if made is None else f"{made['date']}, version {made['version']}"
 
     @property
     def device(self) -> str:

@@ -1,4 +1,4 @@
-"""Finished cells on disk, under a hash of what made them.
+"""Finished cells on disk, under a hash of what made them; beneath them those that travel with the package.
 
 A cell is a folder ``<store>/<hash>/`` with ``result.json`` and ``arrays.safetensors``. It is written under another
 name and renamed when complete, so that a run killed at any moment leaves nothing under a cell's name. ``result.json``
@@ -22,8 +22,9 @@ from safetensors import SafetensorError
 from safetensors.torch import load, save
 from torch import Tensor
 
-Cell = tuple[dict[str, Any], dict[str, Tensor]]
-"""What is kept under one name: a JSON-able record, and tensors by name."""
+from . import reference
+from .reference import Cell as Cell
+
 _PARTIAL = ".partial-"
 _STALE_SECONDS = 86_400
 """Age after which what a killed run left half-written is removed."""
@@ -115,11 +116,18 @@ class Store:
             self.save(digest(key), *found)
         return found
 
+    def names(self) -> list[str]:
+        """Names of the cells in the folder, finished or damaged."""
+        return sorted(p.name for p in self.folder.glob("*") if p.is_dir() and not p.name.startswith(_PARTIAL))
+
     def load(self, name: str) -> Cell | None:
-        """The cell of that name, or ``None``; a damaged one is reported as a warning and is ``None`` too."""
+        """The cell of that name, of this folder or else of :mod:`.reference`; ``None`` if there is none.
+
+        A damaged one is reported as a warning and is ``None`` too.
+        """
         folder = self.folder / name
         if not folder.is_dir():
-            return None
+            return reference.load(name)
         try:
             body = json.loads((folder / "result.json").read_bytes())
             payload = (folder / "arrays.safetensors").read_bytes()

@@ -20,9 +20,10 @@ from .compare import by_strength, values
 from .figures import COLOURS, MARKERS
 from .lambdas import where
 from .reading import Reading
+from .rule import MARGINS
 from .tables import DASH, Table, attackers, by_attack, by_cell, by_defense, caption, last_gain, over_seeds, spread
 
-APART = 0.5
+APART = MARGINS["psnr"]
 """dB from which one row is said to hide more than another."""
 MEAN_IMAGE = "the mean image"
 Budget = Callable[[Result], float | None]

@@ -36,4 +36,10 @@ def provenance_of(results: Sequence[Measured], kind: str = "cells") -> str:
     devices = ", ".join(sorted({r.device for r in results}))
     seeds = [r.experiment.seed for r in results]
     scale = results[0].experiment.scale
-    return provenance(f"{len(results)} {kind}", scale, seeds, devices, sum(r.seconds for r in results))
+    told = provenance(f"{len(results)} {kind}", scale, seeds, devices, sum(r.seconds for r in results))
+    shipped = [made for r in results if (made := getattr(r, "shipped", None))]
+    if not shipped:
+        return told
+    here = len(results) - len(shipped)
+    made = ", ".join(sorted(set(shipped)))
+    return f"{told} {len(shipped)} were read from the reference ({made}), {here} were computed here."

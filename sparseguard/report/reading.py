@@ -20,7 +20,7 @@ CONTROLS = {
     "none_conv": "sparsity's own share",
 }
 """What the difference of a sparse row from each control is."""
-SLACK = 0.02
+SLACK = MARGINS["accuracy"]
 """Accuracy by which a rival may fall short and still count as equally useful."""
 
 

@@ -155,6 +155,32 @@ def run_race(courses: Mapping[str, list[float]], cap: int = 1024) -> dict[str, R
     return runners
 
 
+def test_weights_are_averaged_with_growing_length_and_the_rate_rises_and_falls(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Weights that grow by one with each update: their average in closed form; and the rates that were asked for."""
+    rates: list[float] = []
+
+    class Counting:
+        def __init__(self, network: nn.Module, rate: float) -> None:
+            self.weight = next(network.parameters())
+
+        def zero_grad(self) -> None: ...
+
+        def step(self, rate: float) -> None:
+            rates.append(rate)
+            self.weight.data += 1
+
+    monkeypatch.setattr(race, "Muon", Counting)
+    runner = Runner(Line(), Member(Line, 0.1, 2, pace=2), Queries(lambda images: images, torch.rand(8, 1, 12, 12)))
+    runner.run(256, "cpu")
+    times = torch.arange(1, 513, dtype=torch.float64)
+    shares = times ** (race.POWER + 1) - (times - 1) ** (race.POWER + 1)
+    expected = float(((1 + times) * shares / shares.sum()).sum())
+    assert float(next(runner.average.parameters())) == pytest.approx(expected, rel=1e-4)
+    assert rates[0] == pytest.approx(0.1 / race.WARM_UP)
+    assert rates[race.WARM_UP - 1] == rates[race.STEADY - 1] == pytest.approx(0.1)
+    assert rates[-1] == pytest.approx(0.1 * (race.STEADY / 512) ** 0.5)
+
+
 def test_a_decoder_ends_when_a_doubling_does_not_pay_and_keeps_its_best() -> None:
     runner = run_race({"a": [10, 12, 13, 13.05, 99, 99]})["a"]
     assert list(runner.course) == [32, 64, 128, 256]

@@ -1,0 +1,113 @@
+"""Reference results that travel with the package: finished cells, read-only, beneath the store.
+
+One file a scale holds the records as JSON, in the safetensors header, and the tensors; ``index.json`` has the files'
+checksums. What is shipped is small: images are of 8 bits, scores and exhibits of 16, and originals that several cells
+show are there once. A cell is found under the name that the store would give it, so that a change of code that changes
+a name leaves the shipped cell aside, which ``tests/test_reference.py`` tells.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import warnings
+from collections.abc import Mapping
+from datetime import date
+from functools import lru_cache
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save
+from torch import Tensor
+
+Cell = tuple[dict[str, Any], dict[str, Tensor]]
+"""A JSON-able record, and tensors by name."""
+FOLDER = Path(__file__).resolve().parent / "reference_data"
+INDEX, RECORDS, TENSORS = "index.json", "records", "tensors"
+IMAGES = ("originals", "reconstructions")
+"""Tensors that hold images in [0, 1]: kept to 1/255."""
+SHIPPED = "shipped"
+"""Entry of a record's details that says when a cell was packed, and of which version of the package."""
+
+
+def _small(name: str, tensor: Tensor) -> Tensor:
+    if name in IMAGES:
+        return (tensor * 255).round().to(torch.uint8)
+    return tensor.half() if tensor.dtype == torch.float32 else tensor
+
+
+def _whole(tensor: Tensor) -> Tensor:
+    if tensor.dtype == torch.uint8:
+        return tensor.float() / 255
+    return tensor.float() if tensor.dtype == torch.float16 else tensor
+
+
+def pack(cells: Mapping[str, Cell], scale: str, folder: Path | None = None) -> Path:
+    """Write cells by name to the file of a scale, which is replaced; the file.
+
+    Args:
+        cells: of the store, by their names there.
+        scale: names the file.
+        folder: by default the package's.
+    """
+    place = folder or FOLDER
+    place.mkdir(parents=True, exist_ok=True)
+    made = {"date": date.today().isoformat(), "version": version("sparseguard")}
+    records: dict[str, Any] = {}
+    kept: dict[str, Tensor] = {}
+    for name, (record, arrays) in sorted(cells.items()):
+        names: dict[str, str] = {}
+        for array, tensor in arrays.items():
+            small = _small(array, tensor).contiguous()
+            content = small.numpy().tobytes() + str((small.dtype, small.shape)).encode()
+            names[array] = hashlib.sha256(content).hexdigest()[:16]
+            kept[names[array]] = small
+        details = record.get("details", {})
+        known = details.get(SHIPPED, made)
+        records[name] = {"record": record | {"details": details | {SHIPPED: known}}, TENSORS: names}
+    path, payload = place / f"{scale}.safetensors", save(kept, {RECORDS: json.dumps(records, sort_keys=True)})
+    index = json.loads((place / INDEX).read_text()) if (place / INDEX).exists() else {}
+    for target, data in (
+        (path, payload),
+        (place / INDEX, json.dumps(index | {path.name: hashlib.sha256(payload).hexdigest()}, indent=1).encode()),
+    ):
+        partial = target.with_name(f".partial-{target.name}")
+        partial.write_bytes(data)
+        partial.rename(target)
+    _shipped.cache_clear()
+    return path
+
+
+@lru_cache(maxsize=8)
+def _shipped(folder: Path) -> dict[str, tuple[Path, dict[str, Any]]]:
+    """Where each shipped cell lies, by name; a damaged file is reported, and its cells are absent."""
+    found: dict[str, tuple[Path, dict[str, Any]]] = {}
+    if not (folder / INDEX).exists():
+        return found
+    for name, claimed in json.loads((folder / INDEX).read_text()).items():
+        path = folder / name
+        try:
+            if hashlib.sha256(path.read_bytes()).hexdigest() != claimed:
+                raise ValueError("it does not match its checksum")
+            with safe_open(path, framework="pt") as file:
+                found |= {cell: (path, entry) for cell, entry in json.loads(file.metadata()[RECORDS]).items()}
+        except (OSError, ValueError, KeyError, TypeError, SafetensorError) as error:
+            warnings.warn(f"the reference results {path} cannot be used ({error}).", stacklevel=2)
+    return found
+
+
+def names(folder: Path | None = None) -> list[str]:
+    """Names of all shipped cells."""
+    return sorted(_shipped(folder or FOLDER))
+
+
+def load(name: str, folder: Path | None = None) -> Cell | None:
+    """The shipped cell of that name, or ``None``."""
+    path, entry = _shipped(folder or FOLDER).get(name, (None, None))
+    if path is None or entry is None:
+        return None
+    with safe_open(path, framework="pt") as file:
+        return entry["record"], {array: _whole(file.get_tensor(kept)) for array, kept in entry[TENSORS].items()}

@@ -1,0 +1,119 @@
+"""Results that travel with the package: small, checked, read-only, and never of another code than this."""
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors import safe_open
+
+from sparseguard import Experiment, reference
+from sparseguard.grid import ship
+from sparseguard.reference import FOLDER, INDEX
+from sparseguard.report.provenance import provenance_of
+from sparseguard.result import Result
+from sparseguard.store import Store
+
+SMOKE = Experiment(setting="split", scale="smoke", fid=False)
+LARGEST = 25 * 2**20
+
+
+@pytest.fixture(scope="module")
+def result() -> Result:
+    return SMOKE.run(store=None, progress=False)
+
+
+@pytest.fixture
+def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setattr(reference, "FOLDER", tmp_path / "shipped")
+    return tmp_path / "shipped"
+
+
+def test_a_shipped_cell_says_what_was_measured_and_where_it_is_from(
+    result: Result, place: Path, tmp_path: Path
+) -> None:
+    reference.pack({SMOKE.key(): result.dump()}, "smoke")
+    found = SMOKE.run(Store(tmp_path / "own"), progress=False)
+    assert found.metrics == result.metrics
+    assert (found.reconstructions - result.reconstructions).abs().max() <= 0.5 / 255 + 1e-6
+    for name, scores in result.per_image.items():
+        assert torch.allclose(found.per_image[name], scores, rtol=1e-3)
+    assert found.shipped
+    assert result.shipped is None
+    assert not (tmp_path / "own").exists()  # nothing was computed
+    told = provenance_of([found, found, result])
+    assert told.endswith(f"2 were read from the reference ({found.shipped}), 1 were computed here.")
+    assert "reference" not in provenance_of([result])
+
+
+def test_what_is_computed_here_goes_before_what_is_shipped(result: Result, place: Path, tmp_path: Path) -> None:
+    record, arrays = result.dump()
+    reference.pack({SMOKE.key(): (record | {"metrics": record["metrics"] | {"psnr": 99.0}}, arrays)}, "smoke")
+    store = Store(tmp_path / "own")
+    assert (SMOKE.stored(store) or result).metrics["psnr"] == 99.0
+    store.save(SMOKE.key(), record, arrays)
+    assert (SMOKE.stored(store) or result).metrics["psnr"] == result.metrics["psnr"]
+
+
+def test_originals_that_several_cells_show_are_there_once(result: Result, place: Path) -> None:
+    record, arrays = result.dump()
+    one = reference.pack({"a": (record, arrays)}, "smoke").stat().st_size
+    other = arrays | {"reconstructions": arrays["originals"].flip(0)}
+    path = reference.pack({"a": (record, arrays), "b": (record, other)}, "smoke")
+    with safe_open(path, framework="pt") as file:
+        assert len(list(file.keys())) == len(arrays) + 1
+    assert path.stat().st_size < 2 * one
+    first, second = ((reference.load(name) or ({}, {}))[1] for name in "ab")
+    assert torch.equal(second["reconstructions"], first["originals"].flip(0))
+
+
+@pytest.mark.parametrize("what", ["tensor", "record", "cut", "gone", "index"])
+def test_a_falsified_file_is_noticed(what: str, result: Result, place: Path) -> None:
+    path = reference.pack({SMOKE.key(): result.dump()}, "smoke")
+    data = path.read_bytes()
+    psnr = f"{result.metrics['psnr']:.6f}"[:6].encode()
+    assert psnr in data
+    changed = {
+        "tensor": data[:-1] + bytes([data[-1] ^ 1]), "record": data.replace(psnr, b"12.345"[: len(psnr)]),
+        "cut": data[:-100], "gone": None, "index": data,
+    }[what]  # fmt: skip
+    if changed is None:
+        path.unlink()
+    else:
+        path.write_bytes(changed)
+    if what == "index":
+        (place / INDEX).write_text(json.dumps({path.name: "0" * 64}))
+    reference._shipped.cache_clear()
+    with pytest.warns(UserWarning, match=r"the reference results .*smoke\.safetensors cannot be used"):
+        assert reference.load(SMOKE.key()) is None
+
+
+def test_packing_keeps_what_is_current_and_drops_what_is_stale(result: Result, place: Path, tmp_path: Path) -> None:
+    store, (record, arrays) = Store(tmp_path / "own"), result.dump()
+    store.save(SMOKE.key(), record, arrays)
+    store.save("0123456789abcdef0123", record, arrays)  # of another code
+    store.save("a study", {"energy": 1.0}, {})
+    path, count = ship("smoke", store)
+    assert (count, reference.names(), path.parent) == (1, [SMOKE.key()], place)
+    first = (reference.load(SMOKE.key()) or ({}, {}))[0]["details"]["shipped"] | {"date": "2001-01-01"}
+    reference.pack({SMOKE.key(): (record | {"details": record["details"] | {"shipped": first}}, arrays)}, "smoke")
+    ship("smoke", Store(tmp_path / "empty"))  # what is shipped stays, with its date
+    assert (reference.load(SMOKE.key()) or ({}, {}))[0]["details"]["shipped"] == first
+    assert ship("quick", store)[1] == 0
+
+
+def test_no_shipped_cell_is_of_another_code() -> None:
+    """Raise a version, and the cells that it makes stale are named here: compute and pack them again, or drop them."""
+    stale = []
+    for name in reference.names():
+        record = (reference.load(name) or ({}, {}))[0]
+        experiment = Experiment(**record["experiment"])
+        if experiment.key() != name:
+            stale.append(f"{experiment.dataset} {experiment.setting} {experiment.label} seed {experiment.seed}")
+    assert not stale
+
+
+def test_the_reference_is_small() -> None:
+    files = list(FOLDER.glob("*"))
+    assert sum(file.stat().st_size for file in files) <= LARGEST
+    assert {file.name for file in files} == {INDEX, *json.loads((FOLDER / INDEX).read_text())}
