@@ -104,6 +104,11 @@ class Runner:
         return decibels(self.best[0]) + max(self.gain, 0.0)
 
     @property
+    def expected(self) -> float:
+        """The same if it gained half as much: gains of decoders that learn about halve from doubling to doubling."""
+        return decibels(self.best[0]) + max(self.gain, 0.0) / 2
+
+    @property
     def paying(self) -> bool:
         """A further doubling can be expected to pay."""
         return not self.dropped and (len(self.course) <= PATIENCE or self.gain >= PAYS)
@@ -144,7 +149,9 @@ def race(runners: Mapping[str, Runner], score: Callable[[nn.Module], float], cap
     steps = rungs(cap)
     for rung, updates in enumerate(steps):
         if rung >= ALL:
-            for runner in sorted(runners.values(), key=lambda r: -r.outlook)[places(rung, len(steps)) :]:
+            last = rung == len(steps) - 1
+            ranked = sorted(runners.values(), key=lambda r: -(r.expected if last else r.outlook))
+            for runner in ranked[places(rung, len(steps)) :]:
                 runner.dropped = True
         for runner in [r for r in runners.values() if r.paying]:
             runner.run(updates, device)

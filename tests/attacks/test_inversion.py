@@ -216,6 +216,14 @@ def test_later_rungs_have_fewer_places(monkeypatch: pytest.MonkeyPatch) -> None:
     assert not found["d"].paying
 
 
+def test_the_last_place_is_for_whom_half_of_the_last_gain_brings_to_the_front() -> None:
+    """A doubling gains about half of what the one before did: 2.0 dB behind do not become 0.7 dB ahead."""
+    found = run_race({"ahead": [20, 25, 28, 29.9, 30.7, 31.3], "behind": [10, 16, 22, 27.5, 29.5, 30.3]})
+    assert [len(found[name].course) for name in ("ahead", "behind")] == [6, 5]
+    found = run_race({"ahead": [20, 25, 28, 28.6, 29.0, 29.2], "behind": [10, 16, 22, 26.5, 28.5, 30.3]})
+    assert [len(found[name].course) for name in ("ahead", "behind")] == [5, 6]
+
+
 @pytest.mark.parametrize("scale", SCALES.values())
 def test_every_scale_names_decoders_that_exist_and_a_floor(scale: Any) -> None:
     assert set(scale.decoders) <= {"ridge", *DECODERS}
