@@ -3,7 +3,7 @@
 from . import layer_figures, layer_tables, site
 from .audit import audit_figure, audit_reading, audit_table
 from .budgets import attackers_table, budget_curves, budgets_reading, equal_accuracy_table, ladder_table
-from .claims import claims_figure, claims_reading, claims_rule, claims_table, judge_claims, linked
+from .claims import claims_figure, claims_reading, claims_rule, claims_table, judge_claim, judge_claims, linked
 from .costs import costs_figure, costs_table
 from .costs_reading import costs_reading
 from .evidence import Evidence
@@ -40,6 +40,7 @@ __all__ = [
     "features_reading",
     "features_table",
     "image_distributions",
+    "judge_claim",
     "judge_claims",
     "ladder_table",
     "lambda_curves",

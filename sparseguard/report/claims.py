@@ -7,6 +7,7 @@ import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from statistics import mean
 from textwrap import shorten
 from typing import Any
@@ -15,7 +16,7 @@ import matplotlib.pyplot as plt
 import pandas as pd
 from matplotlib.figure import Figure
 
-from ..paper import Claim, Contrast
+from ..paper import Claim, Contrast, claims
 from .evidence import Evidence, Rows
 from .reading import Reading
 from .rule import MARGINS, MOST, RULE, VERDICTS, Paired, decide, verdict
@@ -118,7 +119,7 @@ def _told(rows: Rows, test: Contrast, pair: Paired, outcome: int) -> Comparison:
     return Comparison(rows.dataset, rows.setting, rows.metric, shown, outcome, half)
 
 
-def judge_claims(claims: Sequence[Claim], evidence: Evidence) -> list[Judged]:
+def judge_claims(made: Sequence[Claim], evidence: Evidence) -> list[Judged]:
     """Make all comparisons of some claims for which the store has the numbers, and judge them together."""
 
     def judged(of: Sequence[Claim]) -> list[Judged]:
@@ -131,10 +132,20 @@ def judge_claims(claims: Sequence[Claim], evidence: Evidence) -> list[Judged]:
             found.append(Judged(claim, told, len(each) - len(told)))
         return found
 
-    changed = [with_placebo(claim) for claim in claims]
+    changed = [with_placebo(claim) for claim in made]
     beside = iter(judged([claim for claim in changed if claim is not None]))
     placebo = [None if claim is None else next(beside).verdict for claim in changed]
-    return [replace(one, placebo=other) for one, other in zip(judged(claims), placebo, strict=True)]
+    return [replace(one, placebo=other) for one, other in zip(judged(made), placebo, strict=True)]
+
+
+@lru_cache(maxsize=1)
+def _every_claim(evidence: Evidence) -> dict[str, Judged]:
+    return {one.claim.quote: one for one in judge_claims(claims(), evidence)}
+
+
+def judge_claim(claim: Claim, evidence: Evidence) -> Judged:
+    """One of the paper's claims, judged together with all others."""
+    return _every_claim(evidence)[claim.quote]
 
 
 def _number(c: Comparison, digits: int) -> str:

@@ -33,7 +33,7 @@ def test_it_judges_what_the_store_has_and_says_what_it_lacks(tmp_path: Path) -> 
     assert f"{mean(gaps):+.1f}" in guess
     noise = measured["each noise row is less accurate than no defense"]
     accuracy = [float(r.metrics["accuracy"] or 0) for r in split]
-    assert float(noise.split("accuracy ")[1].split(",")[0]) == pytest.approx(
+    assert float(noise.split("accuracy ")[1].split(" ")[0]) == pytest.approx(
         mean(accuracy[2:]) - mean(accuracy[:2]), abs=1e-3
     )
     unknown = "λ = 0.5 is harder to invert than λ = 0.1"
