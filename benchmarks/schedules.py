@@ -41,7 +41,7 @@ LEARNED = 320
 LAMS, TIMES = (0.05, 0.5, 1.0), (0.1, 0.5, 1.0, 2.0, 5.0, 10.0)
 FACTORS = (0.5, 0.71, 1.0, 1.41, 2.0)
 VALUES: dict[str, tuple[float, ...]] = {
-    "margin": (0.9, 1.0, 1.1, 1.2, 1.4), "often": (1, 2, 4, 8), "rounds": (1, 3, 6, 12), "crowd": (1.1, 1.25, 1.5, 2.0),
+    "margin": (1.0, 1.1, 1.2, 1.3, 1.5), "often": (1, 2, 4, 8), "rounds": (1, 3, 6, 12), "crowd": (1.1, 1.25, 1.5, 2.0),
 }  # fmt: skip
 """Instead of the factors."""
 
