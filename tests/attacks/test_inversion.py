@@ -217,8 +217,8 @@ def test_later_rungs_have_fewer_places(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_the_last_place_is_for_whom_half_of_the_last_gain_brings_to_the_front() -> None:
-    """A doubling gains about half of what the one before did: 2.0 dB behind do not become 0.7 dB ahead."""
-    found = run_race({"ahead": [20, 25, 28, 29.9, 30.7, 31.3], "behind": [10, 16, 22, 27.5, 29.5, 30.3]})
+    """A doubling gains about half of what the one before did: 2.2 dB more do not follow on 2.2."""
+    found = run_race({"ahead": [20, 25, 28, 29.9, 30.7, 31.3], "behind": [10, 16, 22, 27.4, 29.6, 30.3]})
     assert [len(found[name].course) for name in ("ahead", "behind")] == [6, 5]
     found = run_race({"ahead": [20, 25, 28, 28.6, 29.0, 29.2], "behind": [10, 16, 22, 26.5, 28.5, 30.3]})
     assert [len(found[name].course) for name in ("ahead", "behind")] == [5, 6]
