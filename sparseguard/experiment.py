@@ -18,7 +18,7 @@ from . import metrics as measure
 from .access import grant
 from .attacks import ATTACKS, Attack
 from .checks import positive, seed_of, whole
-from .data import Split, attack_images, check_dataset, fingerprint, load_data
+from .data import Split, attack_images, check_dataset, fingerprint, judge_images, load_data
 from .defenses import DEFENSES, Defense
 from .device import default_device, device_name
 from .registry import label
@@ -27,9 +27,9 @@ from .scales import check_scale
 from .store import Store, digest
 from .targets import Target, check_setting
 
-RESULT_VERSION = 5
-"""Raised whenever every experiment would give another result; what changes one defense or attack raises its
-``revision``."""
+VERSIONS = {"data": 1, "targets": 1, "metrics": 1}
+"""Each is raised whenever what its room makes of the same input is another thing. A defense and an attack have a
+``revision`` of their own, and the sizes of a scale speak for themselves, so that other cells are still read."""
 USUAL_ATTACK = "inversion"
 """Labels of rows leave it out; captions name it."""
 
@@ -170,9 +170,14 @@ class Experiment:
 
     def key(self) -> str:
         """Name of the cell in the store."""
-        own = {"revision": self.make_defense().revision, "attack_revision": self.make_attack().revision}
         data = {"dataset": fingerprint(self.dataset), "holdout_from": fingerprint(self.holdout_from or "")}
-        return digest(asdict(self) | own | data | {"version": RESULT_VERSION})
+        return digest(asdict(self) | data | {"versions": self.versions()})
+
+    def versions(self) -> dict[str, Any]:
+        """What the result depends on beside the fields: versions of rooms, defense and attack, sizes of the scale."""
+        defense, attack = self.make_defense(), self.make_attack()
+        sizes = check_scale(self.scale).sizes((*defense.sizes, *attack.sizes))
+        return VERSIONS | {"defense": defense.revision, "attack": attack.revision, "sizes": sizes}
 
     def stored(self, store: Store | None = None) -> Result | None:
         """The result, if the store (by default the usual one) has it; nothing is computed."""
@@ -225,7 +230,7 @@ def _judged_split(dataset: str, content: str, scale: str, seed: int, device: str
     if min(split.image_shape[1:]) < measure.SSIM_WINDOW:
         height, width = split.image_shape[1:]
         raise ValueError(f"{dataset}: SSIM needs images of at least 11 x 11 pixels, not {height} x {width}.")
-    return split, measure.train_judge(split, check_scale(scale), seed, device)
+    return split, measure.train_judge(judge_images(dataset, scale), check_scale(scale), seed, device)
 
 
 @lru_cache(maxsize=1)
@@ -309,6 +314,7 @@ def _run(experiment: Experiment, device: str, show: Callable[[str], None]) -> Re
         "torch": torch.__version__,
         "notes": {"fid": fid_note} if fid_note else {},
         "facts": target.facts,
+        "versions": experiment.versions(),
         "parameters": sum(p.numel() for p in target.parameters()),
     }
     kept = slice(0, scale.shown)

@@ -1,8 +1,10 @@
-"""What ``smoke``, ``quick`` and ``paper`` mean: every size and duration that depends on the scale, in one place."""
+"""What ``smoke``, ``quick``, ``medium`` and ``paper`` mean: every size that depends on the scale, in one place."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Any
 
 from .checks import one_of
 
@@ -16,7 +18,11 @@ class Scale:
     """
 
     images: int | None
-    """Pooled images used, balanced, from the bundled set; ``None``: the whole full set."""
+    """Images that a seed's 70 / 15 / 15 parts are made of; ``None``: all but the judge's."""
+    attack_more: int
+    """Hold-out images that the attackers have beyond their 15 %."""
+    judge_images: int
+    """Images that the judge learns from, and nobody else; a tenth of all where there are few."""
     width: int
     """Units of the target's dense layers."""
     features: tuple[int, ...]
@@ -25,6 +31,8 @@ class Scale:
     """Target training."""
     batch_size: int
     learning_rate: float
+    decay: bool
+    """The learning rate rises over the first twentieth of the training and then falls to 0 in a line."""
     dp_learning_rate: float
     """Of DP-SGD, which has no momentum."""
     decoders: tuple[str, ...]
@@ -49,33 +57,53 @@ class Scale:
     shown: int
     """Reconstructions that a result keeps: the ones its notebook shows."""
     downloads: bool
-    """Full data sets and Inception weights may be downloaded."""
+    """Full data sets, not the bundled ones, and Inception weights may be downloaded."""
+
+    def sizes(self, names: Iterable[str]) -> dict[str, Any]:
+        """The sizes that every cell depends on, and those of these names; JSON-able."""
+        found = {name: getattr(self, name) for name in (*COMMON, *names)}
+        return {name: list(size) if isinstance(size, tuple) else size for name, size in found.items()}
+
+
+COMMON = (
+    "images", "attack_more", "judge_images", "judge_epochs", "width", "features", "epochs", "batch_size",
+    "learning_rate", "decay",
+)  # fmt: skip
+"""Sizes that every cell depends on; what only some defenses or attacks read is among their ``sizes``."""
 
 
 SCALES: dict[str, Scale] = {
     "smoke": Scale(
-        images=300, width=8, features=(4, 6),
-        epochs=2, batch_size=32, learning_rate=0.02, dp_learning_rate=0.5,
+        images=300, attack_more=0, judge_images=200, width=8, features=(4, 6),
+        epochs=2, batch_size=32, learning_rate=0.02, decay=True, dp_learning_rate=0.5,
         decoders=("ridge", "rows"), attack_updates=64, attack_queries=200,
         attack_hidden=32,
         gan_epochs=3, fakes=40, inversion_steps=10, fisher_images=20,
-        judge_epochs=4, tol=1e-2, shown=4, downloads=False,
+        judge_epochs=20, tol=1e-2, shown=4, downloads=False,
     ),
     "quick": Scale(
-        images=1500, width=32, features=(8, 16),
-        epochs=2, batch_size=16, learning_rate=0.02, dp_learning_rate=0.3,
+        images=1500, attack_more=0, judge_images=500, width=32, features=(8, 16),
+        epochs=5, batch_size=16, learning_rate=0.02, decay=True, dp_learning_rate=0.3,
         decoders=("ridge", "rows", "unet"), attack_updates=1024, attack_queries=3600,
         attack_hidden=256,
         gan_epochs=40, fakes=200, inversion_steps=80, fisher_images=200,
-        judge_epochs=8, tol=1e-2, shown=16, downloads=False,
+        judge_epochs=40, tol=1e-2, shown=16, downloads=False,
+    ),
+    "medium": Scale(
+        images=10000, attack_more=2500, judge_images=5000, width=64, features=(8, 16),
+        epochs=4, batch_size=32, learning_rate=0.04, decay=True, dp_learning_rate=0.3,
+        decoders=("ridge", "rows", "unet"), attack_updates=1024, attack_queries=8000,
+        attack_hidden=256,
+        gan_epochs=25, fakes=500, inversion_steps=100, fisher_images=500,
+        judge_epochs=15, tol=1e-2, shown=16, downloads=True,
     ),
     "paper": Scale(
-        images=None, width=500, features=(16, 28),
-        epochs=25, batch_size=64, learning_rate=1e-3, dp_learning_rate=0.05,
+        images=None, attack_more=0, judge_images=2000, width=500, features=(16, 28),
+        epochs=25, batch_size=64, learning_rate=1e-3, decay=False, dp_learning_rate=0.05,
         decoders=("ridge", "dense", "rows", "neighbours", "unet"), attack_updates=32768, attack_queries=10500,
         attack_hidden=800,
         gan_epochs=25, fakes=1000, inversion_steps=100, fisher_images=1000,
-        judge_epochs=10, tol=1e-3, shown=16, downloads=True,
+        judge_epochs=40, tol=1e-3, shown=16, downloads=True,
     ),
 }  # fmt: skip
 

@@ -4,6 +4,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from sparseguard.data import Split
 from sparseguard.defenses.sparse import SparseDefense
 from sparseguard.metrics import psnr, ssim
 from sparseguard.result import METRICS
+from sparseguard.scales import SCALES
 from sparseguard.store import Store, digest
 from sparseguard.walkthrough import walk_through
 
@@ -144,7 +146,7 @@ def test_a_finished_cell_is_read_and_a_damaged_one_computed_again(
     assert len(runs) == 2
 
 
-def test_every_field_and_the_result_version_are_in_the_key(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_every_field_version_and_size_is_in_the_key(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     cells = [
         smoke(), smoke(dataset="fashion_mnist"), smoke(setting="end_to_end"), smoke(defense="none_conv"),
         smoke(defense="sparse_guard"), smoke(defense="sparse_guard", lam=0.1), smoke(scale="quick"), smoke(seed=1),
@@ -153,8 +155,11 @@ def test_every_field_and_the_result_version_are_in_the_key(monkeypatch: pytest.M
         smoke(holdout_from="fashion_mnist"),
     ]  # fmt: skip
     keys = [cell.key() for cell in cells]
-    monkeypatch.setattr(module, "RESULT_VERSION", module.RESULT_VERSION + 1)
-    keys += [cell.key() for cell in cells]
+    for room, version in module.VERSIONS.items():
+        monkeypatch.setitem(module.VERSIONS, room, version + 1)
+        keys += [cell.key() for cell in cells]
+    monkeypatch.setitem(SCALES, "smoke", replace(SCALES["smoke"], epochs=7))
+    keys += [cell.key() for cell in cells if cell.scale == "smoke"]
     own = tmp_path / "own.npz"
     for value in (0.1, 0.2):  # a file's content counts, not its name
         np.savez(own, images=np.full((40, 12, 12), value), labels=np.arange(40) % 2)
@@ -166,10 +171,10 @@ def test_a_revised_defense_or_attack_is_computed_again_and_other_cells_are_still
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     kept = {
-        "1de77ed200a098620b7e": Experiment(),
-        "520cb32195f7b41bc2fa": Experiment(defense="none_conv", scale="smoke", fid=False),
-        "88868a578846efe18800": Experiment(defense="gaussian", options={"front": "conv"}, attack_options={"views": 16}),
-        "1eb17c93bd5ee6e06201": Experiment(
+        "016910b04dc065019bc6": Experiment(),
+        "a21a32117e4fd0fee47c": Experiment(defense="none_conv", scale="smoke", fid=False),
+        "09025560a61276f102f8": Experiment(defense="gaussian", options={"front": "conv"}, attack_options={"views": 16}),
+        "ec116299efad78a69b6a": Experiment(
             setting="split", defense="gong_cl", options={"consolidation": 1.0}, holdout=900
         ),
     }
@@ -199,7 +204,7 @@ def test_what_is_measured_beside_cells_follows_their_keys(monkeypatch: pytest.Mo
 
     monkeypatch.setattr(Store, "recall", asked)
     plain, sparse = of(Experiment()), of(Experiment(defense="sparse_guard"))
-    assert plain[0] == "5e95a2fbf3bca6a33116"  # literally: a key that changes unawares throws away what was computed
+    assert plain[0] == "7da008a1f92bc74a1a49"  # literally: a key that changes unawares throws away what was computed
     monkeypatch.setattr(SparseDefense, "revision", SparseDefense.revision + 1)
     assert of(Experiment()) == plain
     assert not set(of(Experiment(defense="sparse_guard"))) & set(sparse)
@@ -216,7 +221,7 @@ def test_an_attack_with_other_images_has_those_and_says_so(split: Split) -> None
     assert torch.equal(more[:count], split.attack_images)
     everyone = torch.cat([split.train_images, split.attack_images, split.held_images]).flatten(1)
     assert float(torch.cdist(more[count:].flatten(1), everyone).min()) > 0, "a spare image is in the split"
-    with pytest.raises(ValueError, match="holdout must be at most 4745 for mnist at scale 'smoke', not 5000"):
+    with pytest.raises(ValueError, match="holdout must be at most 4545 for mnist at scale 'smoke', not 5000"):
         smoke(holdout=5000).holdout_images(split)
     other, checked = smoke(holdout_from="fashion_mnist").holdout_images(split)
     fashion = load_data("fashion_mnist", "smoke", 0)
@@ -278,7 +283,7 @@ def test_a_label_names_the_regime_of_the_codes(options: dict[str, object], label
         ({"attack_options": {"sights": 2}}, "attack 'inversion' has no option 'sights'"),
         ({"holdout": 0}, "holdout must be a whole number from 1 on, not 0"),
         ({"holdout_from": "imagenet"}, "dataset must be one of mnist"),
-        ({"scale": "huge"}, "scale must be one of smoke, quick, paper, not 'huge'"),
+        ({"scale": "huge"}, "scale must be one of smoke, quick, medium, paper, not 'huge'"),
         ({"seed": -1}, "seed must be a whole number from 0"),
         ({"seed": 1.5}, "seed must be a whole number"),
         ({"defense": "sparse_guard", "lam": 0.0}, "lam must be a finite number greater than 0, not 0.0"),

@@ -47,6 +47,8 @@ class Attack:
     """The attack's name in the paper's tables, if they have it."""
     revision: ClassVar[int] = 0
     """Raised whenever this attack's cells would give another result."""
+    sizes: ClassVar[tuple[str, ...]] = ()
+    """Sizes of a :class:`~sparseguard.scales.Scale` that this attack reads, beside those that all do."""
 
     views: int = 1
 

@@ -43,6 +43,7 @@ class Inversion(Attack):
 
     printed_as: ClassVar[str | None] = "inverse-network"
     revision: ClassVar[int] = 1
+    sizes: ClassVar[tuple[str, ...]] = ("decoders", "attack_updates", "attack_queries", "attack_hidden")
 
     bent: bool = True
     decoders: tuple[str, ...] | None = None

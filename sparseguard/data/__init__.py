@@ -1,7 +1,7 @@
 """Images: loaders, the seeded 70/30 split, the bundled mini sets."""
 
 from .datasets import DATASETS, Images, check_dataset, data_home, fingerprint, load_images
-from .split import Split, attack_images, load_data, load_pool, spare_images
+from .split import Split, attack_images, judge_images, load_data, load_pool
 
 __all__ = [
     "DATASETS",
@@ -11,8 +11,8 @@ __all__ = [
     "check_dataset",
     "data_home",
     "fingerprint",
+    "judge_images",
     "load_data",
     "load_images",
     "load_pool",
-    "spare_images",
 ]

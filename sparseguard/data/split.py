@@ -1,4 +1,9 @@
-"""The seeded split that every experiment starts from."""
+"""The seeded split that every experiment starts from.
+
+A data set lies in one fixed order, mixed, with the shares of its classes everywhere. Its first images are the judge's,
+which nothing but the evaluation sees; the rest falls into blocks. A seed has a block of its own as long as there are
+blocks, so that the private images of two seeds are others.
+"""
 
 from __future__ import annotations
 
@@ -11,13 +16,17 @@ from torch import Tensor
 from ..scales import Scale, check_scale
 from .datasets import Images, load_images
 
+JUDGED = 10
+"""The judge has one image in so many at most."""
+
 
 @dataclass(frozen=True)
 class Split:
     """Three disjoint parts of one data set; images float32 ``(N, C, H, W)`` in [0, 1], labels int64 ``(N,)``.
 
     ``train`` (70 %) is private: the target trains on it and the attack reconstructs it. The 30 % hold-out is halved:
-    ``attack`` trains the attackers, ``held`` measures accuracy and validates the attackers.
+    ``attack`` trains the attackers, ``held`` measures accuracy and validates the attackers. Where the scale gives the
+    attackers more images than that, ``attack`` has them too.
     """
 
     train_images: Tensor
@@ -29,6 +38,7 @@ class Split:
     classes: tuple[str, ...]
     dataset: str
     """Name of the data set, or path of the file, that the images are from."""
+    seed: int = 0
     derived: dict[Any, Any] = field(default_factory=dict, repr=False, compare=False)
     """What was computed from these images once: models that several cells share."""
 
@@ -39,46 +49,76 @@ class Split:
         return c, h, w
 
 
-def _balanced(labels: Tensor, classes: int, total: int) -> Tensor:
-    """Indices of the first ``total // classes`` images of each class."""
-    return torch.cat([(labels == k).nonzero().squeeze(1)[: total // classes] for k in range(classes)])
+@dataclass(frozen=True)
+class _Draw:
+    """Which images of a data set are whose: indices, disjoint, together all of them."""
+
+    judge: Tensor
+    own: Tensor
+    """In 70 / 15 / 15 parts."""
+    more: Tensor
+    """The attackers' beyond their 15 %."""
+    spare: Tensor
+    """Of other seeds."""
+
+
+def _mixed(labels: Tensor) -> Tensor:
+    """All indices in a fixed random order in which every stretch has the classes in the shares of the whole."""
+    chance = torch.Generator().manual_seed(0)
+    place = torch.empty(len(labels), dtype=torch.float64)
+    for k in labels.unique().tolist():
+        index = (labels == k).nonzero().squeeze(1)
+        place[index] = (torch.randperm(len(index), generator=chance) + 0.5).double() / len(index)
+    shuffled = torch.randperm(len(labels), generator=chance)  # no class comes first among equals
+    return shuffled[place[shuffled].argsort(stable=True)]
+
+
+def _draw(labels: Tensor, scale: Scale, seed: int) -> _Draw:
+    order = _mixed(labels)
+    judges = min(scale.judge_images, len(order) // JUDGED)
+    rest = order[judges:]
+    wanted = len(rest) if scale.images is None else scale.images + scale.attack_more
+    size = min(wanted, len(rest))
+    more = 0 if scale.images is None else round(size * scale.attack_more / wanted)
+    start = seed % (len(rest) // size) * size
+    block = rest[start : start + size]
+    own, beyond = block[: size - more], block[size - more :]
+    own = own[torch.randperm(len(own), generator=torch.Generator().manual_seed(seed))]
+    return _Draw(order[:judges], own, beyond, torch.cat([rest[:start], rest[start + size :]]))
+
+
+def _pool(dataset: str, scale: Scale) -> Images:
+    return load_images(dataset, bundled=not scale.downloads)
+
+
+def _taken(pool: Images, index: Tensor) -> Images:
+    images = pool.images[index]
+    return Images(images.float() / 255 if images.dtype == torch.uint8 else images, pool.labels[index], pool.classes)
 
 
 def load_pool(dataset: str, scale: Scale) -> Images:
-    """The images of a data set that a scale uses, balanced where it does not use all; float32 in [0, 1].
+    """As many images of a data set as a split of the scale has, without the judge's; float32 in [0, 1].
 
     Raises:
         ValueError, OSError: as :func:`load_data`.
     """
-    pool = load_images(dataset, bundled=scale.images is not None)
-    images, labels = pool.images, pool.labels
-    if scale.images is not None:
-        chosen = _balanced(labels, len(pool.classes), scale.images)
-        images, labels = images[chosen], labels[chosen]
-    return Images(images.float() / 255 if images.dtype == torch.uint8 else images, labels, pool.classes)
+    pool = _pool(dataset, scale)
+    return _taken(pool, _draw(pool.labels, scale, 0).own)
 
 
-def spare_images(dataset: str, scale: str) -> Tensor:
-    """Images of a data set that a scale leaves aside, in a fixed shuffled order: ``(N, C, H, W)`` float32 in [0, 1].
+def judge_images(dataset: str, scale: str) -> Images:
+    """The judge's images of a data set, which are in no split, no attack and no defense; float32 in [0, 1].
 
-    They are in no split of that scale, so an attacker may have them. Of the set that the scale reads: at a scale with
-    bundled images, the rest of those.
-
-    >>> spare_images("mnist", "quick").shape
-    torch.Size([3500, 1, 28, 28])
+    >>> judge_images("mnist", "quick").images.shape
+    torch.Size([500, 1, 28, 28])
     """
     size = check_scale(scale)
-    if size.images is None:
-        return load_pool(dataset, size).images[:0]
-    pool = load_images(dataset, bundled=True)
-    left = torch.ones(len(pool.labels), dtype=torch.bool)
-    left[_balanced(pool.labels, len(pool.classes), size.images)] = False
-    images = pool.images[left][torch.randperm(int(left.sum()), generator=torch.Generator().manual_seed(0))]
-    return images.float() / 255 if images.dtype == torch.uint8 else images
+    pool = _pool(dataset, size)
+    return _taken(pool, _draw(pool.labels, size, 0).judge)
 
 
 def attack_images(split: Split, scale: str, count: int | None = None) -> Tensor:
-    """So many hold-out images for an attacker: the split's, then :func:`spare_images`; ``None``: the split's.
+    """So many hold-out images for an attacker: the split's, then those of other seeds; ``None``: the split's.
 
     Raises:
         ValueError: there are not so many.
@@ -86,12 +126,14 @@ def attack_images(split: Split, scale: str, count: int | None = None) -> Tensor:
     own = split.attack_images
     if count is None or count <= len(own):
         return own[:count]
-    spare = spare_images(split.dataset, scale)
+    size = check_scale(scale)
+    pool = _pool(split.dataset, size)
+    spare = _draw(pool.labels, size, split.seed).spare
     if count > len(own) + len(spare):
         raise ValueError(
             f"holdout must be at most {len(own) + len(spare)} for {split.dataset} at scale {scale!r}, not {count}."
         )
-    return torch.cat([own, spare[: count - len(own)]])
+    return torch.cat([own, _taken(pool, spare[: count - len(own)]).images])
 
 
 def load_data(dataset: str, scale: str = "quick", seed: int = 0) -> Split:
@@ -99,8 +141,9 @@ def load_data(dataset: str, scale: str = "quick", seed: int = 0) -> Split:
 
     Args:
         dataset: ``"mnist"``, ``"fashion_mnist"`` or the path of an ``.npz`` file of your own.
-        scale: ``"smoke"`` and ``"quick"`` use the bundled mini sets, ``"paper"`` the full ones.
-        seed: of the permutation; not negative.
+        scale: ``"smoke"`` and ``"quick"`` use the bundled mini sets, ``"medium"`` and ``"paper"`` the full ones.
+        seed: which images, and in which part; not negative. At ``"quick"`` three seeds share no image of their parts,
+            at ``"medium"`` five; seeds beyond that mix the parts of one of these anew, as all do at ``"paper"``.
 
     Raises:
         ValueError: unknown names, unusable images, a class without a training image.
@@ -111,17 +154,14 @@ def load_data(dataset: str, scale: str = "quick", seed: int = 0) -> Split:
         >>> split.train_images.shape, len(split.attack_images), len(split.held_images)
         (torch.Size([210, 1, 28, 28]), 45, 45)
     """
-    pool = load_pool(dataset, check_scale(scale))
-    order = torch.randperm(len(pool.labels), generator=torch.Generator().manual_seed(seed))
-    cut, half = round(0.7 * len(order)), round(0.85 * len(order))
-    train, attack, held = order[:cut], order[cut:half], order[half:]
+    size = check_scale(scale)
+    pool = _pool(dataset, size)
+    draw = _draw(pool.labels, size, seed)
+    cut, half = round(0.7 * len(draw.own)), round(0.85 * len(draw.own))
+    train, attack, held = draw.own[:cut], torch.cat([draw.own[cut:half], draw.more]), draw.own[half:]
     counts = torch.bincount(pool.labels[train], minlength=len(pool.classes))
     if bool((counts == 0).any()):
         name = pool.classes[int((counts == 0).nonzero()[0])]
         raise ValueError(f"{dataset}: class {name!r} has no training image in the split of seed {seed}.")
-    return Split(
-        pool.images[train], pool.labels[train],
-        pool.images[attack], pool.labels[attack],
-        pool.images[held], pool.labels[held],
-        pool.classes, dataset,
-    )  # fmt: skip
+    parts = [_taken(pool, index) for index in (train, attack, held)]
+    return Split(*(t for part in parts for t in (part.images, part.labels)), pool.classes, dataset, seed)

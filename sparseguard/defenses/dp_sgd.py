@@ -42,6 +42,7 @@ class DPSGD(Defense):
     """
 
     strength: ClassVar[str] = "noise_multiplier"
+    sizes: ClassVar[tuple[str, ...]] = ("dp_learning_rate",)
 
     noise_multiplier: float = 1.1
     max_grad_norm: float = 1.0

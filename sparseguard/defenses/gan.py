@@ -38,6 +38,7 @@ class GAN(Defense):
     """
 
     strength: ClassVar[str] = "weight"
+    sizes: ClassVar[tuple[str, ...]] = ("gan_epochs", "fakes")
 
     weight: float = 1.0
 

@@ -53,6 +53,7 @@ class Gong(Defense):
     """
 
     strength: ClassVar[str] = "weight"
+    sizes: ClassVar[tuple[str, ...]] = ("gan_epochs", "fakes", "inversion_steps")
 
     weight: float = 1.0
     public: str = ""

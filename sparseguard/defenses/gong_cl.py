@@ -16,6 +16,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 import torch.nn.functional as F
@@ -35,6 +36,8 @@ class GongCL(Gong):
     Args:
         consolidation: weight of the elastic penalty; 0 is ``gong``.
     """
+
+    sizes: ClassVar[tuple[str, ...]] = (*Gong.sizes, "fisher_images")
 
     consolidation: float = 100.0
 

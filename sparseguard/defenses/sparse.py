@@ -50,6 +50,7 @@ class SparseDefense(Defense):
 
     strength: ClassVar[str] = "lam"
     revision: ClassVar[int] = 1
+    sizes: ClassVar[tuple[str, ...]] = ("tol",)
 
     lam: float | tuple[float, ...] = 0.5
     train_first: bool = True

@@ -1,14 +1,24 @@
-"""The judge: a classifier that no defense and no attack ever sees, asked whether a reconstruction shows its class."""
+"""The judge: a classifier that no defense and no attack ever sees, asked whether a reconstruction shows its class.
+
+It learns from images of its own (:func:`sparseguard.data.judge_images`), so that it judges only what it never saw.
+"""
 
 from __future__ import annotations
+
+import math
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ..data import Split
+from ..data import Images
 from ..scales import Scale
 from .frechet import frechet_distance
+
+BATCH, RATE = 32, 5e-3
+"""Of its training; the rate is the highest of the course."""
+SHIFT = 1
+"""Pixels by which its training images are moved at most: it has few of them."""
 
 
 class Judge(nn.Module):
@@ -28,19 +38,30 @@ class Judge(nn.Module):
         return logits
 
 
-def train_judge(split: Split, scale: Scale, seed: int, device: str = "cpu") -> Judge:
-    """Train a judge on the private training images (it is the evaluator's, not the attacker's)."""
+def train_judge(own: Images, scale: Scale, seed: int, device: str = "cpu") -> Judge:
+    """Train a judge on the images that are its own."""
     with torch.random.fork_rng():
         torch.manual_seed(1_000_003 + seed)  # not the seed of the target: the judge is independent of it
-        images, labels = split.train_images.to(device), split.train_labels.to(device)
-        judge = Judge(split.image_shape[0], len(split.classes)).to(device)
-        optimizer = torch.optim.Adam(judge.parameters(), lr=2e-3)
+        images, labels = own.images.to(device), own.labels.to(device)
+        judge = Judge(images.shape[1], len(own.classes)).to(device)
+        optimizer = torch.optim.Adam(judge.parameters())
+        batches = scale.judge_epochs * math.ceil(len(images) / BATCH)
+        course = torch.optim.lr_scheduler.OneCycleLR(optimizer, RATE, total_steps=batches)
         for _ in range(scale.judge_epochs):
-            for index in torch.randperm(len(images)).split(64):
+            for index in torch.randperm(len(images)).split(BATCH):
+                seen = moved(images[index.to(device)])
                 optimizer.zero_grad()
-                F.cross_entropy(judge(images[index.to(device)]), labels[index.to(device)]).backward()
+                F.cross_entropy(judge(seen), labels[index.to(device)]).backward()
                 optimizer.step()
+                course.step()
     return judge.eval().requires_grad_(False)
+
+
+def moved(images: Tensor) -> Tensor:
+    """The images moved together by up to :data:`SHIFT` pixels, their edges drawn out: ``(N, C, H, W)``."""
+    down, right = (int(torch.randint(2 * SHIFT + 1, ())) for _ in range(2))
+    height, width = images.shape[2:]
+    return F.pad(images, (SHIFT,) * 4, mode="replicate")[..., down : down + height, right : right + width]
 
 
 @torch.no_grad()

@@ -5,7 +5,8 @@ import pytest
 import torch
 
 from sparseguard import load_data
-from sparseguard.data import DATASETS, load_images
+from sparseguard.data import DATASETS, judge_images, load_images
+from sparseguard.data.split import _draw
 from sparseguard.scales import SCALES
 
 MINI = Path(load_images.__code__.co_filename).parent / "mini"
@@ -40,7 +41,8 @@ def test_split_is_70_15_15_and_disjoint(name: str, scale: str) -> None:
     assert len(torch.unique(pool, dim=0)) >= total - 1
     assert len(split.train_labels) == len(split.train_images)
     labels = torch.cat([split.train_labels, split.attack_labels, split.held_labels])
-    assert torch.bincount(labels).tolist() == [total // 10] * 10
+    counts = torch.bincount(labels)
+    assert int(counts.max() - counts.min()) <= 2, "the classes have not their shares"
 
 
 def test_split_depends_on_the_seed_alone() -> None:
@@ -49,6 +51,22 @@ def test_split_depends_on_the_seed_alone() -> None:
     assert not torch.equal(a.train_images, c.train_images)
     torch.manual_seed(99)
     assert torch.equal(load_data("mnist", "smoke", 1).train_images, a.train_images)
+
+
+@pytest.mark.parametrize(("labels", "scale"), [(5000, "quick"), (70_000, "medium")])
+def test_seeds_have_images_of_their_own_as_long_as_there_are_any(labels: int, scale: str) -> None:
+    size = SCALES[scale]
+    draws = [_draw(torch.arange(labels) % 10, size, seed) for seed in range(6)]
+    blocks = (labels - size.judge_images) // ((size.images or 0) + size.attack_more)
+    assert blocks == {"quick": 3, "medium": 5}[scale]
+    for seed, draw in enumerate(draws):
+        everything = torch.cat([draw.judge, draw.own, draw.more, draw.spare])
+        assert torch.equal(everything.sort().values, torch.arange(labels)), "an image is lost, or somebody else's too"
+        for earlier, other in enumerate(draws[:seed]):
+            shared = len(set(draw.own.tolist()) & set(other.own.tolist()))
+            assert shared == (size.images if (seed - earlier) % blocks == 0 else 0)
+        assert torch.equal(draw.judge, draws[0].judge)
+    assert not torch.equal(draws[0].own, draws[blocks].own)  # mixed anew
 
 
 def test_labels_belong_to_their_images() -> None:
@@ -78,9 +96,12 @@ def test_full_sets_are_read_where_they_lie_pooled_and_split(tmp_path: Path, monk
     write_idx(tmp_path, "MNIST")
     monkeypatch.setenv("SPARSEGUARD_DATA", str(tmp_path))
     split = load_data("mnist", "paper", 0)
-    assert (len(split.train_images), len(split.attack_images), len(split.held_images)) == (49_000, 10_500, 10_500)
+    assert (len(split.train_images), len(split.attack_images), len(split.held_images)) == (47_600, 10_200, 10_200)
     labels = torch.cat([split.train_labels, split.attack_labels, split.held_labels])
-    assert torch.bincount(labels).tolist() == [7000] * 10
+    assert torch.bincount(labels).tolist() == [6800] * 10
+    assert len(judge_images("mnist", "paper").labels) == 2000
+    split = load_data("mnist", "medium", 4)
+    assert (len(split.train_images), len(split.attack_images), len(split.held_images)) == (7000, 4000, 1500)
 
 
 def test_a_truncated_full_set_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -157,5 +178,5 @@ def test_pickled_arrays_are_refused(tmp_path: Path) -> None:
 def test_unknown_names_are_answered_with_the_list() -> None:
     with pytest.raises(ValueError, match="dataset must be one of mnist, fashion_mnist, or the path .*'imagenet'"):
         load_data("imagenet")
-    with pytest.raises(ValueError, match="scale must be one of smoke, quick, paper, not 'huge'"):
+    with pytest.raises(ValueError, match="scale must be one of smoke, quick, medium, paper, not 'huge'"):
         load_data("mnist", "huge")

@@ -5,7 +5,7 @@ import torch
 import torch.nn.functional as F
 
 from sparseguard import Experiment, load_data
-from sparseguard.data import Split
+from sparseguard.data import Split, judge_images
 from sparseguard.defenses import cgan, make_defense
 from sparseguard.defenses.cgan import Discriminator, Generator, distance_within_classes, train_gan
 from sparseguard.defenses.shared import derived_seed, shared
@@ -37,7 +37,7 @@ def fresh(split: Split) -> Split:
 
 def test_an_independent_judge_reads_what_the_gan_draws(split: Split) -> None:
     """Trained on 210 private images only, it draws each class so that a judge of 1,050 others' kind knows it."""
-    judge = train_judge(load_data("mnist", "quick", 5), SCALES["quick"], seed=5)
+    judge = train_judge(judge_images("mnist", "quick"), SCALES["quick"], seed=5)
     torch.manual_seed(0)
     generator = train_gan(split.train_images, split.train_labels, 10, epochs=60)
     labels = torch.arange(10).repeat(20)
