@@ -35,6 +35,13 @@ def whole(name: str, value: Any, least: int = 1, most: int | None = None) -> int
     return int(value)
 
 
+def flag(name: str, value: Any) -> bool:
+    """``value`` if it is true or false, or a ``ValueError``: 1 is no flag."""
+    if not isinstance(value, bool):
+        raise ValueError(f"{name} must be true or false, not {value!r}.")
+    return value
+
+
 def seed_of(value: Any) -> int:
     """A seed that every generator takes, or a ``ValueError``."""
     return whole("seed", value, 0, LARGEST_SEED)

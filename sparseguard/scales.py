@@ -33,8 +33,10 @@ class Scale:
     learning_rate: float
     decay: bool
     """The learning rate rises over the first twentieth of the training and then falls to 0 in a line."""
+    dp_epochs: int
+    dp_batch_size: int
     dp_learning_rate: float
-    """Of DP-SGD, which has no momentum."""
+    """Of DP-SGD, which has no momentum, and needs longer training with larger batches."""
     decoders: tuple[str, ...]
     """Members of the family that an inversion trains; the best by validation error rebuilds the images."""
     attack_updates: int
@@ -75,7 +77,8 @@ COMMON = (
 SCALES: dict[str, Scale] = {
     "smoke": Scale(
         images=300, attack_more=0, judge_images=200, width=8, features=(4, 6),
-        epochs=2, batch_size=32, learning_rate=0.02, decay=True, dp_learning_rate=0.5,
+        epochs=2, batch_size=32, learning_rate=0.02, decay=True,
+        dp_epochs=2, dp_batch_size=32, dp_learning_rate=0.5,
         decoders=("ridge", "rows"), attack_updates=64, attack_queries=200,
         attack_hidden=32,
         gan_epochs=3, fakes=40, inversion_steps=10, fisher_images=20,
@@ -83,7 +86,8 @@ SCALES: dict[str, Scale] = {
     ),
     "quick": Scale(
         images=1500, attack_more=0, judge_images=500, width=32, features=(8, 16),
-        epochs=5, batch_size=16, learning_rate=0.02, decay=True, dp_learning_rate=0.3,
+        epochs=5, batch_size=16, learning_rate=0.02, decay=True,
+        dp_epochs=20, dp_batch_size=128, dp_learning_rate=0.5,
         decoders=("ridge", "rows", "unet"), attack_updates=1024, attack_queries=3600,
         attack_hidden=256,
         gan_epochs=40, fakes=200, inversion_steps=80, fisher_images=200,
@@ -91,7 +95,8 @@ SCALES: dict[str, Scale] = {
     ),
     "medium": Scale(
         images=10000, attack_more=2500, judge_images=5000, width=64, features=(8, 16),
-        epochs=4, batch_size=32, learning_rate=0.04, decay=True, dp_learning_rate=0.3,
+        epochs=4, batch_size=32, learning_rate=0.04, decay=True,
+        dp_epochs=15, dp_batch_size=256, dp_learning_rate=1.0,
         decoders=("ridge", "rows", "unet"), attack_updates=1024, attack_queries=8000,
         attack_hidden=256,
         gan_epochs=25, fakes=500, inversion_steps=100, fisher_images=500,
@@ -99,7 +104,8 @@ SCALES: dict[str, Scale] = {
     ),
     "paper": Scale(
         images=None, attack_more=0, judge_images=2000, width=500, features=(16, 28),
-        epochs=25, batch_size=64, learning_rate=1e-3, decay=False, dp_learning_rate=0.05,
+        epochs=25, batch_size=64, learning_rate=1e-3, decay=False,
+        dp_epochs=25, dp_batch_size=64, dp_learning_rate=0.05,
         decoders=("ridge", "dense", "rows", "neighbours", "unet"), attack_updates=32768, attack_queries=10500,
         attack_hidden=800,
         gan_epochs=25, fakes=1000, inversion_steps=100, fisher_images=1000,

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from ..access import Access, BlackBox, WhiteBox
+from ..checks import flag
 from ..scales import Scale
 from ..sparse import SparseCoding2d
 from .base import Attack, Fitted
@@ -46,8 +47,7 @@ class DictionaryDecode(Attack):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if not isinstance(self.estimate, bool):
-            raise ValueError(f"estimate must be true or false, not {self.estimate!r}.")
+        flag("estimate", self.estimate)
 
     @torch.no_grad()
     def fit(self, box: BlackBox, images: Tensor, validation: Tensor, scale: Scale, device: str = "cpu") -> Fitted:

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from ..access import BlackBox
-from ..checks import whole
+from ..checks import flag, whole
 from ..scales import Scale
 from .base import Attack, Fitted
 from .decoders import DECODERS, Decoder, Mean
@@ -51,8 +51,7 @@ class Inversion(Attack):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if not isinstance(self.bent, bool):
-            raise ValueError(f"bent must be true or false, not {self.bent!r}.")
+        flag("bent", self.bent)
         if self.updates is not None:
             whole("updates", self.updates)
         if self.decoders is not None:

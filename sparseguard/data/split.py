@@ -163,5 +163,10 @@ def load_data(dataset: str, scale: str = "quick", seed: int = 0) -> Split:
     if bool((counts == 0).any()):
         name = pool.classes[int((counts == 0).nonzero()[0])]
         raise ValueError(f"{dataset}: class {name!r} has no training image in the split of seed {seed}.")
-    parts = [_taken(pool, index) for index in (train, attack, held)]
-    return Split(*(t for part in parts for t in (part.images, part.labels)), pool.classes, dataset, seed)
+    private, attackers, checks = (_taken(pool, index) for index in (train, attack, held))
+    return Split(
+        private.images, private.labels,
+        attackers.images, attackers.labels,
+        checks.images, checks.labels,
+        pool.classes, dataset, seed,
+    )  # fmt: skip

@@ -42,7 +42,7 @@ class DPSGD(Defense):
     """
 
     strength: ClassVar[str] = "noise_multiplier"
-    sizes: ClassVar[tuple[str, ...]] = ("dp_learning_rate",)
+    sizes: ClassVar[tuple[str, ...]] = ("dp_epochs", "dp_batch_size", "dp_learning_rate")
 
     noise_multiplier: float = 1.1
     max_grad_norm: float = 1.0
@@ -74,11 +74,11 @@ class DPSGD(Defense):
             model, optimizer, loader = engine.make_private(
                 module=target,
                 optimizer=torch.optim.SGD(target.parameters(), lr=eta),
-                data_loader=DataLoader(data, batch_size=scale.batch_size),
+                data_loader=DataLoader(data, batch_size=scale.dp_batch_size),
                 noise_multiplier=self.noise_multiplier,
                 max_grad_norm=self.max_grad_norm,
             )
-            for _ in range(scale.epochs):
+            for _ in range(scale.dp_epochs):
                 for images, labels in loader:  # Poisson sampling: a batch may even be empty
                     losses = F.cross_entropy(model(images.to(device)), labels.to(device), reduction="sum")
                     optimizer.zero_grad()

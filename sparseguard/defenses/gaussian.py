@@ -11,7 +11,7 @@ from typing import ClassVar
 
 from torch.distributions import Normal
 
-from ..checks import positive
+from ..checks import flag, positive
 from ..data import Split
 from ..scales import Scale
 from ..targets import Target
@@ -21,16 +21,24 @@ from .noise import AdditiveNoise
 
 @dataclass(frozen=True)
 class Gaussian(Defense):
-    """Noise of standard deviation ``sigma`` on the leak, from deployment on."""
+    """Noise of standard deviation ``sigma`` on the leak, from deployment on.
+
+    Args:
+        sigma: of the noise; the paper uses 0.5.
+        relative: in units of the leak's own standard deviation, which differs with front, width and setting.
+    """
 
     strength: ClassVar[str] = "sigma"
 
     sigma: float = 0.5
+    relative: bool = False
 
     def __post_init__(self) -> None:
         super().__post_init__()
         positive("sigma", self.sigma)
+        flag("relative", self.relative)
 
     def train(self, target: Target, split: Split, scale: Scale) -> None:
         super().train(target, split, scale)
-        target.noise = AdditiveNoise(Normal(0.0, self.sigma))
+        target.noise = noise = AdditiveNoise(Normal(0.0, self.sigma), self.relative)
+        noise.eval().measure(target, split.train_images)

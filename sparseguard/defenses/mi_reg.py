@@ -6,22 +6,23 @@ al. 2017): what leaves the bottleneck is a draw ``z ~ q(z|x) = N(mu(x), sigma(x)
 
     loss = cross-entropy + beta * mean over images of KL(q(z|x) || N(0, I)),
 
-with ``z = mu + sigma * eps``, so that gradients pass the draw. Simplifications: the bottleneck is where the target
-leaks (theirs is before the last layer, whose output is all that their attacker sees), ``mu`` is what the leaking layer
-puts out, and only ``sigma`` has a layer of its own. The released code of the paper adds the divergence of pooled logits
-instead.
+with ``z = mu + sigma * eps``, so that gradients pass the draw. Theirs is before the last layer, whose output is all
+that their attacker sees; here, where hidden layers leak, it is at the leak unless told otherwise (end to end that is
+the same place). Simplifications: ``mu`` is what the layer before the bottleneck puts out, and only ``sigma`` has a
+layer of its own. The released code of the paper adds the divergence of pooled logits instead.
 """
 
 from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from ..checks import one_of
 from ..data import Split
 from ..scales import Scale
 from ..targets import Target
@@ -59,28 +60,36 @@ class GaussianBottleneck(nn.Module):
 
 @dataclass(frozen=True)
 class MutualInformation(Defense):
-    """A Gaussian information bottleneck at the leak, whose noise is part of the deployed model.
+    """A Gaussian information bottleneck, whose noise is part of the deployed model.
 
     Args:
         beta: weight of the divergence, per nat and image; 0: no pressure, and hardly any noise.
+        before: ``"head"``: at the leak; ``"classifier"``: before the last layer, as in its paper, so that in the split
+            setting the leak is what comes before.
     """
 
     strength: ClassVar[str] = "beta"
 
     beta: float = 1e-3
+    before: Literal["head", "classifier"] = "head"
 
     def __post_init__(self) -> None:
         super().__post_init__()
         nonnegative("beta", self.beta)
+        one_of("before", self.before, ("head", "classifier"))
 
     def build(self, split: Split, setting: str, scale: Scale) -> Target:
         target = super().build(split, setting, scale)
-        target.noise = GaussianBottleneck(scale.width)
+        bottleneck = GaussianBottleneck(scale.width)
+        *others, classifier = target.head
+        if self.before == "head" or len(others) == 1:  # of a head that only flattens and classifies
+            target.noise = bottleneck
+        else:
+            target.head = nn.Sequential(*others, bottleneck, classifier)
         return target
 
     def train(self, target: Target, split: Split, scale: Scale) -> None:
-        bottleneck = target.noise
-        assert isinstance(bottleneck, GaussianBottleneck)
+        bottleneck = next(module for module in target.modules() if isinstance(module, GaussianBottleneck))
         images, labels = split.train_images, split.train_labels
 
         def penalty(epoch: int) -> Tensor:
@@ -92,9 +101,9 @@ class MutualInformation(Defense):
 
 @torch.no_grad()
 def divergence(target: Target, bottleneck: GaussianBottleneck, images: Tensor, batch_size: int = 250) -> float:
-    """The bound on the information that the leak holds on its image: mean over images, in nats."""
+    """The bound on the information that passes the bottleneck: mean over images, in nats."""
     device, total = next(target.parameters()).device, 0.0
     for part in images.split(batch_size):
-        target.leak(part.to(device))
+        target(part.to(device))
         total += float(bottleneck.divergence) * len(part)
     return total / len(images)

@@ -18,7 +18,7 @@ NOISE = {"gaussian": 0.5, "laplace": 0.5 * math.sqrt(2)}  # standard deviation o
 
 def trained(name: str, split: Split, setting: str = "split", epochs: int = 1, **options: object) -> Target:
     torch.manual_seed(0)
-    scale = replace(SMOKE, epochs=epochs)
+    scale = replace(SMOKE, epochs=epochs, dp_epochs=epochs)
     defense = make_defense(name, **options)
     target = defense.build(split, setting, scale)
     defense.train(target, split, scale)
@@ -92,6 +92,32 @@ def test_laplace_strength_scales_the_noise(split: Split) -> None:
     x = split.train_images[:50]
     noise = (target.leak(x) - target.body(target.front(x))).detach()
     assert float(noise.abs().mean()) == pytest.approx(1.0, rel=0.05)  # E|Laplace(b)| = b
+
+
+@pytest.mark.parametrize("name", list(NOISE))
+@pytest.mark.parametrize("setting", ["end_to_end", "split"])
+def test_relative_noise_is_in_units_of_the_leak(name: str, setting: str, split: Split) -> None:
+    """Of the leak of the network that is deployed, whatever its scale; and in training already where noise is on."""
+    torch.manual_seed(0)
+    defense = make_defense(name, relative=True)
+    target = defense.build(split, setting, SMOKE)
+    with torch.no_grad():
+        for parameter in target.body[0].parameters():
+            parameter.mul_(30)
+    if name == "laplace":
+        x = split.train_images[:100]
+        clean = target.body(target.front(x)).detach()
+        noise = (target.train().leak(x) - clean).detach()
+        assert float(noise.std() / clean.std()) == pytest.approx(NOISE[name], rel=0.1)
+    defense.train(target, split, SMOKE)
+    clean = target.body(target.front(split.train_images)).detach()
+    noise = (target.leak(split.train_images) - clean).detach()
+    assert float(noise.std() / clean.std()) == pytest.approx(NOISE[name], rel=0.05)
+    assert target.facts["std of the noise"] == pytest.approx(float(noise.std()), rel=0.05)
+    again = target.leak(split.held_images * 0)  # a flat image does not make the noise smaller
+    assert float((again - target.body(target.front(split.held_images * 0))).detach().std()) == pytest.approx(
+        float(noise.std()), rel=0.1
+    )
 
 
 def test_the_conv_control_learns_its_filters_and_the_frozen_one_keeps_them(split: Split) -> None:
@@ -244,6 +270,7 @@ def test_all_but_tau_are_table_5s_values_by_default(split: Split) -> None:
         ("none", {"b": 1.0}, "defense 'none' has no option 'b'; its options are front"),
         ("laplace", {"b": 0.0}, "b must be a finite number greater than 0, not 0.0"),
         ("gaussian", {"sigma": float("nan")}, "sigma must be"),
+        ("laplace", {"relative": 1}, "relative must be true or false, not 1"),
         ("sparse_guard", {"lam": -0.5}, "lam must be a finite number greater than 0, not -0.5"),
         ("sparse_guard", {"lam": (0.1, 0.2, 0.3)}, "one for each of the 2 pairs"),
         ("sparse_standard", {"lam": (0.1, 0.2)}, "lam must be one number"),

@@ -13,7 +13,7 @@ from sparseguard.scales import SCALES
 from sparseguard.targets import Target
 from tests.defenses.test_defenses import trained
 
-WHOLE = replace(SCALES["smoke"], epochs=1, batch_size=1000, dp_learning_rate=0.7)  # one step on all images
+WHOLE = replace(SCALES["smoke"], dp_epochs=1, dp_batch_size=1000, dp_learning_rate=0.7)  # one step on all images
 
 
 def one_step(split: Split, **options: float) -> tuple[Target, Target]:
@@ -55,7 +55,7 @@ def test_noise_has_the_stated_deviation(split: Split) -> None:
 
 def test_epsilon_is_the_accountants(split: Split) -> None:
     target = trained("dp_sgd", split, epochs=3)
-    batches = math.ceil(len(split.train_images) / SCALES["smoke"].batch_size)
+    batches = math.ceil(len(split.train_images) / SCALES["smoke"].dp_batch_size)
     accountant = RDPAccountant()
     for _ in range(3 * batches):
         accountant.step(noise_multiplier=1.1, sample_rate=1 / batches)

@@ -4,7 +4,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from sparseguard import Experiment, load_data
+from sparseguard import Experiment
 from sparseguard.data import Split, judge_images
 from sparseguard.defenses import cgan, make_defense
 from sparseguard.defenses.cgan import Discriminator, Generator, distance_within_classes, train_gan
