@@ -2,11 +2,12 @@
 # make test    builds the environment, checks style and types, runs the tests
 # make reference  the same, and leaves figures in figures/ and the outputs in the notebooks
 # make lab     opens JupyterLab with the right kernel
+# make locked  builds the environment from requirements.lock instead, hashes checked; before any of the others
 PYTHON ?= python3
 BIN := .venv/bin
 NEWS := @jupyterlab/apputils-extension:announcements
 
-.PHONY: report reference test lint lab clean
+.PHONY: report reference test lint lab locked clean
 
 report: .venv/.installed
 	$(BIN)/python -m sparseguard report --out build/report
@@ -38,6 +39,11 @@ lab: .venv/.installed
 .venv/.installed-dev: pyproject.toml .venv/.installed
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[dev]'
 	@touch $@
+
+locked: requirements.lock | .venv/bin/python
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps -e .
+	@touch .venv/.installed .venv/.installed-dev
 
 clean:
 	rm -rf .venv build

@@ -97,7 +97,7 @@ def audit(
         preprocess: from images in [0, 1] to what the module expects, such as a normalisation; by default nothing.
         holdout: the attacker's images instead, ``(M, C, H, W)``, M >= 10, none of them private: all ``images`` are
             victims then, and of these two thirds are learned from, a third is chosen by.
-        scale: budget of the attack: ``"smoke"``, ``"quick"`` or ``"paper"``.
+        scale: budget of the attack: ``"smoke"``, ``"quick"``, ``"medium"`` or ``"paper"``.
         seed: of the division, the attack and the random weights; a whole number from 0 on.
         device: where the attacker computes; by default a GPU where there is one.
 

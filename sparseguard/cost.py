@@ -22,9 +22,10 @@ from tqdm.auto import tqdm
 
 from .data import load_data
 from .device import default_device, device_name
-from .experiment import STAGES, Experiment
+from .experiment import Experiment
 from .scales import check_scale
 from .store import Cell, Store, digest
+from .trial import STAGES
 
 T = TypeVar("T")
 COST_VERSION = 1

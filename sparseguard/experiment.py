@@ -1,43 +1,32 @@
-"""An experiment: the only place that knows data, defenses, black box, attacks, metrics and the store."""
+"""An experiment: what a cell of a table is, what it is called, and where its result lies; :mod:`.trial` runs it."""
 
 from __future__ import annotations
 
-import math
-import time
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field, replace
-from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-import torch
 from torch import Tensor
 from tqdm.auto import tqdm
 
-from . import metrics as measure
-from .access import grant
+from . import trial
 from .attacks import ATTACKS, Attack
 from .checks import positive, seed_of, whole
-from .data import Split, attack_images, check_dataset, fingerprint, judge_images, load_data
-from .defenses import DEFENSES, Defense
-from .device import default_device, device_name
+from .data import Split, attack_images, check_dataset, fingerprint, load_data
+from .defenses import DEFENSES, Defense, Family
+from .device import default_device
 from .registry import label
-from .result import METRICS, Result
+from .result import Result
 from .scales import check_scale
 from .store import Store, digest
-from .targets import Target, check_setting
+from .targets import check_setting
 
 VERSIONS = {"data": 1, "targets": 1, "metrics": 1}
 """Each is raised whenever what its room makes of the same input is another thing. A defense and an attack have a
 ``revision`` of their own, and the sizes of a scale speak for themselves, so that other cells are still read."""
 USUAL_ATTACK = "inversion"
 """Labels of rows leave it out; captions name it."""
-
-FID_NOT_ASKED = (
-    "FID was not asked for: set fid=True, at a scale with at least 2048 private images (paper); the Inception weights "
-    "are downloaded then, or beforehand by `python -m sparseguard data fid`."
-)
-STAGES = ("training the target", "training the attackers", "measuring")
 
 
 @dataclass(frozen=True)
@@ -51,7 +40,7 @@ class Experiment:
         lam: sparsity of the sparse defenses, one number or one a layer; ``None`` is the defense's default. Defenses
             without a sparse layer have none: it is set to ``None``.
         attack: one of :func:`sparseguard.list_attacks`.
-        scale: ``"smoke"``, ``"quick"`` or ``"paper"``.
+        scale: ``"smoke"``, ``"quick"``, ``"medium"`` or ``"paper"``.
         seed: of the split, of all weights, batches and noise; a whole number from 0 on.
         options: further options of the defense, for example ``{"b": 1.0}``.
         fid: measure FID where the Inception weights can be had (slow without a GPU).
@@ -129,6 +118,11 @@ class Experiment:
                 )
             split = other
         return attack_images(split, self.scale, self.holdout), split.held_images
+
+    @property
+    def family(self) -> Family:
+        """What the defense is put together with."""
+        return DEFENSES.check(self.defense).family
 
     @property
     def strength(self) -> Any:
@@ -209,121 +203,19 @@ class Experiment:
             place.prepare()
         device = device or default_device()
         if callable(progress):
-            result = _run(self, device, progress)
+            result = trial.run(self, device, progress)
         else:
-            with tqdm(total=len(STAGES), leave=False, disable=not progress) as bar:
+            with tqdm(total=len(trial.STAGES), leave=False, disable=not progress) as bar:
 
                 def show(stage: str) -> None:
                     bar.set_description(f"{self.label}: {stage}")
-                    bar.update(STAGES.index(stage) - bar.n)
+                    bar.update(trial.STAGES.index(stage) - bar.n)
 
-                result = _run(self, device, show)
+                result = trial.run(self, device, show)
         if place is not None:
             place.save(self.key(), *result.dump())
         return result
 
 
-@lru_cache(maxsize=2)
-def _judged_split(dataset: str, content: str, scale: str, seed: int, device: str) -> tuple[Split, measure.Judge]:
-    """The split and its judge, shared by all defenses of a notebook; ``content`` tells a changed file."""
-    split = load_data(dataset, scale, seed)
-    if min(split.image_shape[1:]) < measure.SSIM_WINDOW:
-        height, width = split.image_shape[1:]
-        raise ValueError(f"{dataset}: SSIM needs images of at least 11 x 11 pixels, not {height} x {width}.")
-    return split, measure.train_judge(judge_images(dataset, scale), check_scale(scale), seed, device)
-
-
-@lru_cache(maxsize=1)
-def _deployable(experiment: Experiment, content: str, device: str) -> tuple[Target, float]:
-    """The trained target and the seconds that took, shared by the attacks on it; ``content`` tells a changed file."""
-    split, _ = _judged_split(experiment.dataset, content, experiment.scale, experiment.seed, device)
-    start = time.perf_counter()
-    return train_target(experiment, split, device), time.perf_counter() - start
-
-
-def train_target(experiment: Experiment, split: Split, device: str) -> Target:
-    """The trained target of an experiment on its split. Seeds torch's generator, which the caller keeps for himself."""
-    scale = check_scale(experiment.scale)
-    torch.manual_seed(experiment.seed)
-    defense = experiment.make_defense()
-    target = defense.build(split, experiment.setting, scale).to(device)
-    defense.train(target, split, scale)
-    return target
-
-
 def _tuples(options: Mapping[str, Any]) -> dict[str, Any]:
     return {key: tuple(value) if isinstance(value, list) else value for key, value in options.items()}
-
-
-def _run(experiment: Experiment, device: str, show: Callable[[str], None]) -> Result:
-    scale = check_scale(experiment.scale)
-    content = fingerprint(experiment.dataset)
-    split, judge = _judged_split(experiment.dataset, content, experiment.scale, experiment.seed, device)
-    deterministic = torch.backends.cudnn.flags(deterministic=True, benchmark=False)
-    with torch.random.fork_rng(), deterministic:
-        show(STAGES[0])
-        target, seconds_target = _deployable(experiment.unattacked(), content, device)
-        attack = experiment.make_attack()
-        box = grant(attack.access, target)
-        torch.manual_seed(experiment.seed)
-        held = box.classify(split.held_images).argmax(1)
-
-        show(STAGES[1])
-        start = time.perf_counter()
-        torch.manual_seed(experiment.seed)  # an attack does not depend on how much chance the training used
-        attacked, checked = experiment.holdout_images(split)
-        fitted = attack.fit(box, attacked, checked, scale, device)
-        seconds_attack = time.perf_counter() - start
-
-        show(STAGES[2])
-        start = time.perf_counter()
-        originals = split.train_images
-        reconstructions = torch.cat([fitted.reconstruct(attack.observe(box, part)) for part in originals.split(250)])
-        if not bool(torch.isfinite(reconstructions).all()):
-            raise ArithmeticError(f"{experiment.label}: the attack's reconstructions are not finite.")
-        per_image = {"psnr": measure.psnr(originals, reconstructions), "ssim": measure.ssim(originals, reconstructions)}
-        guess = attacked.mean(0, keepdim=True).expand_as(originals)
-        fid: float | None = None
-        fid_note: str | None = FID_NOT_ASKED
-        if experiment.fid:
-            fid, fid_note = measure.fid(originals, reconstructions, scale.downloads, device)
-        numbers: dict[str, float | None] = {
-            "psnr": float(per_image["psnr"].mean()),
-            "ssim": float(per_image["ssim"].mean()),
-            "fid": fid,
-            "fd_judge": measure.fd_judge(judge, originals, reconstructions),
-            "row_frechet": measure.row_frechet(originals, reconstructions),
-            "judge_accuracy": measure.judge_accuracy(judge, reconstructions, split.train_labels),
-            "judge_accuracy_originals": measure.judge_accuracy(judge, originals, split.train_labels),
-            "accuracy": float((held == split.held_labels).float().mean()),
-            "psnr_mean_image": float(measure.psnr(originals, guess).mean()),
-            "ssim_mean_image": float(measure.ssim(originals, guess).mean()),
-            "seconds_target": seconds_target,
-            "seconds_attack": seconds_attack,
-            "seconds_evaluation": time.perf_counter() - start,
-        }
-    assert set(numbers) == set(METRICS)
-    for name, number in numbers.items():
-        if number is not None and math.isnan(number):
-            raise ArithmeticError(f"{experiment.label}: {name} is not a number.")
-    details = {
-        "attack": fitted.details,
-        "train_images": len(originals),
-        "attack_images": len(attacked),
-        "device": device_name(device),
-        "torch": torch.__version__,
-        "notes": {"fid": fid_note} if fid_note else {},
-        "facts": target.facts,
-        "versions": experiment.versions(),
-        "parameters": sum(p.numel() for p in target.parameters()),
-    }
-    kept = slice(0, scale.shown)
-    return Result(
-        experiment,
-        numbers,
-        {name: values.float() for name, values in per_image.items()},
-        originals[kept].clone(),
-        reconstructions[kept].clone(),
-        details,
-        {name: tensor.cpu() for name, tensor in target.exhibits.items()},
-    )

@@ -20,9 +20,10 @@ from tqdm.auto import tqdm
 
 from .data import load_data
 from .device import default_device, device_name
-from .experiment import Experiment, train_target
+from .experiment import Experiment
 from .store import Cell, Store, digest
 from .targets import Target
+from .trial import train_target
 
 FEATURES_VERSION = 2
 """Raised whenever every study would give other numbers; what changes an experiment changes its key."""

@@ -43,7 +43,7 @@ class LayerStudy:
 
     Args:
         dataset: ``"mnist"``, ``"fashion_mnist"`` or the path of an ``.npz`` file.
-        scale: ``"smoke"``, ``"quick"`` or ``"paper"``: where the images come from.
+        scale: ``"smoke"``, ``"quick"``, ``"medium"`` or ``"paper"``: where the images come from.
         seeds: of the split and the dictionary; pictures show the first.
         lam: sparsity in the pictures; > 0.
         lams: sparsities in the table.

@@ -10,10 +10,11 @@ from torch import Tensor, nn
 from .access import grant
 from .data import load_data
 from .device import default_device
-from .experiment import Experiment, train_target
+from .experiment import Experiment
 from .scales import check_scale
 from .sparse import SparseCoding2d
 from .store import Cell, Store
+from .trial import train_target
 
 WALK_VERSION = 1
 """Raised whenever every experiment would give other stages; what changes an experiment changes its key."""

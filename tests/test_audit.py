@@ -337,7 +337,7 @@ BAD: list[tuple[dict[str, Any], str]] = [
     ({"access": "grey_box"}, "access must be one of black_box, white_box, not 'grey_box'"),
     ({"attack": "magic"}, "attack must be one of "),
     ({"attack_options": {"epochs": 3}}, "attack 'inversion' has no option 'epochs'"),
-    ({"scale": "huge"}, "scale must be one of smoke, quick, paper, not 'huge'"),
+    ({"scale": "huge"}, "scale must be one of smoke, quick, medium, paper, not 'huge'"),
     ({"seed": -1}, "seed must be a whole number from 0 to 2147483647, not -1"),
     ({"seed": True}, "seed must be a whole number from 0 to 2147483647, not True"),
 ]

@@ -13,7 +13,7 @@ import pytest
 import torch
 
 import sparseguard.experiment as module
-from sparseguard import Experiment, Result, cost, features, load_data
+from sparseguard import Experiment, Result, cost, features, load_data, trial
 from sparseguard.attacks.nearest import Nearest
 from sparseguard.data import Split
 from sparseguard.defenses.sparse import SparseDefense
@@ -36,7 +36,7 @@ def result() -> Result:
 def test_a_result_holds_every_metric_and_says_why_one_misses(result: Result) -> None:
     assert tuple(sorted(result.metrics)) == tuple(sorted(METRICS))
     assert [name for name, value in result.metrics.items() if value is None] == ["fid"]
-    assert result.details["notes"] == {"fid": module.FID_NOT_ASKED}
+    assert result.details["notes"] == {"fid": trial.FID_NOT_ASKED}
     m = result.metrics
     assert 5 < (m["psnr"] or 0) < 40
     assert -1 <= (m["ssim"] or 0) <= 1
@@ -121,13 +121,13 @@ def test_a_finished_cell_is_read_and_a_damaged_one_computed_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     runs: list[Experiment] = []
-    original = module._run
+    original = trial.run
 
     def counted(experiment: Experiment, device: str, show: Callable[[str], None]) -> Result:
         runs.append(experiment)
         return original(experiment, device, show)
 
-    monkeypatch.setattr(module, "_run", counted)
+    monkeypatch.setattr(trial, "run", counted)
     store, cell = Store(tmp_path), smoke()
     first = cell.run(store, progress=False)
     second = cell.run(store, progress=False)
@@ -300,7 +300,7 @@ def test_wrong_values_end_before_anything_runs(wrong: dict[str, object], message
 
 def test_an_unwritable_store_ends_before_training(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "file").touch()
-    monkeypatch.setattr(module, "_run", lambda *_: pytest.fail("trained although nothing could be kept"))
+    monkeypatch.setattr(trial, "run", lambda *_: pytest.fail("trained although nothing could be kept"))
     with pytest.raises(OSError, match="results cannot be written"):
         smoke().run(str(tmp_path / "file" / "store"))
 

@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 import yaml
+from packaging.specifiers import SpecifierSet
+from packaging.version import Version
 
 import sparseguard
 
@@ -35,9 +37,24 @@ def test_environment_yml_and_pyproject_name_the_same_packages() -> None:
     assert found == wanted
 
 
+def test_the_lock_file_has_what_pyproject_asks_for_each_with_its_hashes() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    entries = re.split(r"\n(?=[a-z0-9])", re.sub(r"(?m)^#.*\n", "", (ROOT / "requirements.lock").read_text()))
+    locked: dict[str, list[str]] = {}
+    for entry in entries:
+        match = re.match(r"([\w.-]+)(?:\[[\w,]+\])?==(\S+)", entry)
+        assert match, entry[:80]
+        assert re.search(r"--hash=sha256:[0-9a-f]{64}", entry), f"{match[1]} has no hash"
+        locked.setdefault(match[1].lower(), []).append(match[2])
+    for text in [*project["dependencies"], *project["optional-dependencies"]["dev"]]:
+        name, wanted = requirement(text)
+        assert all(Version(version) in SpecifierSet(wanted) for version in locked[name]), text
+
+
 def test_version_is_stated_once_over() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     assert sparseguard.__version__ == project["version"]
+    assert yaml.safe_load((ROOT / "CITATION.cff").read_text())["version"] == project["version"]
 
 
 def test_public_names() -> None:
@@ -66,15 +83,15 @@ ROOMS: dict[str, set[str]] = {
     "tap": {"access"},
     "audit": {"access", "attacks", "device", "metrics", "registry", "scales", "tap"},
     "result": {"metrics", "reference"},
+    "trial": {"access", "data", "device", "metrics", "result", "scales", "targets"},
     "experiment": {
-        "access", "attacks", "data", "defenses", "device", "metrics", "registry", "result", "scales", "store",
-        "targets",
+        "attacks", "data", "defenses", "device", "registry", "result", "scales", "store", "targets", "trial",
     },
     "grid": {"defenses", "experiment", "reference", "result", "scales", "store"},
-    "cost": {"data", "device", "experiment", "scales", "store"},
-    "features": {"data", "device", "experiment", "scales", "store", "targets"},
+    "cost": {"data", "device", "experiment", "scales", "store", "trial"},
+    "features": {"data", "device", "experiment", "scales", "store", "targets", "trial"},
     "layer_study": {"data", "scales", "sparse", "store"},
-    "walkthrough": {"access", "data", "device", "experiment", "scales", "sparse", "store"},
+    "walkthrough": {"access", "data", "device", "experiment", "scales", "sparse", "store", "trial"},
     "report": {
         "attacks", "audit", "cost", "defenses", "experiment", "features", "grid", "layer_study", "metrics", "paper",
         "result", "scales", "sparse", "store", "targets", "walkthrough",

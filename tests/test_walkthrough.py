@@ -2,7 +2,7 @@ import pytest
 import torch
 
 from sparseguard import BlackBox, Experiment, load_data
-from sparseguard.experiment import train_target
+from sparseguard.trial import train_target
 from sparseguard.walkthrough import walk_through
 
 

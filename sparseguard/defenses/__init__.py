@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from ..registry import Registry
-from .base import Defense
+from .base import Defense, Family
 from .dp_sgd import DPSGD
 from .gan import GAN
 from .gaussian import Gaussian
@@ -55,4 +55,4 @@ def make_defense(name: str, **options: Any) -> Defense:
     return DEFENSES.make(name, options)
 
 
-__all__ = ["DEFENSES", "Defense", "list_defenses", "make_defense"]
+__all__ = ["DEFENSES", "Defense", "Family", "list_defenses", "make_defense"]

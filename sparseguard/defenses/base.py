@@ -20,6 +20,7 @@ from ..scales import Scale
 from ..targets import Target
 
 Front = Literal["linear", "standardized", "conv", "frozen_conv"]
+Family = Literal["control", "noise", "fakes", "training", "sparse", "other"]
 KERNEL = 5
 """Kernel size of sparse and convolutional layers (Table 5)."""
 
@@ -54,6 +55,8 @@ class Defense:
             sparse-guard) or ``"frozen_conv"`` (the same, random and never trained).
     """
 
+    family: ClassVar[Family] = "other"
+    """What reports put together: controls, noise on the leak, generated images, other training, sparse codes."""
     strength: ClassVar[str | None] = None
     """Name of the option that says how strong the defense is, if it has one: what a curve of several cells sweeps."""
     revision: ClassVar[int] = 0

@@ -25,7 +25,7 @@ from ..checks import positive
 from ..data import Split
 from ..scales import Scale
 from ..targets import Target
-from .base import Defense, nonnegative
+from .base import Defense, Family, nonnegative
 
 DELTA = 1e-5
 
@@ -41,6 +41,7 @@ class DPSGD(Defense):
         learning_rate: eta, of plain SGD without momentum; ``None``: the scale's.
     """
 
+    family: ClassVar[Family] = "training"
     strength: ClassVar[str] = "noise_multiplier"
     sizes: ClassVar[tuple[str, ...]] = ("dp_epochs", "dp_batch_size", "dp_learning_rate")
 

@@ -24,7 +24,7 @@ from torch import Tensor
 from ..data import Split
 from ..scales import Scale
 from ..targets import Target
-from .base import Defense, fit, nonnegative
+from .base import Defense, Family, fit, nonnegative
 from .cgan import shared_gan
 from .shared import derived_seed
 
@@ -37,6 +37,7 @@ class GAN(Defense):
         weight: of the loss on generated images; 0 is no defense.
     """
 
+    family: ClassVar[Family] = "fakes"
     strength: ClassVar[str] = "weight"
     sizes: ClassVar[tuple[str, ...]] = ("gan_epochs", "fakes")
 

@@ -15,7 +15,7 @@ from ..checks import flag, positive
 from ..data import Split
 from ..scales import Scale
 from ..targets import Target
-from .base import Defense
+from .base import Defense, Family
 from .noise import AdditiveNoise
 
 
@@ -28,6 +28,7 @@ class Gaussian(Defense):
         relative: in units of the leak's own standard deviation, which differs with front, width and setting.
     """
 
+    family: ClassVar[Family] = "noise"
     strength: ClassVar[str] = "sigma"
 
     sigma: float = 0.5

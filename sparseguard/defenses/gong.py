@@ -32,7 +32,7 @@ from torch import Tensor
 from ..data import DATASETS, Images, Split, check_dataset, load_pool
 from ..scales import Scale
 from ..targets import Target
-from .base import Defense, fit, nonnegative
+from .base import Defense, Family, fit, nonnegative
 from .inversion import invert, log_not
 from .public import in_shape, public_models
 from .shared import derived_seed
@@ -52,6 +52,7 @@ class Gong(Defense):
             the target. It is brought to the private images' size and channels.
     """
 
+    family: ClassVar[Family] = "fakes"
     strength: ClassVar[str] = "weight"
     sizes: ClassVar[tuple[str, ...]] = ("gan_epochs", "fakes", "inversion_steps")
 

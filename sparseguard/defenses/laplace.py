@@ -11,7 +11,7 @@ from ..checks import flag, positive
 from ..data import Split
 from ..scales import Scale
 from ..targets import Target
-from .base import Defense, fit
+from .base import Defense, Family, fit
 from .noise import AdditiveNoise
 
 LONGEST_GRADIENT = 5.0
@@ -27,6 +27,7 @@ class Laplace(Defense):
         relative: in units of the leak's own standard deviation, which differs with front, width and setting.
     """
 
+    family: ClassVar[Family] = "noise"
     strength: ClassVar[str] = "b"
     revision: ClassVar[int] = 1
 

@@ -26,7 +26,7 @@ from ..checks import one_of
 from ..data import Split
 from ..scales import Scale
 from ..targets import Target
-from .base import Defense, fit, nonnegative
+from .base import Defense, Family, fit, nonnegative
 
 FIRST_SIGMA = 0.02
 """Standard deviation of the draw in an untrained target: with ``beta=0`` hardly any noise."""
@@ -68,6 +68,7 @@ class MutualInformation(Defense):
             setting the leak is what comes before.
     """
 
+    family: ClassVar[Family] = "training"
     strength: ClassVar[str] = "beta"
 
     beta: float = 1e-3

@@ -5,12 +5,15 @@ What it leaks less than ``none`` is the share of standardisation, which hides br
 """
 
 from dataclasses import dataclass
+from typing import ClassVar
 
-from .base import Defense, Front
+from .base import Defense, Family, Front
 
 
 @dataclass(frozen=True)
 class NoDefenseStandardized(Defense):
     """Standardise, then the dense layers."""
+
+    family: ClassVar[Family] = "control"
 
     front: Front = "standardized"

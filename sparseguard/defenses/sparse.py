@@ -18,7 +18,7 @@ from ..sparse import SOLVERS, SparseCoding2d
 from ..sparse.layer import Solver
 from ..sparse.solvers import fista
 from ..targets import Target
-from .base import KERNEL, Defense, fit
+from .base import KERNEL, Defense, Family, fit
 
 TABLE_5_TAU = 1000.0
 MEASURED = 50
@@ -48,6 +48,7 @@ class SparseDefense(Defense):
             ``"euler"``, the textbook's recurrence, without a ``tau`` means Table 5's.
     """
 
+    family: ClassVar[Family] = "sparse"
     strength: ClassVar[str] = "lam"
     revision: ClassVar[int] = 1
     sizes: ClassVar[tuple[str, ...]] = ("tol",)

@@ -193,7 +193,7 @@ def equal_accuracy_table(results: Sequence[Result]) -> Table:
     curves = by_strength(usual)
     rivals = {name: of for name, of in curves.items() if len(of) > 1 and _lam(of) is None}
     rows = []
-    for label, group in by_defense([r for r in usual if r.experiment.lam is not None]).items():
+    for label, group in by_defense([r for r in usual if r.experiment.family == "sparse"]).items():
         accuracy = mean(values(group, "accuracy"))
         found = {name: at_accuracy(of, accuracy) for name, of in rivals.items()}
         rows.append(

@@ -22,12 +22,13 @@ from .reading import Reading
 from .rule import MARGINS, MOST, RULE, VERDICTS, Paired, decide, verdict
 from .tables import DASH, Table
 
-RATIOS = ("seconds", "seconds_target", "parameters")
+RATIOS = ("seconds", "seconds_target", "parameters", "frechet")
+"""Metrics whose rows are compared as logarithms, and shown as ratios."""
 MARKS = dict(zip(VERDICTS, ("✓", "◐", "○", "✗", "·"), strict=True))
 GUARD, PLACEBO = "sparse_guard", "none_conv"
 # how a metric is written: name, digits, unit
 WRITTEN = {
-    "psnr": ("PSNR", 1, " dB"), "ssim": ("SSIM", 3, ""), "frechet": ("Fréchet distance", 1, ""),
+    "psnr": ("PSNR", 1, " dB"), "ssim": ("SSIM", 3, ""), "frechet": ("times as far (Fréchet)", 2, ""),
     "accuracy": ("accuracy", 3, ""), "silhouette": ("silhouette in feature space", 3, ""),
     "silhouette_plane": ("silhouette in the plane", 3, ""), "seconds": ("times as long", 2, ""),
     "seconds_target": ("training times as long", 2, ""), "parameters": ("parameters, times as many", 1, ""),
@@ -183,9 +184,9 @@ def claims_table(judged: Sequence[Judged], evidence: Evidence) -> Table:
     """One row a claim: quoted by section, what it is taken to mean, what was measured, the verdict, the notebooks."""
     notes = [
         "Measured: between what the differences lie (the claim's row minus the other, means over seeds; in brackets "
-        "half of the 95 % interval of differences within seeds), and how many comparisons came out as claimed. Seconds "
-        "and numbers of parameters are given as ratios; where a claim is held against a fixed number, the numbers "
-        "themselves are given.",
+        "half of the 95 % interval of differences within seeds), and how many comparisons came out as claimed. "
+        "Seconds, numbers of parameters and Fréchet distances are given as ratios; where a claim is held against a "
+        "fixed number, the numbers themselves are given.",
         "Placebo: the verdict where convolutions stand in sparse-guard's place; a dash where the claim is not about "
         "sparse-guard and others, or nothing is stored.",
     ]

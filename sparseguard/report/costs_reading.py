@@ -18,9 +18,7 @@ RULE = (
     f"than {APART - 1:.0%} apart; {ALONE} The pairs of a claim are judged together, false discoveries held at "
     f"{RATE:.0%}, by the words of `00_overview`."
 )
-NOISES, GONG = ("gaussian", "laplace"), ("gong", "gong_cl")
-CONTROLS = ("none", "none_standardized", "none_conv", "none_frozen_conv")
-SPARSE = ("sparse_standard", "sparse_guard")
+GONG = ("gong", "gong_cl")
 
 
 def _logs(group: Sequence[Cost], number: Number) -> list[float]:
@@ -34,8 +32,10 @@ def _faster(a: Sequence[Cost], b: Sequence[Cost], number: Number) -> tuple[float
 
 
 def _claim(groups: dict[str, list[Cost]], tiers: Sequence[Sequence[str]], number: Number) -> str | None:
-    """How many pairs of rows of an earlier and a later tier differ as claimed: the earlier is quicker."""
-    by_tier = [[g for g in groups.values() if g[0].experiment.defense in tier] for tier in tiers]
+    """How many pairs of rows of an earlier and a later tier (defenses or families) differ as claimed: quicker."""
+    by_tier = [
+        [g for g in groups.values() if {g[0].experiment.defense, g[0].experiment.family} & set(tier)] for tier in tiers
+    ]
     pairs = [(a, b) for first, later in combinations(by_tier, 2) for a in first for b in later]
     if not pairs:
         return None
@@ -78,24 +78,24 @@ def _lines(groups: dict[str, list[Cost]]) -> list[str]:
     claims: list[tuple[str, Sequence[Sequence[str]], Number]] = [
         (
             "Appendix A.2: noise is quickest, then SPARSE-STANDARD, then SPARSE-GUARD and Gong et al. All stages",
-            (NOISES, SPARSE[:1], (SPARSE[1], *GONG)),
+            (("noise",), ("sparse_standard",), ("sparse_guard", *GONG)),
             total_seconds,
         ),
         (
             "Section 3: sparse coding trains slightly faster than defenses with a GAN. Training the target",
-            (SPARSE, ("gan", *GONG)),
+            (("sparse",), ("fakes",)),
             seconds_of("target"),
         ),
     ]
     lines += [f"{text}: {found}." for text, tiers, number in claims if (found := _claim(groups, tiers, number))]
     own = [label for label, group in groups.items() if group[0].experiment.defense == "sparse_guard"]
-    rivals = [n for n, g in groups.items() if g[0].experiment.defense not in (*CONTROLS, *SPARSE)]
+    rivals = [n for n, g in groups.items() if g[0].experiment.family not in ("control", "sparse")]
     if own and rivals:
         lines.append('Table 16: SPARSE-GUARD takes "comparable or less compute time", at worst "slightly" more:')
         printed = {n: printed_ratio(groups[n][0].experiment) for n in own}
         lines += [f"{_against(n, groups, rivals, printed[n])}." for n in own]
     if "none_conv" in groups:
-        sparse = {n: g for n, g in groups.items() if g[0].experiment.defense in SPARSE}
+        sparse = {n: g for n, g in groups.items() if g[0].experiment.family == "sparse"}
         shares = [f"`{n}` {_faster(g, groups['none_conv'], seconds_of('target'))[0]:.1f}" for n, g in sparse.items()]
         if shares:
             lines.append("Training the target, in seconds of `none_conv`, which has convolutions in the sparse layers' "

@@ -143,7 +143,7 @@ def features_reading(found: Sequence[Features]) -> Reading:
         'class; sparse coding layers tend to "uncluster" them.'
     ]
     for dataset, layers in _groups(found).items():
-        sparse = [label for label, seeds in layers.items() if seeds[0].experiment.lam is not None]
+        sparse = [label for label, seeds in layers.items() if seeds[0].experiment.family == "sparse"]
         for label in sparse:
             parts, less = [], []
             for other in (name for name in layers if name not in sparse):

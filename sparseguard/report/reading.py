@@ -75,7 +75,7 @@ def _sentences(results: Sequence[Result]) -> list[str]:
     text = ", ".join(f"`{n}` {spread([r.metrics['psnr'] for r in groups[n]], 1)} dB" for n in ordered)
     if ordered:
         sentences.append(f"From the hardest to the easiest to invert: {text}.")
-    sparse = [label for label, group in groups.items() if group[0].experiment.lam is not None]
+    sparse = [label for label, group in groups.items() if group[0].experiment.family == "sparse"]
     if "none" in groups and "none_standardized" in groups:
         alone = _compare("none_standardized", groups["none_standardized"], "none", groups["none"])
         sentences.append(f"What standardising each image does alone: {alone}.")
@@ -83,7 +83,7 @@ def _sentences(results: Sequence[Result]) -> list[str]:
         if control in groups and sparse:
             compared = "; ".join(_compare(label, groups[label], control, groups[control]) for label in sparse)
             sentences.append(f"Against `{control}` ({share}): {compared}.")
-    rivals = [label for label in groups if label not in sparse and not label.startswith("none")]
+    rivals = [label for label, group in groups.items() if group[0].experiment.family not in ("sparse", "control")]
     if rivals and sparse:
         compared = "; ".join(_rivals(label, groups, rivals) for label in sparse)
         sentences.append(f"Against the other defenses whose accuracy is no more than {SLACK:.0%} lower: {compared}.")

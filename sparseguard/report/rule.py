@@ -180,7 +180,7 @@ RULE = (
     "A claim is taken to mean the comparisons that stand beside it in words, each for every data set and setting that "
     "it speaks of. Rows are compared seed by seed. *Less* and *more*: a one-sided paired t-test, and a mean difference "
     f"of more than {MARGINS['psnr']} dB of PSNR, {MARGINS['ssim']} of SSIM, accuracy or silhouette, "
-    f"{100 * (APART - 1):.0f} % of seconds (compared as logarithms), or anything in the Fréchet distance. "
+    f"{100 * (APART - 1):.0f} % of seconds, or anything in the Fréchet distance (both compared as logarithms). "
     "*Comparable*: an equivalence test (two one-sided tests) with these margins; *no less* and *no more*: a test that "
     "the difference does not exceed the margin. So a lack of data speaks for no claim. Over all comparisons of this "
     f"table, false discoveries are held at {RATE:.0%} (Benjamini and Hochberg). Numbers without chance, and those that "

@@ -55,4 +55,4 @@ def test_it_judges_what_the_store_has_and_says_what_it_lacks(tmp_path: Path) -> 
 def test_a_wrong_parameter_ends_the_run_with_what_is_allowed(tmp_path: Path) -> None:
     done = papermill(NOTEBOOK, tmp_path / "out.ipynb", "-p", "scale", "huge", home=tmp_path / "home")
     assert done.returncode != 0
-    assert "scale must be one of smoke, quick, paper, not 'huge'" in done.stderr
+    assert "scale must be one of smoke, quick, medium, paper, not 'huge'" in done.stderr

@@ -146,7 +146,7 @@ def test_papermill_runs_it_and_the_numbers_are_right(name: str, tmp_path: Path) 
     ("wrong", "message"),
     [
         (("dataset", "imagenet"), "dataset must be one of mnist, fashion_mnist"),
-        (("scale", "huge"), "scale must be one of smoke, quick, paper, not 'huge'"),
+        (("scale", "huge"), "scale must be one of smoke, quick, medium, paper, not 'huge'"),
         (("defenses", "blur"), "defense must be one of none, none_standardized"),
         (("lams", "0"), "lam must be a finite number greater than 0, not 0"),
         (("datset", "mnist"), "this notebook has no parameter 'datset'; its parameters are dataset, defenses"),

@@ -196,6 +196,17 @@ def test_what_counts_as_a_difference_depends_on_the_metric() -> None:
     assert outcomes(two) == [1, 1, 1]
 
 
+def test_frechet_distances_are_compared_as_ratios_within_a_seed() -> None:
+    """Judges of different seeds measure in different units, which a ratio within a seed has not."""
+
+    def distance(e: Experiment, metric: str) -> float:
+        return (2.0 if e.defense == "laplace" else 1.0) * 10.0**e.seed
+
+    test = Contrast(["laplace"], "higher", ["frechet"], ["none"], ["split"])
+    judged = judge_claim(Claim("1", "q", compare=[test]), Made(distance))
+    assert [(c.outcome, round(c.shown, 2)) for c in judged.comparisons] == [(1, 2.0)]
+
+
 def test_a_row_that_lacks_a_seed_is_missing() -> None:
     evidence = Made(lambda e, _: None if (e.defense, e.seed) == ("gaussian", 2) else 1.0)
     test = Contrast(["gaussian", "laplace"], "same", ["psnr"], ["none"], ["split"])

@@ -1,0 +1,136 @@
+"""One run of an experiment: train and deploy the target, let the attack learn, measure what comes back."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable
+from functools import lru_cache
+from typing import TYPE_CHECKING
+
+import torch
+
+from . import metrics as measure
+from .access import grant
+from .data import Split, fingerprint, judge_images, load_data
+from .device import device_name
+from .result import METRICS, Result
+from .scales import check_scale
+from .targets import Target
+
+if TYPE_CHECKING:
+    from .experiment import Experiment
+
+FID_NOT_ASKED = (
+    "FID was not asked for: set fid=True, at a scale with at least 2048 private images (paper); the Inception weights "
+    "are downloaded then, or beforehand by `python -m sparseguard data fid`."
+)
+STAGES = ("training the target", "training the attackers", "measuring")
+
+
+@lru_cache(maxsize=2)
+def _judged_split(dataset: str, content: str, scale: str, seed: int, device: str) -> tuple[Split, measure.Judge]:
+    """The split and its judge, shared by all defenses of a notebook; ``content`` tells a changed file."""
+    split = load_data(dataset, scale, seed)
+    if min(split.image_shape[1:]) < measure.SSIM_WINDOW:
+        height, width = split.image_shape[1:]
+        raise ValueError(f"{dataset}: SSIM needs images of at least 11 x 11 pixels, not {height} x {width}.")
+    return split, measure.train_judge(judge_images(dataset, scale), check_scale(scale), seed, device)
+
+
+@lru_cache(maxsize=1)
+def _deployable(experiment: Experiment, content: str, device: str) -> tuple[Target, float]:
+    """The trained target and the seconds that took, shared by the attacks on it; ``content`` tells a changed file."""
+    split, _ = _judged_split(experiment.dataset, content, experiment.scale, experiment.seed, device)
+    start = time.perf_counter()
+    return train_target(experiment, split, device), time.perf_counter() - start
+
+
+def train_target(experiment: Experiment, split: Split, device: str) -> Target:
+    """The trained target of an experiment on its split. Seeds torch's generator, which the caller keeps for himself."""
+    scale = check_scale(experiment.scale)
+    torch.manual_seed(experiment.seed)
+    defense = experiment.make_defense()
+    target = defense.build(split, experiment.setting, scale).to(device)
+    defense.train(target, split, scale)
+    return target
+
+
+def run(experiment: Experiment, device: str, show: Callable[[str], None]) -> Result:
+    """Compute a cell; ``show`` is told the name of each stage, one of :data:`STAGES`.
+
+    Raises:
+        ValueError: unusable images.
+        ArithmeticError: training diverged, or an attack or a metric came to no number.
+    """
+    scale = check_scale(experiment.scale)
+    content = fingerprint(experiment.dataset)
+    split, judge = _judged_split(experiment.dataset, content, experiment.scale, experiment.seed, device)
+    deterministic = torch.backends.cudnn.flags(deterministic=True, benchmark=False)
+    with torch.random.fork_rng(), deterministic:
+        show(STAGES[0])
+        target, seconds_target = _deployable(experiment.unattacked(), content, device)
+        attack = experiment.make_attack()
+        box = grant(attack.access, target)
+        torch.manual_seed(experiment.seed)
+        held = box.classify(split.held_images).argmax(1)
+
+        show(STAGES[1])
+        start = time.perf_counter()
+        torch.manual_seed(experiment.seed)  # an attack does not depend on how much chance the training used
+        attacked, checked = experiment.holdout_images(split)
+        fitted = attack.fit(box, attacked, checked, scale, device)
+        seconds_attack = time.perf_counter() - start
+
+        show(STAGES[2])
+        start = time.perf_counter()
+        originals = split.train_images
+        reconstructions = torch.cat([fitted.reconstruct(attack.observe(box, part)) for part in originals.split(250)])
+        if not bool(torch.isfinite(reconstructions).all()):
+            raise ArithmeticError(f"{experiment.label}: the attack's reconstructions are not finite.")
+        per_image = {"psnr": measure.psnr(originals, reconstructions), "ssim": measure.ssim(originals, reconstructions)}
+        guess = attacked.mean(0, keepdim=True).expand_as(originals)
+        fid: float | None = None
+        fid_note: str | None = FID_NOT_ASKED
+        if experiment.fid:
+            fid, fid_note = measure.fid(originals, reconstructions, scale.downloads, device)
+        numbers: dict[str, float | None] = {
+            "psnr": float(per_image["psnr"].mean()),
+            "ssim": float(per_image["ssim"].mean()),
+            "fid": fid,
+            "fd_judge": measure.fd_judge(judge, originals, reconstructions),
+            "row_frechet": measure.row_frechet(originals, reconstructions),
+            "judge_accuracy": measure.judge_accuracy(judge, reconstructions, split.train_labels),
+            "judge_accuracy_originals": measure.judge_accuracy(judge, originals, split.train_labels),
+            "accuracy": float((held == split.held_labels).float().mean()),
+            "psnr_mean_image": float(measure.psnr(originals, guess).mean()),
+            "ssim_mean_image": float(measure.ssim(originals, guess).mean()),
+            "seconds_target": seconds_target,
+            "seconds_attack": seconds_attack,
+            "seconds_evaluation": time.perf_counter() - start,
+        }
+    assert set(numbers) == set(METRICS)
+    for name, number in numbers.items():
+        if number is not None and math.isnan(number):
+            raise ArithmeticError(f"{experiment.label}: {name} is not a number.")
+    details = {
+        "attack": fitted.details,
+        "train_images": len(originals),
+        "attack_images": len(attacked),
+        "device": device_name(device),
+        "torch": torch.__version__,
+        "notes": {"fid": fid_note} if fid_note else {},
+        "facts": target.facts,
+        "versions": experiment.versions(),
+        "parameters": sum(p.numel() for p in target.parameters()),
+    }
+    kept = slice(0, scale.shown)
+    return Result(
+        experiment,
+        numbers,
+        {name: values.float() for name, values in per_image.items()},
+        originals[kept].clone(),
+        reconstructions[kept].clone(),
+        details,
+        {name: tensor.cpu() for name, tensor in target.exhibits.items()},
+    )
