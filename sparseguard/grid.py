@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
@@ -17,8 +18,11 @@ from .experiment import USUAL_ATTACK, Experiment
 from .result import Result
 from .scales import check_scale
 from .store import Store
+from .workers import DONE, Pace, compute, jobs, one_thread
 
 Entry = str | Mapping[str, Any]
+PROGRESS = "SPARSEGUARD_PROGRESS"
+"""Environment variable: a file that always holds the latest line of what is computed."""
 CONTROLS = ("none_conv", "none_frozen_conv")
 """What is like ``sparse_guard`` in all but sparsity."""
 
@@ -142,21 +146,60 @@ def settling_cells(
 
 
 def run_grid(
-    experiments: Sequence[Experiment], store: Store | str | None = "default", progress: bool = True
+    experiments: Sequence[Experiment],
+    store: Store | str | None = "default",
+    progress: bool = True,
+    at_a_time: int | None = None,
 ) -> list[Result]:
-    """Run cells one after the other; finished ones are read from the store, so a killed grid goes on where it was."""
+    """Run cells; finished ones are read from the store, so a killed grid goes on where it was.
+
+    Args:
+        experiments: cells, in the order of the results.
+        store: where finished cells lie, as in :meth:`Experiment.run`.
+        progress: show what is computed, and the time left; :data:`PROGRESS` names a file that is told besides.
+        at_a_time: cells that are computed side by side, a process and a thread each; ``None``: see
+            :func:`sparseguard.workers.jobs`. With 1, or without a store, they are computed in this process.
+
+    Raises:
+        ValueError, ArithmeticError, OSError: as :meth:`Experiment.run`; the cells that were finished are kept.
+    """
+    place = Store() if store == "default" else Store(store) if isinstance(store, str) else store
     # cells of one seed share their split and judge, and those that follow each other a target
     by_seed = sorted(experiments, key=lambda e: e.seed)
-    found: dict[Experiment, Result] = {}
-    with tqdm(total=len(by_seed), unit="cell", disable=not progress, leave=False) as bar:
-        for e in by_seed:
-            found[e] = e.run(store, partial(_describe, bar, f"{e.label}, seed {e.seed}"))
-            bar.update()
+    found = {} if place is None else {e: r for e in by_seed if (r := e.stored(place)) and not r.fid_can_be_had_now()}
+    missing = [e for e in dict.fromkeys(by_seed) if e not in found]
+    side_by_side = at_a_time or jobs()
+    pace, stages = Pace(len(missing)), dict[Experiment, str]()
+    with tqdm(total=len(missing), unit="cell", disable=not progress or not missing, leave=False) as bar:
+
+        def tell(e: Experiment, stage: str) -> None:
+            stages.pop(e, None)
+            if stage == DONE:
+                bar.update()
+                pace.finished()
+            else:
+                stages[e] = stage
+            at = ", ".join(f"{one.label}, seed {one.seed}: {what}" for one, what in stages.items())
+            bar.set_description(at)
+            if progress:
+                _tell_file(f"{pace.done} of {len(missing)} cells; {at}; {pace}")
+
+        if place is not None and side_by_side > 1 and len(missing) > 1:
+            compute(missing, place, tell, side_by_side)
+        with one_thread():
+            for e in missing:
+                found[e] = e.run(place, partial(tell, e))
+                if stages.pop(e, None):
+                    tell(e, DONE)
     return [found[e] for e in experiments]
 
 
-def _describe(bar: tqdm[Any], name: str, stage: str) -> None:
-    bar.set_description(f"{name}: {stage}")
+def _tell_file(line: str) -> None:
+    path = os.environ.get(PROGRESS)
+    if path:
+        partly = Path(f"{path}.{os.getpid()}")
+        partly.write_text(line, encoding="utf-8")
+        partly.replace(path)
 
 
 def ship(scale: str, store: Store | None = None) -> tuple[Path, int]:

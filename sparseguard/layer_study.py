@@ -59,7 +59,7 @@ class LayerStudy:
     Example:
         >>> study = LayerStudy(scale="smoke", seeds=[0], taus=[100.0], lams=[0.5], images=4)
         >>> [(row.lam, row.tau, round(row.explained, 1)) for row in study.kept()]
-        [(0.5, 100.0, 0.7)]
+        [(0.5, 100.0, 0.8)]
     """
 
     dataset: str = "mnist"

@@ -52,6 +52,8 @@ class Scale:
     """Images of each kind that a defense inverts through a GAN, each time it does."""
     inversion_steps: int
     """Steps of latent optimisation for each of them."""
+    tuning_epochs: int
+    """Further training of a target with such fakes, which are made anew for each."""
     fisher_images: int
     """Private images that the Fisher information of consolidated weights is estimated on."""
     tol: float
@@ -81,7 +83,7 @@ SCALES: dict[str, Scale] = {
         dp_epochs=2, dp_batch_size=32, dp_learning_rate=0.5,
         decoders=("ridge", "rows"), attack_updates=64, attack_queries=200,
         attack_hidden=32,
-        gan_epochs=3, fakes=40, inversion_steps=10, fisher_images=20,
+        gan_epochs=3, fakes=40, inversion_steps=10, tuning_epochs=2, fisher_images=20,
         judge_epochs=20, tol=1e-2, shown=4, downloads=False,
     ),
     "quick": Scale(
@@ -90,16 +92,16 @@ SCALES: dict[str, Scale] = {
         dp_epochs=20, dp_batch_size=128, dp_learning_rate=0.5,
         decoders=("ridge", "rows", "unet"), attack_updates=1024, attack_queries=3600,
         attack_hidden=256,
-        gan_epochs=40, fakes=200, inversion_steps=80, fisher_images=200,
+        gan_epochs=40, fakes=200, inversion_steps=80, tuning_epochs=4, fisher_images=200,
         judge_epochs=40, tol=1e-2, shown=16, downloads=False,
     ),
     "medium": Scale(
         images=10000, attack_more=2500, judge_images=5000, width=64, features=(8, 16),
-        epochs=4, batch_size=32, learning_rate=0.04, decay=True,
+        epochs=6, batch_size=16, learning_rate=0.02, decay=True,
         dp_epochs=15, dp_batch_size=256, dp_learning_rate=1.0,
         decoders=("ridge", "rows", "unet"), attack_updates=1024, attack_queries=8000,
         attack_hidden=256,
-        gan_epochs=25, fakes=500, inversion_steps=100, fisher_images=500,
+        gan_epochs=25, fakes=500, inversion_steps=100, tuning_epochs=4, fisher_images=500,
         judge_epochs=15, tol=1e-2, shown=16, downloads=True,
     ),
     "paper": Scale(
@@ -108,7 +110,7 @@ SCALES: dict[str, Scale] = {
         dp_epochs=25, dp_batch_size=64, dp_learning_rate=0.05,
         decoders=("ridge", "dense", "rows", "neighbours", "unet"), attack_updates=32768, attack_queries=10500,
         attack_hidden=800,
-        gan_epochs=25, fakes=1000, inversion_steps=100, fisher_images=1000,
+        gan_epochs=25, fakes=1000, inversion_steps=100, tuning_epochs=12, fisher_images=1000,
         judge_epochs=40, tol=1e-3, shown=16, downloads=True,
     ),
 }  # fmt: skip

@@ -4,7 +4,7 @@ import os
 from pathlib import Path
 
 # test processes run side by side, a core each, and so do the programs that they start
-os.environ |= {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
+os.environ |= {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1", "SPARSEGUARD_JOBS": "1"}
 
 import pytest
 import torch

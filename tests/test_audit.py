@@ -360,7 +360,7 @@ def test_images_too_large_for_ridge_are_left_to_the_other_decoders(
     images: Tensor, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("sparseguard.attacks.ridge.LARGEST", 64 * 784 - 1)
-    found = audit(small(), images[:20], leak="hidden", scale="smoke", attack_options={"updates": 32})
+    found = audit(small(), images[:20], leak="hidden", scale="smoke", attack_options={"updates": 256})
     assert found.details[ATTACK]["attacker"] == "rows"
     alone = audit(small(), images[:20], leak="hidden", scale="smoke", attack_options=RIDGE)
     assert alone.details[ATTACK]["attacker"] == "mean image"

@@ -118,6 +118,7 @@ def fit(
     after_step: Callable[[], None] = lambda: None,
     penalty: Callable[[int], Tensor | float] = lambda epoch: 0.0,
     longest_gradient: float = math.inf,
+    epochs: int | None = None,
 ) -> None:
     """Cross-entropy and SGD with momentum 0.9, for the scale's epochs; draws its batches from torch's global generator.
 
@@ -131,6 +132,7 @@ def fit(
         after_step: called after each update.
         penalty: added to the loss of each batch; called with the epoch, from 0 on, after the model saw the batch.
         longest_gradient: longer ones (L2 norm over all parameters) are shortened to it.
+        epochs: other than the scale's.
 
     Raises:
         ArithmeticError: the loss is not finite.
@@ -139,10 +141,11 @@ def fit(
     inputs, labels = inputs.to(device), labels.to(device)
     learning = trained(model)
     optimizer = torch.optim.SGD(learning, lr=scale.learning_rate, momentum=0.9)
-    steps = scale.epochs * math.ceil(len(inputs) / scale.batch_size)
+    epochs = scale.epochs if epochs is None else epochs
+    steps = epochs * math.ceil(len(inputs) / scale.batch_size)
     course = torch.optim.lr_scheduler.LambdaLR(optimizer, partial(triangle, steps) if scale.decay else lambda step: 1.0)
     model.train()
-    for epoch in range(scale.epochs):
+    for epoch in range(epochs):
         for index in batches(len(inputs), scale.batch_size):
             loss = F.cross_entropy(model(inputs[index.to(device)]), labels[index.to(device)]) + penalty(epoch)
             if not torch.isfinite(loss):
@@ -163,7 +166,7 @@ def triangle(steps: int, step: int) -> float:
     """Learning rate of a step over the highest: up over the first twentieth of the steps, then down to 0.
 
     >>> [round(triangle(100, step), 2) for step in (0, 2, 5, 52, 99)]
-    [0.2, 0.59, 0.94, 0.47, 0.0]
+    [0.2, 0.58, 0.94, 0.47, 0.0]
     """
     return min(1.0, (step + 1) / (0.05 * steps)) * (1 - (step + 1) / steps)
 

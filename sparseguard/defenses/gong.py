@@ -7,7 +7,7 @@ two kinds of fakes are made by latent optimisation through a GAN of *public* ima
 * ``x_pub(y)``: what a classifier of the public images assigns the public class ``y`` mod their number of classes;
 * ``x_inv(y)``: what the private model, as it is now, assigns ``y``: what an inversion attack would find.
 
-The first half of the epochs trains plainly; the rest tunes with the adjusted loss
+The target trains plainly as every other; then rounds of tuning, an epoch each, follow with the adjusted loss
 
     CE(f(x), y) + weight * [ CE(f(x_pub(y)), y) - log(1 - p_y(f(x_inv(y)))) ]
 
@@ -43,7 +43,7 @@ GREY = ("mnist", "fashion_mnist")
 
 @dataclass(frozen=True)
 class Gong(Defense):
-    """Fakes inverted from a public classifier and from the private model enter the loss of the second half.
+    """Fakes inverted from a public classifier and from the private model enter the loss of further training.
 
     Args:
         weight: of the adjustment of the loss; 0 is no defense.
@@ -54,7 +54,7 @@ class Gong(Defense):
 
     family: ClassVar[Family] = "fakes"
     strength: ClassVar[str] = "weight"
-    sizes: ClassVar[tuple[str, ...]] = ("gan_epochs", "fakes", "inversion_steps")
+    sizes: ClassVar[tuple[str, ...]] = ("gan_epochs", "fakes", "inversion_steps", "tuning_epochs")
 
     weight: float = 1.0
     public: str = ""
@@ -84,26 +84,22 @@ class Gong(Defense):
         wanted = every.repeat(max(scale.fakes // len(every), 1))
         chance = torch.Generator(device).manual_seed(derived_seed("fakes"))
         injected = models.fakes(wanted, scale, chance)
-        found, tuned = injected, -1  # both set anew when tuning begins
-        guard: Callable[[], Tensor | float] = no_guard
+        fit(target, images, labels, scale)
+        guard = self.guard(target, images, scale, device)
+        found, tuned = invert(models.generator, target, wanted, scale.inversion_steps, chance), 0
 
         def penalty(epoch: int) -> Tensor | float:
-            nonlocal found, tuned, guard
-            if epoch < scale.epochs // 2:
-                return 0.0
-            if tuned < 0:
-                guard = self.guard(target, images, scale, device)
-            if tuned != epoch:
+            nonlocal found, tuned
+            if tuned != epoch:  # inverted anew in each round
                 found, tuned = invert(models.generator, target, wanted, scale.inversion_steps, chance), epoch
-            if self.weight == 0:
-                return 0.0
             index = torch.randint(len(wanted), (scale.batch_size,), generator=chance, device=device)
             labels = wanted[index]
             inject = F.cross_entropy(target(injected[index]), labels)
             push_out = -log_not(target(found[index]), labels).mean()
             return self.weight * (inject + push_out) + guard()
 
-        fit(target, images, labels, scale, penalty=penalty)
+        if self.weight > 0:
+            fit(target, images, labels, scale, penalty=penalty, epochs=scale.tuning_epochs)
         for name, fakes in (("public", injected), ("inverted", found)):
             target.facts[f"p_y of {name} fakes"] = mean_probability(target, fakes, wanted)
         kinds = models.generator.sample(torch.arange(models.generator.classes, device=device), chance)

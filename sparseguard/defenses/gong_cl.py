@@ -3,7 +3,7 @@
 Paper, section 4: "a '++' version that adds extra Continual Learning accuracy optimizations". Which method those are is
 not public; here it is elastic weight consolidation (Kirkpatrick et al., 2017, equation 3). While the target is tuned
 on fakes (:mod:`.gong`), it is held to what it learned from private images alone: with ``a`` the parameters after the
-plainly trained half and ``F`` the diagonal of their Fisher information, the loss is that of ``gong`` plus
+plainly trained target and ``F`` the diagonal of their Fisher information, the loss is that of ``gong`` plus
 
     consolidation / 2 * sum_i F_i * (theta_i - a_i)^2
 

@@ -6,6 +6,7 @@ import html
 import os
 import subprocess
 import sys
+import tempfile
 import time
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
@@ -16,10 +17,14 @@ import nbformat
 import yaml
 from nbformat import NotebookNode
 
+from ..grid import PROGRESS
+from ..workers import JOBS, cores
 from . import committed
 
 TURNS = {"07_compute_time": 1, "00_overview": 2}
 """Who waits: one measures time and wants the machine for itself, the other reads what all have stored."""
+LOOK, QUIET = 0.2, 5.0
+"""Seconds between two looks at what a notebook computes, and between two lines about it."""
 
 
 def build(notebooks: Path, out: Path, parameters: dict[str, Any], jobs: int = 0, figures: Path | None = None) -> Path:
@@ -46,7 +51,6 @@ def build(notebooks: Path, out: Path, parameters: dict[str, Any], jobs: int = 0,
     if not sources:
         raise ValueError(f"there is no notebook in {notebooks.resolve()}.")
     out.mkdir(parents=True, exist_ok=True)
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     turns = [[s for s in sources if TURNS.get(s.stem, 0) == turn] for turn in range(max(TURNS.values()) + 1)]
     given = yaml.safe_dump(parameters | {"out": str((figures or out / "figures").resolve())})
 
@@ -54,6 +58,7 @@ def build(notebooks: Path, out: Path, parameters: dict[str, Any], jobs: int = 0,
         environment = os.environ | {
             "OMP_NUM_THREADS": str(threads),
             "MKL_NUM_THREADS": str(threads),
+            JOBS: str(threads),
             "PYDEVD_DISABLE_FILE_VALIDATION": "1",
         }
         start = time.perf_counter()
@@ -63,10 +68,9 @@ def build(notebooks: Path, out: Path, parameters: dict[str, Any], jobs: int = 0,
             [sys.executable, "-m", "papermill", str(source), str(target), "-y", given, "--no-progress-bar"],
             [sys.executable, "-m", "nbconvert", "--to", "html", "--log-level", "ERROR", str(target)],
         ):
-            done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
-            if done.returncode:
-                tail = "\n".join((done.stdout + done.stderr).strip().splitlines()[-15:])
-                raise OSError(f"{source.name} failed:\n{tail}")
+            failed = _watched(command, environment, source.name)
+            if failed is not None:
+                raise OSError(f"{source.name} failed:\n{failed}")
         seconds = time.perf_counter() - start
         if figures is not None:
             committed.adopt(target, source, seconds)
@@ -75,15 +79,35 @@ def build(notebooks: Path, out: Path, parameters: dict[str, Any], jobs: int = 0,
 
     seconds: dict[Path, float] = {}
     for group in filter(None, turns):
-        side_by_side = min(jobs or cores, len(group))
+        side_by_side = min(jobs or cores(), len(group))
         with ThreadPoolExecutor(side_by_side) as pool:  # each thread only waits for its process
-            threads = max(cores // side_by_side, 1)
+            threads = max(cores() // side_by_side, 1)
             seconds |= zip(group, pool.map(partial(execute, threads=threads), group))
     for source in sources:
         _link_pages(out / f"{source.stem}.html", sources)
     index = out / "index.html"
     index.write_text(_index([out / s.name for s in sources], [seconds[s] for s in sources]), encoding="utf-8")
     return index
+
+
+def _watched(command: list[str], environment: dict[str, str], name: str) -> str | None:
+    """Run a command and print what it computes as it goes; the end of its output if it failed, else ``None``."""
+    with tempfile.TemporaryDirectory() as folder:
+        told, said, shown = Path(folder) / "told", Path(folder) / "said", 0.0
+        with said.open("wb") as output:
+            running = subprocess.Popen(
+                command, env=environment | {PROGRESS: str(told)}, stdout=output, stderr=subprocess.STDOUT
+            )
+            latest = ""
+            while running.poll() is None:
+                time.sleep(LOOK)
+                line = told.read_text(encoding="utf-8") if told.exists() else ""
+                if line != latest and time.monotonic() - shown > QUIET:
+                    print(f"{name}: {line}", flush=True)
+                    latest, shown = line, time.monotonic()
+        if not running.returncode:
+            return None
+        return "\n".join(said.read_text(encoding="utf-8", errors="replace").strip().splitlines()[-15:])
 
 
 def _link_pages(page: Path, sources: list[Path]) -> None:

@@ -111,7 +111,7 @@ def test_shared_models_depend_on_name_scale_and_seed_and_leave_chance_alone(fres
 
 def test_one_step_follows_the_gradient_of_both_losses(fresh: Split, monkeypatch: pytest.MonkeyPatch) -> None:
     """One batch, one epoch: the update is -lr * gradient of CE(real) + weight * CE(generated), taken by hand."""
-    scale = replace(SMOKE, epochs=1, batch_size=len(fresh.train_images), gan_epochs=1)
+    scale = replace(SMOKE, epochs=1, batch_size=len(fresh.train_images), gan_epochs=1, decay=False)
     drawn: list[tuple[torch.Tensor, torch.Tensor]] = []
     sample = Generator.sample
 
