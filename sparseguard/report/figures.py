@@ -28,18 +28,16 @@ VARIANTS = (("full", "-"), ("none", "--"), ("left", ":"), ("top", "-."))
 sns.set_theme(
     style="whitegrid",
     palette="colorblind",
-    rc={"figure.dpi": 90, "savefig.dpi": 110, "savefig.bbox": "tight", "svg.hashsalt": "sparseguard"},
+    rc={"figure.dpi": 90, "savefig.dpi": 110, "savefig.bbox": "tight"},
 )
 
 
 def save(figure: Figure, folder: str | Path, name: str) -> None:
-    """Write ``name.png`` and ``name.svg``; an empty folder name saves nothing."""
+    """Write ``name.png``; an empty folder name saves nothing."""
     if not str(folder):
         return
     Path(folder).mkdir(parents=True, exist_ok=True)
-    for suffix in ("png", "svg"):
-        metadata = {"Date": None} if suffix == "svg" else None
-        figure.savefig(Path(folder) / f"{name}.{suffix}", metadata=metadata)
+    figure.savefig(Path(folder) / f"{name}.png")
 
 
 def _title(results: Sequence[Result]) -> str:

@@ -24,7 +24,7 @@ def test_papermill_runs_it_and_the_numbers_are_right(tmp_path: Path) -> None:
 
     name = "08_sparse_coding_mnist_smoke"
     kinds = ("potentials", "competition", "energy", "dictionary", "pipeline")
-    pictures = {f"{name}_{kind}.{suffix}" for kind in kinds for suffix in ("png", "svg")}
+    pictures = {f"{name}_{kind}.png" for kind in kinds}
     tables = {f"{name}{kind}.{suffix}" for kind in ("", "_solvers") for suffix in ("csv", "md")}
     assert {path.name for path in figures.iterdir()} == pictures | tables
 

@@ -1,6 +1,5 @@
 from dataclasses import replace
 from pathlib import Path
-from xml.etree import ElementTree
 
 import matplotlib.image
 import numpy as np
@@ -266,9 +265,8 @@ def test_figures_show_what_they_should(results: list[Result], tmp_path: Path) ->
     for name, figure in (("grid", grid), ("utility", utility), ("boxes", boxes)):
         save_figure(figure, tmp_path, name)
         assert matplotlib.image.imread(tmp_path / f"{name}.png").std() > 0
-        ElementTree.parse(tmp_path / f"{name}.svg")
     save(grid, "", "nothing")
-    assert len(list(tmp_path.iterdir())) == 6
+    assert len(list(tmp_path.iterdir())) == 3
 
 
 def test_a_table_is_saved_as_csv_and_markdown(results: list[Result], tmp_path: Path) -> None:
