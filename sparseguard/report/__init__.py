@@ -8,12 +8,12 @@ from .costs import costs_figure, costs_table
 from .costs_reading import costs_reading
 from .evidence import Evidence
 from .features import features_figure, features_reading, features_table
-from .figures import image_distributions, made_images, privacy_utility, reconstruction_grid, save
+from .figures import headline, image_distributions, made_images, privacy_utility, reconstruction_grid, save
 from .lambdas import lambda_curves, lambda_multiples, lambda_reading
 from .noise import noise_curves, noise_reading
 from .parameters import check_parameters
 from .provenance import provenance, provenance_of
-from .reading import reading
+from .reading import answer, reading
 from .settling import settling_curves, settling_reading
 from .tables import Table, results_table
 from .widgets import lambda_explorer
@@ -21,6 +21,7 @@ from .widgets import lambda_explorer
 __all__ = [
     "Evidence",
     "Table",
+    "answer",
     "attackers_table",
     "audit_figure",
     "audit_reading",
@@ -39,6 +40,7 @@ __all__ = [
     "features_figure",
     "features_reading",
     "features_table",
+    "headline",
     "image_distributions",
     "judge_claim",
     "judge_claims",

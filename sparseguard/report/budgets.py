@@ -17,7 +17,7 @@ from ..experiment import USUAL_ATTACK, Experiment
 from ..result import Result
 from ..scales import check_scale
 from .compare import by_strength, values
-from .figures import COLOURS, MARKERS
+from .figures import look
 from .lambdas import where
 from .reading import Reading
 from .rule import MARGINS
@@ -62,12 +62,13 @@ def along(results: Sequence[Result], budget: Budget) -> dict[str, dict[float, li
 
 
 def _draw(axis: Axes, curves: dict[str, dict[float, list[Result]]], metric: str, style: str, named: bool) -> None:
-    for i, (defense, of) in enumerate(curves.items()):
+    for defense, of in curves.items():
+        colour, marker = look(next(iter(of.values()))[0].experiment.defense)
         numbers = [values(group, metric) for group in of.values()]
         bars = [stdev(v) if len(v) > 1 else 0.0 for v in numbers]
         axis.errorbar(
-            list(of), [mean(v) for v in numbers], yerr=bars, color=COLOURS[i % len(COLOURS)], ls=style, lw=1.2,
-            marker=MARKERS[i % len(MARKERS)], ms=5, capsize=2, label=defense if named else None,
+            list(of), [mean(v) for v in numbers], yerr=bars, color=colour, ls=style, lw=1.2,
+            marker=marker, ms=5, capsize=2, label=defense if named else None,
             mfc=None if named else "white",
         )  # fmt: skip
 

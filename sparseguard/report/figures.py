@@ -15,6 +15,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from torch import Tensor
 
+from ..defenses import list_defenses
 from ..result import Result
 from .compare import measured, values
 from .tables import by_attack, by_cell, spread
@@ -22,6 +23,8 @@ from .tables import by_attack, by_cell, spread
 MARKERS = "oXsDPv^<>*hpd"
 # seaborn's colour-blind palette without its palest colours; marks differ in shape as well
 COLOURS = ("C0", "C1", "C2", "C3", "C4", "C5", "black", "C9", "C7", "C8", "C6", "darkred", "navy")
+HEADLINE = ("none", "none_conv", "gaussian", "sparse_guard", "sparse_guard tau=1000")
+"""Rows that tell the story: no defense, convolutions and noise, the paper's defense and its regime of Table 5."""
 VARIANTS = (("full", "-"), ("none", "--"), ("left", ":"), ("top", "-."))
 """Fill of the marks and style of the line of a defense's variants, whose colour and mark are its own."""
 # what a notebook holds inline is coarser than the files, for the notebook's size
@@ -38,6 +41,16 @@ def save(figure: Figure, folder: str | Path, name: str) -> None:
         return
     Path(folder).mkdir(parents=True, exist_ok=True)
     figure.savefig(Path(folder) / f"{name}.png")
+
+
+def look(defense: str) -> tuple[str, str]:
+    """Colour and mark of a defense, the same in every figure.
+
+    >>> look("none"), look("none") == look("gaussian")
+    (('C0', 'o'), False)
+    """
+    place = list_defenses().index(defense)
+    return COLOURS[place % len(COLOURS)], MARKERS[place % len(MARKERS)]
 
 
 def _title(results: Sequence[Result]) -> str:
@@ -59,11 +72,11 @@ def show(axis: Axes, values: np.ndarray | Tensor, **options: Any) -> None:
     axis.grid(False)
 
 
-def image_row(axes: Sequence[Axes], label: str, images: Tensor) -> None:
+def image_row(axes: Sequence[Axes], label: str, images: Tensor, size: float = 7) -> None:
     """Images ``(K, C, H, W)`` in [0, 1] side by side, with what they are on the left."""
     for axis, image in zip(axes, images):
         show(axis, image, vmin=0, vmax=1, interpolation="nearest")
-    axes[0].set_ylabel(label, rotation=0, ha="right", va="center", fontsize=7)
+    axes[0].set_ylabel(label, rotation=0, ha="right", va="center", fontsize=size)
 
 
 def reconstruction_grid(results: Sequence[Result]) -> Figure:
@@ -82,6 +95,22 @@ def reconstruction_grid(results: Sequence[Result]) -> Figure:
         image_row(axis_row, label, images)
     title = f"Originals and reconstructions: {_title(results)}, seed {first.experiment.seed}"
     figure.suptitle(title, fontsize=10, y=0.92)
+    plt.close(figure)
+    return figure
+
+
+def headline(results: Sequence[Result], columns: int = 10) -> Figure:
+    """The rows of :data:`HEADLINE`, large, each at its last strength; first seed, the first images."""
+    rows = {r.experiment.variant: r for r in _one_seed(results).values()}
+    shown = [rows[name] for name in HEADLINE if name in rows] or list(rows.values())[: len(HEADLINE)]
+    columns = min(columns, *(len(r.originals) for r in shown))
+    size = (0.95 * columns + 3.2, 0.97 * (len(shown) + 1) + 0.5)
+    figure, axes = plt.subplots(len(shown) + 1, columns, figsize=size, squeeze=False)
+    image_row(axes[0], "private image", shown[0].originals, 11)
+    for axis_row, r in zip(axes[1:], shown):
+        label = f"{r.experiment.label}\n{spread([r.metrics['psnr']], 1)} dB"
+        image_row(axis_row, label, r.reconstructions, 11)
+    figure.suptitle(f"What the attacker rebuilds: {_title(shown)}, seed {shown[0].experiment.seed}", y=0.94)
     plt.close(figure)
     return figure
 
@@ -145,8 +174,8 @@ def privacy_utility(results: Sequence[Result]) -> Figure:
         defense, variant = group[0].experiment.defense, group[0].experiment.variant
         strength = label.removeprefix(defense).removesuffix(variant.removeprefix(defense)).strip()
         lines.setdefault(defense, {}).setdefault(variant, []).append((*middle, *deviation, strength))
-    for i, variants in enumerate(lines.values()):
-        colour, marker = COLOURS[i % len(COLOURS)], MARKERS[i % len(MARKERS)]
+    for defense, variants in lines.items():
+        colour, marker = look(defense)
         for (fill, line), (variant, points) in zip(cycle(VARIANTS), variants.items()):
             x, y, sx, sy = (np.array([p[k] for p in points], dtype=float) for k in range(4))
             joined = line if len(points) > 1 else "none"

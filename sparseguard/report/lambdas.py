@@ -15,7 +15,7 @@ from torch import Tensor
 from ..result import Result
 from .compare import left_out, measured, printed_curves, values
 from .explorer import Explorer, View, sweeps
-from .figures import COLOURS, show
+from .figures import VARIANTS, look, show
 from .panels import VIRIDIS
 from .reading import Reading
 from .rule import ALONE, CALLED, MARGINS, difference
@@ -37,6 +37,9 @@ def where(results: Sequence[Result]) -> str:
     return f"{e.dataset_name}, {e.setting.replace('_', '-')}, attack {attacks}, scale {e.scale}"
 
 
+FILLED = [(fill, line) for fill, line in VARIANTS if fill != "none"]  # hollow marks are the paper's
+
+
 def lambda_curves(results: Sequence[Result]) -> Figure:
     """PSNR, SSIM and accuracy against λ, bars one standard deviation over seeds; hollow marks are the paper's."""
     figure, axes = plt.subplots(1, len(SWEPT), figsize=(11, 3.7))
@@ -47,11 +50,24 @@ def lambda_curves(results: Sequence[Result]) -> Figure:
             of = {lam: group for lam, group in swept.items() if measured(group, (metric,))[0]}
             numbers = [values(group, metric) for group in of.values()]
             bars = [np.std(v, ddof=1) if len(v) > 1 else 0.0 for v in numbers]
-            style = {"color": COLOURS[i % len(COLOURS)], "marker": "osD^"[i % 4], "ms": 6}
+            defense = next(iter(swept.values()))[0].experiment.defense
+            regime = [one.startswith(defense) for one in list(curves)[:i]].count(True)
+            colour, marker = look(defense)
+            fill, line = FILLED[regime % len(FILLED)]
+            style = {"color": colour, "marker": marker, "ms": 6}
             shift = 1.02**i  # bars at the same λ do not cover each other
             x = np.array(list(of)) * shift
-            axis.errorbar(x, [mean(v) for v in numbers], yerr=bars, label=variant, capsize=2, lw=1.2, **style)
-            defense = next(iter(swept.values()))[0].experiment.defense
+            axis.errorbar(
+                x,
+                [mean(v) for v in numbers],
+                yerr=bars,
+                label=variant,
+                capsize=2,
+                lw=1.2,
+                fillstyle=fill,
+                ls=line,
+                **style,
+            )
             known = [(lam * shift, v) for lam, v in printed.pop(defense, {}).items()]  # beside the first regime alone
             if known:
                 axis.plot(*zip(*known), ls=":", lw=1, mfc="none", label=f"{defense}, printed", **style)

@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 
 from ..result import Result
 from .compare import by_strength, left_out, measured, printed_curves, values
-from .figures import COLOURS, MARKERS
+from .figures import look
 from .reading import Reading
 from .rule import ALONE, CALLED, MARGINS, RATE, Paired, difference
 from .tables import by_attack, spread
@@ -46,8 +46,8 @@ def noise_curves(by_setting: Mapping[str, Sequence[Result]]) -> Figure:
 def _curves(axis: Axes, results: Sequence[Result], metric: str) -> None:
     curves = by_strength(measured(results, (metric,))[0])
     printed = printed_curves(curves, metric)
-    for i, (name, of) in enumerate(curves.items()):
-        colour, marker = COLOURS[i % len(COLOURS)], MARKERS[i % len(MARKERS)]
+    for name, of in curves.items():
+        colour, marker = look(next(iter(of.values()))[0].experiment.defense)
         x, y = list(of), [values(group, metric) for group in of.values()]
         bars = [stdev(v) if len(v) > 1 else 0.0 for v in y]
         axis.errorbar(x, [mean(v) for v in y], yerr=bars, color=colour, marker=marker, capsize=2, label=name)

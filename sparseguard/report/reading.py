@@ -58,6 +58,36 @@ def _rivals(label: str, groups: dict[str, list[Result]], rivals: Sequence[str]) 
     return f"`{label}` (accuracy {accuracy(label):.2f}): " + (", ".join(parts) or "none can be told apart from it")
 
 
+def answer(results: Sequence[Result]) -> Reading:
+    """Three sentences that come first: who hides most and least, what is sparsity's own, what no row hides.
+
+    Of the first attack, by the rule of :func:`reading`. The sparse row is the one that hides most of those whose
+    accuracy is within :data:`SLACK` of the best.
+    """
+    groups = by_defense(measured(next(iter(by_attack(results).values())), ("psnr", "accuracy"))[0])
+    if not groups:
+        return Reading("Nothing was measured.")
+    level = {label: mean(values(group, "psnr")) for label, group in groups.items()}
+    low, top = min(level, key=lambda n: level[n]), max(level, key=lambda n: level[n])
+    sentences = [
+        f"The attacker rebuilds private images best from `{top}` ({level[top]:.1f} dB) and worst from `{low}` "
+        f"({level[low]:.1f} dB, accuracy {mean(values(groups[low], 'accuracy')):.2f})."
+    ]
+    sparse = {n: mean(values(g, "accuracy")) for n, g in groups.items() if g[0].experiment.family == "sparse"}
+    useful = [n for n, accuracy in sparse.items() if accuracy >= max(sparse.values()) - SLACK]
+    variants = {group[0].experiment.variant: n for n, group in reversed(groups.items())}
+    beside = [variants[name] for name in (*CONTROLS, "gaussian") if name in variants]
+    if useful and beside:
+        best = min(useful, key=lambda n: level[n])
+        told = "; ".join(_compare(best, groups[best], row, groups[row]) for row in beside)
+        sentences.append(f"Of the sparse rows that classify best, the one that hides most: {told}.")
+    floor = mean(v for r in results if (v := r.metrics["psnr_mean_image"]) is not None)
+    near = [f"`{n}`" for n in level if level[n] < floor + 1]
+    hidden = f"only {', '.join(near)} comes near that" if near else "every row gives images away"
+    sentences.append(f"Guessing the mean image, without any leak, reaches {floor:.1f} dB: {hidden}.")
+    return Reading(" ".join(sentences))
+
+
 def reading(results: Sequence[Result]) -> Reading:
     """What the numbers say, by attack: each sparse row against the controls and the noise, the floor, the judge."""
     told = by_attack(results)

@@ -9,6 +9,8 @@ import torch
 from sparseguard import list_defenses
 from sparseguard.experiment import Experiment
 from sparseguard.report import (
+    answer,
+    headline,
     image_distributions,
     lambda_curves,
     made_images,
@@ -140,6 +142,33 @@ def test_without_a_floor_or_judged_originals_the_reading_says_nothing_of_them(re
     assert "From the hardest" in text
     assert "mean image" not in text
     assert "judge" not in text
+
+
+def test_the_answer_names_the_ends_the_share_of_sparsity_and_the_floor(results: list[Result]) -> None:
+    text = str(answer(results))
+    assert text.startswith(
+        "The attacker rebuilds private images best from `none` (30.1 dB) and worst from `sparse_guard lam=0.5` (15.1 dB"
+    )
+    assert "hides most: `sparse_guard lam=0.5` gives the attacker 15.0 dB less than `none`; " in text
+    assert text.endswith("without any leak, reaches 10.0 dB: every row gives images away.")
+    for r in results[-3:]:  # the row that hides most does not classify any more, and is as good as the mean image
+        r.metrics.update(accuracy=0.2, psnr=10.5 + 0.1 * r.experiment.seed)
+    text = str(answer(results))
+    assert "hides most: `sparse_guard lam=0.1` gives the attacker 7.9 dB less than `none`; " in text
+    assert "`sparse_guard lam=0.1` and `none_conv` cannot be told apart" in text
+    assert text.endswith("only `sparse_guard lam=0.5` comes near that.")
+    for r in results:
+        r.metrics["psnr"] = None
+    assert str(answer(results)) == "Nothing was measured."
+
+
+def test_the_headline_shows_its_rows_large_and_what_is_there_without_them(results: list[Result]) -> None:
+    figure = headline(results)
+    labels = [axis.get_ylabel().split("\n")[0] for axis in figure.axes if axis.get_ylabel()]
+    assert labels == ["private image", "none", "none_conv", "sparse_guard lam=0.5"]
+    assert len(figure.axes) == 4 * 3
+    few = headline([r for r in results if r.experiment.defense == "laplace"])
+    assert [axis.get_ylabel().split("\n")[0] for axis in few.axes if axis.get_ylabel()][1:] == ["laplace b=0.5"]
 
 
 def test_facts_of_training_stand_in_columns_of_their_own() -> None:
