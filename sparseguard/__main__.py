@@ -13,7 +13,8 @@ from .data import load_images
 from .experiment import USUAL_ATTACK, Experiment
 from .grid import cells, run_grid, ship
 from .metrics.frechet import load_inception
-from .report import results_table, site
+from .recompute import recompute
+from .report import recomputed_table, results_table, site
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, help=__doc__, pretty_exceptions_enable=False)
 
@@ -87,6 +88,20 @@ def pack(scale: ScaleName = "quick") -> None:
     """Put the store's finished cells of a scale among those that travel with the package; stale ones leave it."""
     path, count = ship(scale)
     typer.echo(f"{count} cells are in {path}, {path.stat().st_size / 2**20:.1f} MiB.")
+
+
+@app.command()
+def verify(
+    count: Annotated[int, typer.Option(help="cells, drawn at random")] = 3,
+    scale: ScaleName = "quick",
+    seed: Annotated[int | None, typer.Option(help="of the draw; another one each time without")] = None,
+) -> None:
+    """Compute some of the shipped cells anew, and print what came out beside what was shipped."""
+    found = recompute(count, scale, seed)
+    typer.echo(recomputed_table(found).to_markdown())
+    complaints = [f"{r.here.experiment.label}: {r.complaint}" for r in found if r.complaint]
+    if complaints:
+        raise ArithmeticError("; ".join(complaints) + ".")
 
 
 @app.command()

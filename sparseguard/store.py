@@ -52,6 +52,7 @@ class Store:
 
     Args:
         folder: created when the first result is saved; by default :func:`home`.
+        shipped: what is not there is looked for in :mod:`.reference`.
 
     Example:
         >>> store = Store("runs")                                           # doctest: +SKIP
@@ -59,8 +60,9 @@ class Store:
         >>> record, arrays = store.load("0a1b")                             # doctest: +SKIP
     """
 
-    def __init__(self, folder: str | Path | None = None) -> None:
+    def __init__(self, folder: str | Path | None = None, shipped: bool = True) -> None:
         self.folder = Path(folder) if folder is not None else home()
+        self.shipped = shipped
 
     def prepare(self) -> None:
         """Make sure that results can be saved, before hours are spent on one; remove what killed runs left long ago.
@@ -127,7 +129,7 @@ class Store:
         """
         folder = self.folder / name
         if not folder.is_dir():
-            return reference.load(name)
+            return reference.load(name) if self.shipped else None
         try:
             body = json.loads((folder / "result.json").read_bytes())
             payload = (folder / "arrays.safetensors").read_bytes()

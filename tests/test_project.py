@@ -89,13 +89,14 @@ ROOMS: dict[str, set[str]] = {
     },
     "workers": {"device", "experiment", "store"},
     "grid": {"defenses", "experiment", "reference", "result", "scales", "store", "workers"},
+    "recompute": {"experiment", "grid", "reference", "result", "scales", "store"},
     "cost": {"data", "device", "experiment", "scales", "store", "trial"},
     "features": {"data", "device", "experiment", "scales", "store", "targets", "trial"},
     "layer_study": {"data", "scales", "sparse", "store"},
     "walkthrough": {"access", "data", "device", "experiment", "scales", "sparse", "store", "trial"},
     "report": {
         "attacks", "audit", "cost", "defenses", "experiment", "features", "grid", "layer_study", "metrics", "paper",
-        "result", "scales", "sparse", "store", "targets", "walkthrough", "workers",
+        "recompute", "result", "scales", "sparse", "store", "targets", "walkthrough", "workers",
     },
 }  # fmt: skip
 """What each room may import, besides ``checks`` and itself. ``report`` draws what others computed."""

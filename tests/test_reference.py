@@ -1,6 +1,7 @@
 """Results that travel with the package: small, checked, read-only, and never of another code than this."""
 
 import json
+import sys
 from pathlib import Path
 
 import pytest
@@ -8,8 +9,11 @@ import torch
 from safetensors import safe_open
 
 from sparseguard import Experiment, reference
+from sparseguard.__main__ import main
 from sparseguard.grid import ship
+from sparseguard.recompute import recompute
 from sparseguard.reference import FOLDER, INDEX
+from sparseguard.report import recomputed_table
 from sparseguard.report.provenance import provenance_of
 from sparseguard.result import Result
 from sparseguard.store import Store
@@ -117,3 +121,44 @@ def test_the_reference_is_small() -> None:
     files = list(FOLDER.glob("*"))
     assert sum(file.stat().st_size for file in files) <= LARGEST
     assert {file.name for file in files} == {INDEX, *json.loads((FOLDER / INDEX).read_text())}
+
+
+def test_shipped_cells_that_are_computed_anew_come_out_the_same(
+    result: Result, place: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with pytest.raises(ValueError, match="no cell of scale 'smoke' travels"):
+        recompute(1, "smoke")
+    reference.pack({SMOKE.key(): result.dump()}, "smoke")
+    (found,) = recompute(5, "smoke", progress=False)
+    assert found.gap("psnr") == 0.0
+    assert found.complaint is None
+    table = recomputed_table([found])
+    assert table.frame["psnr, shipped"][0] == table.frame["psnr, here"][0] == f"{result.metrics['psnr']:.2f}"
+    assert table.frame["within"][0] == "yes"
+    monkeypatch.setattr(sys, "argv", ["sparseguard", "verify", "--scale", "smoke", "--count", "1"])
+    with pytest.raises(SystemExit) as ended:
+        main()
+    assert ended.value.code == 0
+    assert "1 shipped cells computed anew" in capsys.readouterr().out
+
+
+def test_a_falsified_number_is_noticed_when_its_cell_is_computed_anew(
+    result: Result, place: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Even where the file's checksum was made to fit."""
+    record, arrays = result.dump()
+    better = record["metrics"] | {"psnr": record["metrics"]["psnr"] - 3.0}
+    reference.pack({SMOKE.key(): (record | {"metrics": better}, arrays)}, "smoke")
+    (found,) = recompute(1, "smoke", progress=False)
+    assert found.complaint == "psnr by +3 beside what was shipped"
+    monkeypatch.setattr(sys, "argv", ["sparseguard", "verify", "--scale", "smoke", "--count", "1"])
+    assert main() == 2
+    assert "sparseguard: none: psnr by +3 beside what was shipped." in capsys.readouterr().err
+
+
+def test_shipped_means_are_those_of_the_shipped_images() -> None:
+    for name in reference.names():
+        record, arrays = reference.load(name) or ({}, {})
+        for metric in ("psnr", "ssim"):
+            images = arrays[f"per_image.{metric}"]
+            assert float(images.mean()) == pytest.approx(record["metrics"][metric], abs=2e-3 * float(images.mean()))

@@ -14,6 +14,7 @@ from .noise import noise_curves, noise_reading
 from .parameters import check_parameters
 from .provenance import provenance, provenance_of
 from .reading import answer, reading
+from .recomputed import recomputed_table
 from .settling import settling_curves, settling_reading
 from .tables import Table, results_table
 from .widgets import lambda_explorer
@@ -59,6 +60,7 @@ __all__ = [
     "provenance",
     "provenance_of",
     "reading",
+    "recomputed_table",
     "reconstruction_grid",
     "results_table",
     "save",
