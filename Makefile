@@ -1,4 +1,5 @@
-# make report  builds the environment, runs the notebooks (quick, bundled data) and leaves build/report/index.html
+# make report  builds the environment, runs the notebooks (quick, bundled data), leaves build/report/index.html, and
+#              computes a few shipped cells anew
 # make test    builds the environment, checks style and types, runs the tests
 # make reference  the same, and leaves figures in figures/ and the outputs in the notebooks
 # make lab     opens JupyterLab with the right kernel
@@ -11,6 +12,7 @@ NEWS := @jupyterlab/apputils-extension:announcements
 
 report: .venv/.installed
 	$(BIN)/python -m sparseguard report --out build/report
+	$(BIN)/python -m sparseguard verify
 
 reference: .venv/.installed
 	$(BIN)/python -m sparseguard report --out build/report --figures figures

@@ -181,7 +181,9 @@ def test_every_parameter_file_fits_its_notebook() -> None:
                 assert cells(**merged, **dict(RUNS[notebook.stem].fixed))
 
 
-@pytest.mark.parametrize("file", ["", "mnist", "fashion_mnist", "fashion_mnist_quick"])
+@pytest.mark.parametrize(
+    "file", ["", "mnist", "fashion_mnist", "fashion_mnist_quick", "mnist_medium", "fashion_mnist_medium"]
+)
 @pytest.mark.parametrize("name", ["01_end_to_end", "02_split"])
 def test_sparse_rows_stand_beside_each_regime_and_comparable_controls(name: str, file: str) -> None:
     from sparseguard.grid import cells
