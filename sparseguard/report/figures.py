@@ -163,8 +163,8 @@ def image_distributions(results: Sequence[Result]) -> Figure:
 def privacy_utility(results: Sequence[Result]) -> Figure:
     """Accuracy against the attack's SSIM: one mark a defense and strength, bars one standard deviation over seeds.
 
-    Strengths of one defense with the same further options are joined by a line; up and to the left is better. Cells
-    that lack one of the two numbers are left out.
+    Strengths of one defense with the same further options are joined by a line and named beside their marks; the legend
+    names a single one. Up and to the left is better. Cells that lack one of the two numbers are left out.
     """
     figure, axis = plt.subplots(figsize=(7.5, 4.8))
     lines: dict[str, dict[str, list[tuple[float, float, float, float, str]]]] = {}
@@ -178,13 +178,18 @@ def privacy_utility(results: Sequence[Result]) -> Figure:
         colour, marker = look(defense)
         for (fill, line), (variant, points) in zip(cycle(VARIANTS), variants.items()):
             x, y, sx, sy = (np.array([p[k] for p in points], dtype=float) for k in range(4))
-            joined = line if len(points) > 1 else "none"
+            several = len(points) > 1
+            joined = line if several else "none"
+            named = variant if several or not points[0][4] else f"{variant}, {points[0][4]}"
             axis.errorbar(
-                x, y, xerr=sx, yerr=sy, label=variant, color=colour, marker=marker, fillstyle=fill, ls=joined, ms=7,
+                x, y, xerr=sx, yerr=sy, label=named, color=colour, marker=marker, fillstyle=fill, ls=joined, ms=7,
                 capsize=2, lw=1,
             )  # fmt: skip
-            for a, b, _, _, strength in points if sum(map(len, variants.values())) > 1 else []:
-                axis.annotate(strength, (a, b), textcoords="offset points", xytext=(5, 5), fontsize=7)
+            for k, (a, b, _, _, strength) in enumerate(points if several else []):
+                offset, side = ((6, 4), "left") if k % 2 else ((-6, -10), "right")
+                axis.annotate(
+                    strength, (a, b), xytext=offset, ha=side, textcoords="offset points", fontsize=7, color=colour
+                )
     axis.set_xlabel("SSIM of the attack's reconstructions (left: more private)")
     axis.set_ylabel("accuracy on the hold-out (up: more useful)")
     axis.set_title(f"Privacy and utility: {_title(results)}", fontsize=10)

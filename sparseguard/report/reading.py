@@ -79,8 +79,11 @@ def answer(results: Sequence[Result]) -> Reading:
     beside = [variants[name] for name in (*CONTROLS, "gaussian") if name in variants]
     if useful and beside:
         best = min(useful, key=lambda n: level[n])
-        told = "; ".join(_compare(best, groups[best], row, groups[row]) for row in beside)
-        sentences.append(f"Of the sparse rows that classify best, the one that hides most: {told}.")
+        gaps = {row: _difference(groups[best], groups[row]) for row in beside}
+        told = ", ".join(
+            f"{gap:+.1f} dB{'' if sure else ' (no difference)'} beside `{row}`" for row, (gap, sure) in gaps.items()
+        )
+        sentences.append(f"Of the sparse rows that classify best, `{best}` hides most; it gives the attacker {told}.")
     floor = mean(v for r in results if (v := r.metrics["psnr_mean_image"]) is not None)
     near = [f"`{n}`" for n in level if level[n] < floor + 1]
     hidden = f"only {', '.join(near)} comes near that" if near else "every row gives images away"
@@ -136,9 +139,9 @@ def _sentences(results: Sequence[Result]) -> list[str]:
         )
     open_ended = [name for name, group in groups.items() if any(r.details["attack"].get("capped") for r in group)]
     if open_ended:
+        named = "every row" if len(open_ended) == len(groups) else ", ".join(f"`{n}`" for n in open_ended)
         sentences.append(
-            f"The attack was still gaining when its updates ended in {', '.join(f'`{n}`' for n in open_ended)}: what "
-            "these rows hide is less than it seems."
+            f"The attack was still gaining when its updates ended in {named}: less is hidden there than it seems."
         )
     images = ", ".join(map(str, sorted({r.details["attack_images"] for r in results})))
     sentences.append(
