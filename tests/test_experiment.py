@@ -174,7 +174,7 @@ def test_a_revised_defense_or_attack_is_computed_again_and_other_cells_are_still
         "016910b04dc065019bc6": Experiment(),
         "a21a32117e4fd0fee47c": Experiment(defense="none_conv", scale="smoke", fid=False),
         "09025560a61276f102f8": Experiment(defense="gaussian", options={"front": "conv"}, attack_options={"views": 16}),
-        "ec116299efad78a69b6a": Experiment(
+        "0fc9e063e929528708ab": Experiment(
             setting="split", defense="gong_cl", options={"consolidation": 1.0}, holdout=900
         ),
     }

@@ -53,11 +53,11 @@ def test_a_killed_process_is_one_sentence(tmp_path: Path) -> None:
     script.write_text(
         "from sparseguard.grid import cells, run_grid\n"
         "if __name__ == '__main__':\n"
-        "    run_grid(cells('mnist', 'split', ['none', 'none_conv', 'sparse_guard'], 0.5, 'quick', 0), at_a_time=2)\n"
+        "    run_grid(cells('mnist', 'split', ['none', 'none_conv', 'sparse_guard'], 0.5, 'quick', 77), at_a_time=2)\n"
     )
     running = subprocess.Popen([sys.executable, str(script)], stderr=subprocess.PIPE, text=True)
     children = Path(f"/proc/{running.pid}/task/{running.pid}/children")
-    for _ in range(300):
+    for _ in range(600):
         started = {pid: Path(f"/proc/{pid}/cmdline").read_bytes() for pid in children.read_text().split()}
         workers = [pid for pid, command in started.items() if b"spawn_main" in command]
         if workers:

@@ -167,25 +167,25 @@ def privacy_utility(results: Sequence[Result]) -> Figure:
     names a single one. Up and to the left is better. Cells that lack one of the two numbers are left out.
     """
     figure, axis = plt.subplots(figsize=(7.5, 4.8))
-    lines: dict[str, dict[str, list[tuple[float, float, float, float, str]]]] = {}
+    lines: dict[str, dict[str, list[tuple[float, float, float, float, str, str]]]] = {}
     for label, group in by_cell(measured(results, ("ssim", "accuracy"))[0]).items():
         both = np.array([values(group, "ssim"), values(group, "accuracy")]).T
         middle, deviation = both.mean(0), both.std(0, ddof=1) if len(both) > 1 else np.zeros(2)
         defense, variant = group[0].experiment.defense, group[0].experiment.variant
         strength = label.removeprefix(defense).removesuffix(variant.removeprefix(defense)).strip()
-        lines.setdefault(defense, {}).setdefault(variant, []).append((*middle, *deviation, strength))
+        lines.setdefault(defense, {}).setdefault(variant, []).append((*middle, *deviation, strength, label))
     for defense, variants in lines.items():
         colour, marker = look(defense)
         for (fill, line), (variant, points) in zip(cycle(VARIANTS), variants.items()):
             x, y, sx, sy = (np.array([p[k] for p in points], dtype=float) for k in range(4))
             several = len(points) > 1
             joined = line if several else "none"
-            named = variant if several or not points[0][4] else f"{variant}, {points[0][4]}"
+            named = variant if several else points[0][5]
             axis.errorbar(
                 x, y, xerr=sx, yerr=sy, label=named, color=colour, marker=marker, fillstyle=fill, ls=joined, ms=7,
                 capsize=2, lw=1,
             )  # fmt: skip
-            for k, (a, b, _, _, strength) in enumerate(points if several else []):
+            for k, (a, b, _, _, strength, _) in enumerate(points if several else []):
                 offset, side = ((6, 4), "left") if k % 2 else ((-6, -10), "right")
                 axis.annotate(
                     strength, (a, b), xytext=offset, ha=side, textcoords="offset points", fontsize=7, color=colour

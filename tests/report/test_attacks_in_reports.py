@@ -86,8 +86,8 @@ def test_pictures_name_the_attack(two: list[Result]) -> None:
     labels = [text.get_text() for text in image_distributions(two).axes[0].get_yticklabels()]
     assert labels == NAMES
     marks = privacy_utility(two).axes[0].get_legend_handles_labels()[1]
-    assert marks == ["none", "none under guess", "none under guess shade=0.5", "laplace", "laplace under guess",
-                     "laplace under guess shade=0.5"]  # fmt: skip
+    assert marks == ["none", "none under guess", "none under guess shade=0.5", "laplace b=0.5",
+                     "laplace b=0.5 under guess", "laplace b=0.5 under guess shade=0.5"]  # fmt: skip
 
 
 def test_only_the_attack_of_the_papers_tables_has_printed_numbers() -> None:

@@ -235,8 +235,8 @@ def test_the_printed_row_stands_beside_each_regime_with_a_remark(regimes: list[R
 
 def test_regimes_and_fronts_are_curves_of_their_own(regimes: list[Result]) -> None:
     axis = privacy_utility(regimes).axes[0]
-    names = ["laplace, b=0.5", "laplace front=conv, b=0.5", "sparse_guard", "sparse_guard tau=1000, lam=0.5",
-             "sparse_guard tau=100, lam=0.5"]  # fmt: skip
+    names = ["laplace b=0.5", "laplace b=0.5 front=conv", "sparse_guard", "sparse_guard lam=0.5 tau=1000",
+             "sparse_guard lam=0.5 tau=100"]  # fmt: skip
     containers, labels = axis.get_legend_handles_labels()
     assert labels == names
     lines = [container[0] for container in containers]  # type: ignore[index]
@@ -289,7 +289,7 @@ def test_figures_show_what_they_should(results: list[Result], tmp_path: Path) ->
     torch.testing.assert_close(shown, results[0].originals[:, 0])
     utility = privacy_utility(results)
     labels = utility.axes[0].get_legend_handles_labels()[1]
-    assert labels == ["none", "none_conv", "laplace, b=0.5", "sparse_guard"]
+    assert labels == ["none", "none_conv", "laplace b=0.5", "sparse_guard"]
     boxes = image_distributions(results)
     assert [label.get_text() for label in boxes.axes[0].get_yticklabels()][-1] == "sparse_guard lam=0.5"
     for name, figure in (("grid", grid), ("utility", utility), ("boxes", boxes)):
