@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from statistics import mean
@@ -45,15 +46,15 @@ def lambda_curves(results: Sequence[Result]) -> Figure:
     figure, axes = plt.subplots(1, len(SWEPT), figsize=(11, 3.7))
     curves = sweeps(results)
     for axis, (metric, (name, _)) in zip(axes, SWEPT.items()):
-        printed = printed_curves(curves, metric)
+        printed, regimes = printed_curves(curves, metric), Counter[str]()
         for i, (variant, swept) in enumerate(curves.items()):
             of = {lam: group for lam, group in swept.items() if measured(group, (metric,))[0]}
             numbers = [values(group, metric) for group in of.values()]
             bars = [np.std(v, ddof=1) if len(v) > 1 else 0.0 for v in numbers]
             defense = next(iter(swept.values()))[0].experiment.defense
-            regime = [one.startswith(defense) for one in list(curves)[:i]].count(True)
             colour, marker = look(defense)
-            fill, line = FILLED[regime % len(FILLED)]
+            fill, line = FILLED[regimes[defense] % len(FILLED)]
+            regimes[defense] += 1
             style = {"color": colour, "marker": marker, "ms": 6}
             shift = 1.02**i  # bars at the same λ do not cover each other
             x = np.array(list(of)) * shift

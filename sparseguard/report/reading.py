@@ -84,10 +84,12 @@ def answer(results: Sequence[Result]) -> Reading:
             f"{gap:+.1f} dB{'' if sure else ' (no difference)'} beside `{row}`" for row, (gap, sure) in gaps.items()
         )
         sentences.append(f"Of the sparse rows that classify best, `{best}` hides most; it gives the attacker {told}.")
-    floor = mean(v for r in results if (v := r.metrics["psnr_mean_image"]) is not None)
-    near = [f"`{n}`" for n in level if level[n] < floor + 1]
-    hidden = f"only {', '.join(near)} comes near that" if near else "every row gives images away"
-    sentences.append(f"Guessing the mean image, without any leak, reaches {floor:.1f} dB: {hidden}.")
+    floors = [v for r in results if (v := r.metrics["psnr_mean_image"]) is not None]
+    if floors:
+        floor = mean(floors)
+        near = [f"`{n}`" for n in level if level[n] < floor + 1]
+        hidden = f"only {', '.join(near)} comes near that" if near else "every row gives images away"
+        sentences.append(f"Guessing the mean image, without any leak, reaches {floor:.1f} dB: {hidden}.")
     return Reading(" ".join(sentences))
 
 

@@ -141,6 +141,7 @@ def test_without_a_floor_or_judged_originals_the_reading_says_nothing_of_them(re
     text = str(reading(results))
     assert "From the hardest" in text
     assert "mean image" not in text
+    assert "mean image" not in answer(results)
     assert "judge" not in text
 
 
