@@ -1,18 +1,25 @@
 # make report  builds the environment, runs the notebooks (quick, bundled data), leaves build/report/index.html, and
 #              computes a few shipped cells anew
+# make reproduce  computes every shipped cell of SCALE (quick) anew, which takes hours and says how many, and then the
+#              report from them; a run that was stopped goes on where it was
 # make test    builds the environment, checks style and types, runs the tests
 # make reference  the same, and leaves figures in figures/ and the outputs in the notebooks
 # make lab     opens JupyterLab with the right kernel
 # make locked  builds the environment from requirements.lock instead, hashes checked; before any of the others
 PYTHON ?= python3
+SCALE ?= quick
 BIN := .venv/bin
 NEWS := @jupyterlab/apputils-extension:announcements
 
-.PHONY: report reference test lint lab locked clean
+.PHONY: report reproduce reference test lint lab locked clean
 
 report: .venv/.installed
 	$(BIN)/python -m sparseguard report --out build/report
 	$(BIN)/python -m sparseguard verify
+
+reproduce: .venv/.installed
+	$(BIN)/python -m sparseguard reproduce --scale $(SCALE)
+	$(BIN)/python -m sparseguard report --out build/report
 
 reference: .venv/.installed
 	$(BIN)/python -m sparseguard report --out build/report --figures figures

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 import tempfile
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from . import reference
@@ -13,6 +14,7 @@ from .grid import run_grid
 from .result import Result
 from .scales import check_scale
 from .store import Store
+from .workers import jobs
 
 COMPARED = {"psnr": 1.0, "ssim": 0.02, "accuracy": 0.03, "judge_accuracy": 0.03}
 """Metrics that are compared, and how far apart two machines may come out. With the instructions of older processors,
@@ -39,16 +41,37 @@ class Recomputed:
         return f"{', '.join(apart)} beside what was shipped" if apart else None
 
 
-def shipped_experiments(scale: str) -> list[Experiment]:
-    """The cells of a scale that travel with the package and are of this code."""
+def shipped(scale: str) -> list[Result]:
+    """The cells of a scale that travel with the package and are of this code.
+
+    Raises:
+        ValueError: there are none.
+    """
     check_scale(scale)
-    records = [record for name in reference.names() if (record := (reference.load(name) or ({}, {}))[0])]
-    made = [Experiment(**r["experiment"]) for r in records if "metrics" in r and r["experiment"]["scale"] == scale]
-    return [e for e in made if reference.load(e.key()) is not None]
+    loaded = {name: cell for name in reference.names() if (cell := reference.load(name)) is not None}
+    made = {
+        name: Experiment(**record["experiment"])
+        for name, (record, _) in loaded.items()
+        if "metrics" in record and record["experiment"]["scale"] == scale
+    }
+    found = [Result.restore(e, *loaded[name]) for name, e in made.items() if e.key() == name]
+    if not found:
+        raise ValueError(f"no cell of scale {scale!r} travels with this version of the package.")
+    return found
+
+
+def anew(known: Sequence[Result], store: Store, progress: bool = True) -> list[Recomputed]:
+    """Compute shipped cells, those that the store lacks, and put each beside what was shipped.
+
+    Args:
+        store: one that does not look among the shipped cells.
+    """
+    here = run_grid([r.experiment for r in known], store, progress)
+    return [Recomputed(*both) for both in zip(known, here, strict=True)]
 
 
 def recompute(count: int, scale: str = "quick", seed: int | None = None, progress: bool = True) -> list[Recomputed]:
-    """Compute some shipped cells anew and put them beside what was shipped.
+    """Compute some shipped cells anew and put them beside what was shipped; nothing is kept.
 
     Args:
         count: how many, drawn at random; all, if there are fewer.
@@ -59,11 +82,19 @@ def recompute(count: int, scale: str = "quick", seed: int | None = None, progres
     Raises:
         ValueError: nothing of that scale is shipped.
     """
-    known = shipped_experiments(scale)
-    if not known:
-        raise ValueError(f"no cell of scale {scale!r} travels with this version of the package.")
+    known = shipped(scale)
     drawn = random.Random(seed).sample(known, min(whole("count", count), len(known)))
     with tempfile.TemporaryDirectory() as folder:
-        here = run_grid(drawn, Store(folder, shipped=False), progress)
-        packed = Store(folder + "/nothing")
-        return [Recomputed(shipped, r) for r in here if (shipped := r.experiment.stored(packed))]
+        return anew(drawn, Store(folder, shipped=False), progress)
+
+
+def work(known: Sequence[Result], store: Store) -> str:
+    """What computing shipped cells anew will take, in a sentence: those that the store lacks, at the speed they had."""
+    missing = [r for r in known if r.experiment.stored(store) is None]
+    hours = sum(r.seconds for r in missing) / 3600
+    devices = ", ".join(sorted({r.device for r in missing}))
+    return (
+        f"{len(missing)} of {len(known)} cells are to be computed. They took {hours:.1f} hours of one core on "
+        f"{devices}; with {jobs()} at a time that is about {hours / jobs():.1f} hours on such a machine."
+        if missing else f"All {len(known)} cells are computed already."
+    )  # fmt: skip

@@ -89,7 +89,7 @@ ROOMS: dict[str, set[str]] = {
     },
     "workers": {"device", "experiment", "store"},
     "grid": {"defenses", "experiment", "reference", "result", "scales", "store", "workers"},
-    "recompute": {"experiment", "grid", "reference", "result", "scales", "store"},
+    "recompute": {"experiment", "grid", "reference", "result", "scales", "store", "workers"},
     "cost": {"data", "device", "experiment", "scales", "store", "trial"},
     "features": {"data", "device", "experiment", "scales", "store", "targets", "trial"},
     "layer_study": {"data", "scales", "sparse", "store"},

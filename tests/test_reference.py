@@ -1,6 +1,7 @@
 """Results that travel with the package: small, checked, read-only, and never of another code than this."""
 
 import json
+import re
 import sys
 from pathlib import Path
 
@@ -154,6 +155,30 @@ def test_a_falsified_number_is_noticed_when_its_cell_is_computed_anew(
     monkeypatch.setattr(sys, "argv", ["sparseguard", "verify", "--scale", "smoke", "--count", "1"])
     assert main() == 2
     assert "sparseguard: none: psnr by +3 beside what was shipped." in capsys.readouterr().err
+
+
+def test_reproduce_says_beforehand_what_it_takes_and_computes_it_once(
+    result: Result, place: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Into the store, whatever is shipped; what was computed is not computed again, nor taken from what is shipped."""
+    record, arrays = result.dump()
+    slow = record["metrics"] | {"seconds_target": 3600.0, "seconds_attack": 0.0, "seconds_evaluation": 0.0}
+    reference.pack({SMOKE.key(): (record | {"metrics": slow}, arrays)}, "smoke")
+    monkeypatch.setenv("SPARSEGUARD_HOME", str(tmp_path / "store"))
+    monkeypatch.setenv("SPARSEGUARD_JOBS", "2")
+    monkeypatch.setattr(sys, "argv", ["sparseguard", "reproduce", "--scale", "smoke"])
+    first, second = (
+        r"1 of 1 cells .* took 1\.0 hours of one core .* that is about 0\.5 hours",
+        "All 1 cells are computed",
+    )
+    for sentence in (first, second):
+        with pytest.raises(SystemExit) as ended:
+            main()
+        assert ended.value.code == 0
+        out = capsys.readouterr().out
+        assert re.match(sentence, out)
+        assert "1 shipped cells computed anew" in out
+        assert (tmp_path / "store" / SMOKE.key()).is_dir()
 
 
 def test_shipped_means_are_those_of_the_shipped_images() -> None:

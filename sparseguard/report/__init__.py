@@ -3,7 +3,7 @@
 from . import layer_figures, layer_tables, site
 from .audit import audit_figure, audit_reading, audit_table
 from .budgets import attackers_table, budget_curves, budgets_reading, equal_accuracy_table, ladder_table
-from .claims import claims_figure, claims_reading, claims_rule, claims_table, judge_claim, judge_claims, linked
+from .claims import claims_figure, claims_reading, claims_rule, claims_table, judge_claims, linked
 from .costs import costs_figure, costs_table
 from .costs_reading import costs_reading
 from .evidence import Evidence
@@ -13,7 +13,7 @@ from .lambdas import lambda_curves, lambda_multiples, lambda_reading
 from .noise import noise_curves, noise_reading
 from .parameters import check_parameters
 from .provenance import provenance, provenance_of
-from .reading import answer, reading
+from .reading import reading
 from .recomputed import recomputed_table
 from .settling import settling_curves, settling_reading
 from .tables import Table, results_table
@@ -22,7 +22,6 @@ from .widgets import lambda_explorer
 __all__ = [
     "Evidence",
     "Table",
-    "answer",
     "attackers_table",
     "audit_figure",
     "audit_reading",
@@ -43,7 +42,6 @@ __all__ = [
     "features_table",
     "headline",
     "image_distributions",
-    "judge_claim",
     "judge_claims",
     "ladder_table",
     "lambda_curves",

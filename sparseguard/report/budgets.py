@@ -249,6 +249,13 @@ def budgets_reading(results: Sequence[Result]) -> Reading:
             "hides more gives up what the attack's last doubling gained once again"
             + (f"; not {', '.join(f'`{a}` / `{b}`' for a, b in open_)}." if open_ else ".")
         )
+    rungs = {name: by_defense(of) for name, of in by_attack(results).items()}
+    strongest = {
+        d: max((name for name in rungs if d in rungs[name]), key=lambda name: _psnr(rungs[name][d]))
+        for d in dict.fromkeys(d for of in rungs.values() for d in of)
+    }
+    told = ", ".join(f"`{d}` {_psnr(rungs[n][d]):.1f} dB (`{n}`)" for d, n in strongest.items())
+    lines.append(f"The strongest attack on each defense, of all that were tried: {told}.")
     if least < most:
         gains = {n: _psnr(ends[most][n]) - _psnr(ends[least][n]) for n in ends[most] if n in ends[least]}
         told = ", ".join(f"`{n}` {gains[n]:+.1f}" for n in sorted(gains, key=lambda n: -gains[n]))
@@ -265,12 +272,5 @@ def budgets_reading(results: Sequence[Result]) -> Reading:
         pairs = turned(before, after)
         told = ", ".join(f"`{x}` / `{y}`" for x, y in pairs) or "no pair"
         lines.append(f"From {a:.0f} to {b:.0f} updates turned round: {told}.")
-    rungs = {name: by_defense(of) for name, of in by_attack(results).items()}
-    strongest = {
-        d: max((name for name in rungs if d in rungs[name]), key=lambda name: _psnr(rungs[name][d]))
-        for d in dict.fromkeys(d for of in rungs.values() for d in of)
-    }
-    told = ", ".join(f"`{d}` {_psnr(rungs[n][d]):.1f} dB (`{n}`)" for d, n in strongest.items())
-    lines.append(f"The strongest attack on each defense, of all that were tried: {told}.")
     lines.append(f"{where(results)}; {over_seeds(sorted({r.experiment.seed for r in results}))}.")
     return Reading("\n".join(f"- {line}" for line in lines))

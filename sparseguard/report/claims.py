@@ -7,7 +7,6 @@ import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import lru_cache
 from statistics import mean
 from textwrap import shorten
 from typing import Any
@@ -16,7 +15,7 @@ import matplotlib.pyplot as plt
 import pandas as pd
 from matplotlib.figure import Figure
 
-from ..paper import Claim, Contrast, claims
+from ..paper import Claim, Contrast
 from .evidence import Evidence, Rows
 from .reading import Reading
 from .rule import MARGINS, MOST, RULE, VERDICTS, Paired, decide, verdict
@@ -139,16 +138,6 @@ def judge_claims(made: Sequence[Claim], evidence: Evidence) -> list[Judged]:
     return [replace(one, placebo=other) for one, other in zip(judged(made), placebo, strict=True)]
 
 
-@lru_cache(maxsize=1)
-def _every_claim(evidence: Evidence) -> dict[str, Judged]:
-    return {one.claim.quote: one for one in judge_claims(claims(), evidence)}
-
-
-def judge_claim(claim: Claim, evidence: Evidence) -> Judged:
-    """One of the paper's claims, judged together with all others."""
-    return _every_claim(evidence)[claim.quote]
-
-
 def _number(c: Comparison, digits: int) -> str:
     """``+1.2 (±0.3)``: a difference with half of its interval; other numbers alone."""
     return f"{c.shown:.{digits}f}" if c.half is None else f"{c.shown:+.{digits}f} (±{c.half:.{digits}f})"
@@ -248,10 +237,6 @@ def claims_reading(judged: Sequence[Judged], evidence: Evidence) -> Reading:
     """How many claims hold, and which."""
     counts = Counter(one.verdict for one in judged)
     lines = [f"Of {len(judged)} claims: " + ", ".join(f"{name} {counts[name]}" for name in VERDICTS) + "."]
-    for name in VERDICTS[:-1]:
-        which = [f"{one.claim.means} ({one.claim.section})" for one in judged if one.verdict == name]
-        if which:
-            lines.append(f"**{name.capitalize()}**: " + "; ".join(which) + ".")
     every = [c for one in judged for c in one.comparisons]
     lines.append(
         f"{sum(c.outcome == 1 for c in every)} of {len(every)} comparisons came out as claimed, "
@@ -263,6 +248,10 @@ def claims_reading(judged: Sequence[Judged], evidence: Evidence) -> Reading:
             "Ordinary convolutions pass these as well, so they do not speak for sparsity: "
             + "; ".join(f"{one.claim.means} ({one.claim.section})" for one in passed) + "."
         )  # fmt: skip
+    for name in VERDICTS[:-1]:
+        which = [f"{one.claim.means} ({one.claim.section})" for one in judged if one.verdict == name]
+        if which:
+            lines.append(f"**{name.capitalize()}**: " + "; ".join(which) + ".")
     absent = sorted({n for one in judged if one.missing for n in one.claim.notebooks})
     if absent:
         count = sum(one.missing for one in judged)

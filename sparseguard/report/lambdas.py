@@ -183,9 +183,8 @@ def lambda_reading(results: Sequence[Result]) -> Reading:
     """What λ does, by a fixed rule: each metric along λ, one defense against another at equal λ, the printed course."""
     found, absent = measured(results, list(SWEPT))
     swept, lines = sweeps(found), left_out(absent)
-    for defense, of in swept.items():
-        named = {f"{lam:g}": group for lam, group in of.items()}
-        lines += [f"`{defense}`: {course(metric, named)}." for metric in SWEPT]
+    named = {defense: {f"{lam:g}": group for lam, group in of.items()} for defense, of in swept.items()}
+    lines = [f"`{defense}`: {course(metric, of)}." for metric in SWEPT for defense, of in named.items()] + lines
     backwards: dict[str, list[str]] = {}
     for metric in ("psnr", "ssim"):
         for defense, known in printed_curves(swept, metric).items():

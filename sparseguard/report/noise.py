@@ -71,8 +71,8 @@ def _hides_as_much(noise: Sequence[Result], own: Sequence[Result]) -> bool:
 
 
 def noise_reading(by_setting: Mapping[str, Sequence[Result]]) -> Reading:
-    """What the numbers say: what noise costs in accuracy, and which noise hides as much as each sparse row."""
-    lines = []
+    """What the numbers say: which noise hides as much as each sparse row, and what noise costs in accuracy."""
+    first, lines = [], []
     for setting, attack, results in [
         (s, a, of) for s, every in by_setting.items() for a, of in by_attack(every).items()
     ]:
@@ -82,6 +82,13 @@ def noise_reading(by_setting: Mapping[str, Sequence[Result]]) -> Reading:
         defenses = {name: list(of.values()) for name, of in by_strength(found).items()}
         sparse = {g[0].experiment.label: g for groups in defenses.values() for g in groups if g[0].experiment.lam}
         noises = {name: groups for name, groups in defenses.items() if groups[0][0].experiment.lam is None}
+        if sparse and noises:
+            hidden = {label: [g for of in noises.values() if (g := _enough(of, own))] for label, own in sparse.items()}
+            free = [label for label, of in hidden.items() if any(not _costs(g, sparse[label]) for g in of)]
+            first.append(
+                f"{where}: of {len(sparse)} sparse rows, noise hides as much as {sum(map(bool, hidden.values()))}, "
+                f"and without less accuracy as {len(free)}."
+            )
         for name, groups in noises.items():
             weak, strong = groups[0], groups[-1]
             verdict = "differ" if _differ(weak, strong, "accuracy") else "cannot be told apart"
@@ -91,19 +98,30 @@ def noise_reading(by_setting: Mapping[str, Sequence[Result]]) -> Reading:
                 f"PSNR {spread(values(weak, 'psnr'), 1)} and {spread(values(strong, 'psnr'), 1)} dB."
             )
         for label, own in sparse.items():
-            hidden = mean(values(own, "psnr"))
+            psnr = mean(values(own, "psnr"))
             parts = [_match(name, groups, own) for name, groups in noises.items()]
             if parts:
-                lines.append(f"{where}: `{label}` ({hidden:.1f} dB, accuracy {spread(values(own, 'accuracy'), 2)}): "
+                lines.append(f"{where}: `{label}` ({psnr:.1f} dB, accuracy {spread(values(own, 'accuracy'), 2)}): "
                              + "; ".join(parts) + ".")  # fmt: skip
-    return Reading("\n".join([*(f"- {line}" for line in lines), "", f"*{RULE}*"]))
+    return Reading("\n".join([*(f"- {line}" for line in [*first, *lines]), "", f"*{RULE}*"]))
+
+
+def _enough(groups: Sequence[list[Result]], own: Sequence[Result]) -> list[Result] | None:
+    """The weakest strength that hides no less than a sparse row."""
+    return next((g for g in groups if _hides_as_much(g, own)), None)
+
+
+def _costs(noise: Sequence[Result], own: Sequence[Result]) -> bool:
+    """Whether noise is less accurate than a sparse row."""
+    gap, differs = difference(values(noise, "accuracy"), values(own, "accuracy"), MARGINS["accuracy"])
+    return differs and gap < 0
 
 
 def _match(name: str, groups: Sequence[list[Result]], own: Sequence[Result]) -> str:
     """The weakest strength that hides no less than a sparse row, and what it costs."""
-    enough = [g for g in groups if _hides_as_much(g, own)]
-    if not enough:
+    enough = _enough(groups, own)
+    if enough is None:
         return f"no `{name}` here hides as much"
-    cell, accuracy = enough[0][0].experiment, spread(values(enough[0], "accuracy"), 2)
-    verdict = "differs" if _differ(enough[0], own, "accuracy") else "cannot be told apart"
-    return f"`{cell.label}` hides as much or more at accuracy {accuracy} ({verdict})"
+    accuracy = spread(values(enough, "accuracy"), 2)
+    verdict = "differs" if _differ(enough, own, "accuracy") else "cannot be told apart"
+    return f"`{enough[0].experiment.label}` hides as much or more at accuracy {accuracy} ({verdict})"

@@ -24,11 +24,24 @@ SLACK = MARGINS["accuracy"]
 """Accuracy by which a rival may fall short and still count as equally useful."""
 
 
+ANSWER = 3
+"""Sentences of a reading that stand at the top of its notebook."""
+
+
 class Reading(str):
-    """Markdown that a notebook renders."""
+    """Markdown that a notebook renders, one sentence a bullet, the most important first."""
 
     def _repr_markdown_(self) -> str:
         return str(self)
+
+    @property
+    def answer(self) -> Reading:
+        """The first sentences as a paragraph.
+
+        >>> print(Reading("Under `a`:\\n\\n- One.\\n- Two.\\n- Three.\\n- Four.").answer)
+        One. Two. Three.
+        """
+        return Reading(" ".join([line[2:] for line in self.splitlines() if line.startswith("- ")][:ANSWER]))
 
 
 def _difference(a: Sequence[Result], b: Sequence[Result]) -> tuple[float, bool]:
@@ -58,15 +71,11 @@ def _rivals(label: str, groups: dict[str, list[Result]], rivals: Sequence[str]) 
     return f"`{label}` (accuracy {accuracy(label):.2f}): " + (", ".join(parts) or "none can be told apart from it")
 
 
-def answer(results: Sequence[Result]) -> Reading:
-    """Three sentences that come first: who hides most and least, what is sparsity's own, what no row hides.
+def _first(groups: dict[str, list[Result]], results: Sequence[Result]) -> list[str]:
+    """What comes first: who hides most and least, what is sparsity's own, what no row hides.
 
-    Of the first attack, by the rule of :func:`reading`. The sparse row is the one that hides most of those whose
-    accuracy is within :data:`SLACK` of the best.
+    The sparse row is the one that hides most of those whose accuracy is within :data:`SLACK` of the best.
     """
-    groups = by_defense(measured(next(iter(by_attack(results).values())), ("psnr", "accuracy"))[0])
-    if not groups:
-        return Reading("Nothing was measured.")
     level = {label: mean(values(group, "psnr")) for label, group in groups.items()}
     low, top = min(level, key=lambda n: level[n]), max(level, key=lambda n: level[n])
     sentences = [
@@ -81,16 +90,19 @@ def answer(results: Sequence[Result]) -> Reading:
         best = min(useful, key=lambda n: level[n])
         gaps = {row: _difference(groups[best], groups[row]) for row in beside}
         told = ", ".join(
-            f"{gap:+.1f} dB{'' if sure else ' (no difference)'} beside `{row}`" for row, (gap, sure) in gaps.items()
+            f"{gap:+.1f} dB{'' if sure else ' (not told apart)'} beside `{row}`" for row, (gap, sure) in gaps.items()
         )
-        sentences.append(f"Of the sparse rows that classify best, `{best}` hides most; it gives the attacker {told}.")
+        sentences.append(f"Of the sparse rows that classify best, `{best}` hides most: {told}.")
     floors = [v for r in results if (v := r.metrics["psnr_mean_image"]) is not None]
     if floors:
         floor = mean(floors)
         near = [f"`{n}`" for n in level if level[n] < floor + 1]
-        hidden = f"only {', '.join(near)} comes near that" if near else "every row gives images away"
-        sentences.append(f"Guessing the mean image, without any leak, reaches {floor:.1f} dB: {hidden}.")
-    return Reading(" ".join(sentences))
+        hidden = (
+            f"within 1 dB of that, and so nearly private, are {', '.join(near)}" if near
+            else "no row comes within 1 dB of that, so every leak here gives images away"
+        )  # fmt: skip
+        sentences.append(f"Guessing the mean image, without any leak, reaches {floor:.1f} dB; {hidden}.")
+    return sentences
 
 
 def reading(results: Sequence[Result]) -> Reading:
@@ -105,8 +117,9 @@ def reading(results: Sequence[Result]) -> Reading:
 
 def _sentences(results: Sequence[Result]) -> list[str]:
     found, absent = measured(results, ("psnr", "accuracy"))
-    groups, sentences = by_defense(found), left_out(absent)
+    groups = by_defense(found)
     ordered = sorted(groups, key=lambda label: mean(values(groups[label], "psnr")))
+    sentences = [*(_first(groups, found) if groups else []), *left_out(absent)]
     text = ", ".join(f"`{n}` {spread([r.metrics['psnr'] for r in groups[n]], 1)} dB" for n in ordered)
     if ordered:
         sentences.append(f"From the hardest to the easiest to invert: {text}.")
@@ -122,15 +135,6 @@ def _sentences(results: Sequence[Result]) -> list[str]:
     if rivals and sparse:
         compared = "; ".join(_rivals(label, groups, rivals) for label in sparse)
         sentences.append(f"Against the other defenses whose accuracy is no more than {SLACK:.0%} lower: {compared}.")
-    first = results[0]
-    floor = first.metrics["psnr_mean_image"]
-    if ordered and floor is not None:
-        near = [n for n in ordered if mean(values(groups[n], "psnr")) < floor + 1]
-        sentences.append(
-            f"Guessing the mean image, without any leak, reaches {floor:.1f} dB; "
-            + (f"within 1 dB of that, and so nearly private, are {', '.join(f'`{n}`' for n in near)}." if near
-               else "no row comes within 1 dB of that, so every leak here gives images away.")
-        )  # fmt: skip
     judged = by_defense(measured(found, ("judge_accuracy", "judge_accuracy_originals"))[0])
     recognised = {n: mean(values(group, "judge_accuracy")) for n, group in judged.items()}
     if recognised:
@@ -145,6 +149,7 @@ def _sentences(results: Sequence[Result]) -> list[str]:
         sentences.append(
             f"The attack was still gaining when its updates ended in {named}: less is hidden there than it seems."
         )
+    first = results[0]
     images = ", ".join(map(str, sorted({r.details["attack_images"] for r in results})))
     sentences.append(
         f"This is scale `{first.experiment.scale}`: {first.details['train_images']} private images, attackers trained "

@@ -26,7 +26,7 @@ def recomputed_table(found: Sequence[Recomputed]) -> Table:
         rows.append(row | {"within": "no" if one.complaint else "yes"})
     here = [one.here for one in found]
     devices, seeds = ", ".join(sorted({r.device for r in here})), [r.experiment.seed for r in here]
-    what = f"{len(found)} shipped cells computed anew, drawn at random"
+    what = f"{len(found)} shipped cells computed anew"
     seconds = sum(r.seconds for r in here)
     caption = provenance(what, here[0].experiment.scale, seeds, devices, seconds, "of computing")
     shipped = ", ".join(sorted({f"{one.shipped.device} ({one.shipped.shipped})" for one in found}))
