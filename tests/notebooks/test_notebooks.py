@@ -51,7 +51,7 @@ SWEEP = (
 # hides it. A new notebook is one entry here, or a file beside this one.
 RUNS = {
     "01_end_to_end": Run(
-        GRID, ("grid", "made", "images", "utility"), 12, "What standardising each image does alone",
+        GRID, ("headline", "grid", "made", "images", "utility"), 12, "What standardising each image does alone",
         ("40.87", "—", "24.89", "—", "17.85", "17.85"), (13.6, 13.4, 11.7, 11.7, 14.5, 14.9),
         (("setting", "end_to_end"),),
     ),
