@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
@@ -54,6 +55,14 @@ def train_target(experiment: Experiment, split: Split, device: str) -> Target:
     target = defense.build(split, experiment.setting, scale).to(device)
     defense.train(target, split, scale)
     return target
+
+
+@contextmanager
+def trained(experiment: Experiment, split: Split, device: str) -> Iterator[Target]:
+    """The trained target, for whoever measures something else on it; torch's generator is left as it was."""
+    deterministic = torch.backends.cudnn.flags(deterministic=True, benchmark=False)
+    with torch.random.fork_rng(), torch.enable_grad(), deterministic:
+        yield train_target(experiment, split, device)
 
 
 def run(experiment: Experiment, device: str, show: Callable[[str], None]) -> Result:

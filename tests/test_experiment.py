@@ -13,7 +13,7 @@ import pytest
 import torch
 
 import sparseguard.experiment as module
-from sparseguard import Experiment, Result, cost, features, load_data, trial
+from sparseguard import Experiment, Result, load_data, trial
 from sparseguard.attacks.nearest import Nearest
 from sparseguard.data import Split
 from sparseguard.defenses.sparse import SparseDefense
@@ -21,7 +21,8 @@ from sparseguard.metrics import psnr, ssim
 from sparseguard.result import METRICS
 from sparseguard.scales import SCALES
 from sparseguard.store import Store, digest
-from sparseguard.walkthrough import walk_through
+from sparseguard.studies import clusters, costs
+from sparseguard.studies.walkthrough import walk_through
 
 
 def smoke(**changes: object) -> Experiment:
@@ -197,7 +198,7 @@ def test_what_is_measured_beside_cells_follows_their_keys(monkeypatch: pytest.Mo
 
     def of(experiment: Experiment) -> list[str]:
         names.clear()
-        for measure in (features.measure, cost.measure, walk_through):
+        for measure in (clusters.measure, costs.measure, walk_through):
             with pytest.raises(LookupError):
                 measure(experiment)
         return list(names)

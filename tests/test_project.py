@@ -90,13 +90,10 @@ ROOMS: dict[str, set[str]] = {
     "workers": {"device", "experiment", "store"},
     "grid": {"defenses", "experiment", "reference", "result", "scales", "store", "workers"},
     "recompute": {"experiment", "grid", "reference", "result", "scales", "store", "workers"},
-    "cost": {"data", "device", "experiment", "scales", "store", "trial"},
-    "features": {"data", "device", "experiment", "scales", "store", "targets", "trial"},
-    "layer_study": {"data", "scales", "sparse", "store"},
-    "walkthrough": {"access", "data", "device", "experiment", "scales", "sparse", "store", "trial"},
+    "studies": {"access", "data", "device", "experiment", "scales", "sparse", "store", "targets", "trial"},
     "report": {
-        "attacks", "audit", "cost", "defenses", "experiment", "features", "grid", "layer_study", "metrics", "paper",
-        "recompute", "result", "scales", "sparse", "store", "targets", "walkthrough", "workers",
+        "attacks", "audit", "defenses", "experiment", "grid", "metrics", "paper", "recompute", "result", "scales",
+        "sparse", "store", "studies", "targets", "workers",
     },
 }  # fmt: skip
 """What each room may import, besides ``checks`` and itself. ``report`` draws what others computed."""

@@ -4,10 +4,10 @@ from . import layer_figures, layer_tables, site
 from .audit import audit_figure, audit_reading, audit_table
 from .budgets import attackers_table, budget_curves, budgets_reading, equal_accuracy_table, ladder_table
 from .claims import claims_figure, claims_reading, claims_rule, claims_table, judge_claims, linked
+from .clusters import features_figure, features_reading, features_table
 from .costs import costs_figure, costs_table
 from .costs_reading import costs_reading
 from .evidence import Evidence
-from .features import features_figure, features_reading, features_table
 from .figures import headline, image_distributions, made_images, privacy_utility, reconstruction_grid, save
 from .lambdas import lambda_curves, lambda_multiples, lambda_reading
 from .noise import noise_curves, noise_reading

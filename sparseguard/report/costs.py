@@ -11,9 +11,9 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-from ..cost import STAGE_NAMES, Cost
 from ..experiment import Experiment
 from ..paper import printed_seconds
+from ..studies.costs import STAGE_NAMES, Cost
 from .figures import COLOURS
 from .tables import DASH, Table, by_attack, by_cell, over_seeds, spread
 

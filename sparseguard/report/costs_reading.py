@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from itertools import combinations
 from statistics import mean
 
-from ..cost import STAGE_NAMES, Cost
+from ..studies.costs import STAGE_NAMES, Cost
 from .costs import Number, largest_peak, printed_ratio, seconds_of, total_seconds
 from .reading import Reading
 from .rule import ALONE, APART, CALLED, RATE, Paired, decide, difference, sentence, verdict

@@ -7,12 +7,12 @@ from dataclasses import dataclass
 from itertools import product
 from typing import Any, ClassVar
 
-from .. import cost, features
 from ..experiment import USUAL_ATTACK, Experiment
 from ..grid import Entry, cells
-from ..layer_study import LayerStudy
 from ..paper import Contrast
-from ..store import Store, digest
+from ..store import Store
+from ..studies import clusters, costs
+from ..studies.layer import LayerStudy
 from ..targets import SETTINGS
 from .provenance import provenance
 
@@ -109,16 +109,16 @@ class Evidence:
     def _layer(self, dataset: str, _: str, entries: Sequence[Entry], metric: str) -> list[list[float] | None]:
         """Of notebook 08's layer: a row a time constant (``None``: settled) and, of what codes explain, a λ."""
         study = LayerStudy(dataset, self.scale, self.seeds)
-        part = {"excess": "energy curves", "explained": "kept"}[metric]
         taus = [entry["tau"] for entry in entries if isinstance(entry, Mapping)]
         rows = list(product(taus, study.lams if metric == "explained" else [study.lam]))
-        if self.store.load(digest(study.key(part))) is None:
-            return [None] * len(rows)
         if metric == "excess":
-            curves = study.energy_curves(self.store)
-            return [[float(textbook.excess[-1]) for textbook, *_ in curves[tau]] for tau, _ in rows]
-        kept = study.kept(self.store)
-        return [[one.explained for one in kept if (one.tau, one.lam) == row] for row in rows]
+            curves = study.energy_curves.stored(self.store)
+            return [
+                None if curves is None else [float(textbook.excess[-1]) for textbook, *_ in curves[tau]]
+                for tau, _ in rows
+            ]
+        kept = study.kept.stored(self.store)
+        return [None if kept is None else [one.explained for one in kept if (one.tau, one.lam) == row] for row in rows]
 
 
 def _meet(
@@ -128,8 +128,8 @@ def _meet(
     return iter(zip(ours, other, strict=True)) if matched else ((a, b) for a in ours for b in other)
 
 
-def _features(e: Experiment, store: Store) -> features.Features | None:
-    return features.stored(e, store=store)
+def _features(e: Experiment, store: Store) -> clusters.Features | None:
+    return clusters.stored(e, store=store)
 
 
 def _reader(metric: str, fid: bool) -> tuple[Stored, Callable[[Any], float | None]]:
@@ -139,9 +139,9 @@ def _reader(metric: str, fid: bool) -> tuple[Stored, Callable[[Any], float | Non
     if metric == "silhouette_plane":
         return _features, lambda f: float(f.silhouette_plane)
     if metric == "seconds":
-        return cost.stored, lambda c: float(c.seconds)
+        return costs.stored, lambda c: float(c.seconds)
     if metric == "seconds_target":
-        return cost.stored, lambda c: float(c.seconds_by_stage["target"])
+        return costs.stored, lambda c: float(c.seconds_by_stage["target"])
     if metric == "parameters":
         return Experiment.stored, lambda r: r.details.get("parameters")
     name = ("fid" if fid else "fd_judge") if metric == "frechet" else metric

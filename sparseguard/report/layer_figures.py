@@ -12,10 +12,10 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from torch import Tensor
 
-from ..sparse.competition import Duel, resting_codes, winner_takes_all
-from ..sparse.learning import Learning
-from ..sparse.trace import EnergyCurve, Neurons
-from ..walkthrough import Stage
+from ..studies.competition import Duel, resting_codes, winner_takes_all
+from ..studies.learning import Learning
+from ..studies.trace import EnergyCurve, Neurons
+from ..studies.walkthrough import Stage
 from .figures import COLOURS, MARKERS, show
 
 _SOLVERS = {"euler": ("C0", "o", "textbook (Euler)"), "lca": ("C1", "X", "lca"), "fista": ("C2", "s", "fista")}

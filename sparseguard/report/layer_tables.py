@@ -7,10 +7,10 @@ from statistics import mean, stdev
 
 import pandas as pd
 
-from ..layer_study import BATCH, Kept, LayerStudy
-from ..sparse.competition import Duel, winner_takes_all
-from ..sparse.learning import Learning
-from ..sparse.trace import EnergyCurve
+from ..studies.competition import Duel, winner_takes_all
+from ..studies.layer import BATCH, Kept, LayerStudy
+from ..studies.learning import Learning
+from ..studies.trace import EnergyCurve
 from .reading import Reading
 from .tables import Table, over_seeds, spread
 

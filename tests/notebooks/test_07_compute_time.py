@@ -7,7 +7,7 @@ import nbformat
 import pandas as pd
 import pytest
 
-from sparseguard.cost import Peaks
+from sparseguard.studies.costs import Peaks
 from tests.notebooks.test_notebooks import ROOT, papermill
 
 

@@ -11,7 +11,6 @@ from torch import Tensor
 from sparseguard import Experiment, Result
 from sparseguard.access import BlackBox
 from sparseguard.attacks import ATTACKS, Attack, Fitted
-from sparseguard.cost import costs
 from sparseguard.grid import cells, run_grid
 from sparseguard.report import (
     image_distributions,
@@ -26,6 +25,7 @@ from sparseguard.report import (
 from sparseguard.report.compare import printed_attack
 from sparseguard.scales import Scale
 from sparseguard.store import Store
+from sparseguard.studies.costs import costs
 
 
 @dataclass(frozen=True)

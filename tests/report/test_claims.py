@@ -11,17 +11,17 @@ from torch import Tensor
 from sparseguard import Experiment
 from sparseguard.data import Split
 from sparseguard.defenses import make_defense
-from sparseguard.features import Features
 from sparseguard.grid import cells, run_grid
-from sparseguard.layer_study import LayerStudy
 from sparseguard.paper import Claim, Contrast, claims
 from sparseguard.report import Evidence, claims_figure, claims_reading, claims_table, judge_claims, linked
 from sparseguard.report.claims import WRITTEN, Judged, with_placebo
 from sparseguard.report.rule import VERDICTS
 from sparseguard.scales import SCALES
 from sparseguard.sparse import SparseCoding2d
-from sparseguard.sparse.trace import EnergyCurve
 from sparseguard.store import Store
+from sparseguard.studies.clusters import Features
+from sparseguard.studies.layer import LayerStudy
+from sparseguard.studies.trace import EnergyCurve
 
 ROOT = Path(__file__).resolve().parents[2]
 NOISE = (0.0, 0.1, -0.1)
@@ -249,12 +249,12 @@ def layers(tmp_path_factory: pytest.TempPathFactory) -> Store:
 
     store = Store(tmp_path_factory.mktemp("layers"))
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("sparseguard.layer_study.kept", kept)
-        patch.setattr("sparseguard.layer_study.energy_curves", curves)
+        patch.setattr("sparseguard.studies.layer.kept", kept)
+        patch.setattr("sparseguard.studies.layer.energy_curves", curves)
         for seeds in ([0, 1], [0]):
-            LayerStudy("mnist", "smoke", seeds).kept(store)
-            LayerStudy("mnist", "smoke", seeds).energy_curves(store)
-        LayerStudy("mnist", "smoke", [1, 2], features=16).kept(store)
+            LayerStudy("mnist", "smoke", seeds).kept.measured(store)
+            LayerStudy("mnist", "smoke", seeds).energy_curves.measured(store)
+        LayerStudy("mnist", "smoke", [1, 2], features=16).kept.measured(store)
     return store
 
 

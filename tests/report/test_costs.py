@@ -6,9 +6,9 @@ import pytest
 from matplotlib.colors import to_hex
 from matplotlib.patches import Rectangle
 
-from sparseguard.cost import Cost
 from sparseguard.grid import cells
 from sparseguard.report import costs_figure, costs_reading, costs_table, provenance_of
+from sparseguard.studies.costs import Cost
 
 SECONDS = {  # of training the target, by defense; the other stages take 4 and 1 s
     "none": 5.0,

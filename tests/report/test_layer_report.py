@@ -3,12 +3,12 @@ from itertools import product
 import pytest
 import torch
 
-from sparseguard.layer_study import Kept, LayerStudy
 from sparseguard.report import layer_figures, layer_tables
-from sparseguard.sparse.competition import Duel, duel, sweep
-from sparseguard.sparse.learning import Learning
-from sparseguard.sparse.trace import EnergyCurve
-from sparseguard.walkthrough import Stage
+from sparseguard.studies.competition import Duel, duel, sweep
+from sparseguard.studies.layer import Kept, LayerStudy
+from sparseguard.studies.learning import Learning
+from sparseguard.studies.trace import EnergyCurve
+from sparseguard.studies.walkthrough import Stage
 
 
 @pytest.fixture

@@ -2,8 +2,8 @@ import pytest
 import torch
 
 from sparseguard import BlackBox, Experiment, load_data
+from sparseguard.studies.walkthrough import walk_through
 from sparseguard.trial import train_target
-from sparseguard.walkthrough import walk_through
 
 
 def test_an_image_goes_through_the_trained_target_and_back_through_the_attack(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -22,7 +22,7 @@ def test_an_image_goes_through_the_trained_target_and_back_through_the_attack(mo
     torch.testing.assert_close(stages[5].values, box.query(split.held_images[:1])[0])
     assert 0 <= stages[-1].values.min() <= stages[-1].values.max() <= 1
 
-    monkeypatch.setattr("sparseguard.walkthrough._walk", lambda _: pytest.fail("computed again"))
+    monkeypatch.setattr("sparseguard.studies.walkthrough._walk", lambda _: pytest.fail("computed again"))
     again = walk_through(experiment)
     assert [s.name for s in again] == [s.name for s in stages]
     assert all(torch.equal(a.values, b.values) for a, b in zip(again, stages))

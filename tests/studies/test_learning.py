@@ -3,7 +3,7 @@ import torch
 from torch import Tensor
 
 from sparseguard.sparse import SparseCoding2d
-from sparseguard.sparse.learning import learn_dictionary
+from sparseguard.studies.learning import learn_dictionary
 
 
 def test_learning_lowers_the_energy_of_fresh_images(fashion: Tensor) -> None:

@@ -12,18 +12,18 @@ import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
 
 import torch
 from torch import Tensor, nn
 from tqdm.auto import tqdm
 
-from .data import load_data
-from .device import default_device, device_name
-from .experiment import Experiment
-from .store import Cell, Store, digest
-from .targets import Target
-from .trial import train_target
+from ..data import load_data
+from ..device import default_device, device_name
+from ..experiment import Experiment
+from ..store import Cell, Store
+from ..targets import Target
+from ..trial import trained
+from .recalled import Recalled
 
 FEATURES_VERSION = 2
 """Raised whenever every study would give other numbers; what changes an experiment changes its key."""
@@ -190,25 +190,24 @@ def measure(experiment: Experiment, pixels: bool = False, store: Store | None = 
         pixels: the raw images instead of a target's features.
         store: by default :func:`sparseguard.store.home`. It keeps coordinates and labels, no image.
     """
-    found = (store or Store()).recall(_key(experiment, pixels), lambda: _compute(experiment, pixels))
-    return _features(experiment, pixels, found)
+    return _study(experiment, pixels).measured(store)
 
 
 def stored(experiment: Experiment, pixels: bool = False, store: Store | None = None) -> Features | None:
     """What :func:`measure` would read from the store; nothing is computed."""
-    found = (store or Store()).load(digest(_key(experiment, pixels)))
-    return None if found is None else _features(experiment, pixels, found)
+    return _study(experiment, pixels).stored(store)
 
 
-def _key(experiment: Experiment, pixels: bool) -> dict[str, Any]:
-    return {"features": experiment.key(), "pixels": pixels, "version": FEATURES_VERSION, "k": NEIGHBOURS}
-
-
-def _features(experiment: Experiment, pixels: bool, found: Cell) -> Features:
-    record, arrays = found
+def _study(experiment: Experiment, pixels: bool) -> Recalled[Features]:
     layer = PIXELS if pixels else experiment.label
-    rest = record | {"classes": tuple(record["classes"])}
-    return Features(experiment, layer, arrays["embedding"], arrays["labels"], **rest)
+    return Recalled(
+        {"features": experiment.key(), "pixels": pixels, "version": FEATURES_VERSION, "k": NEIGHBOURS},
+        lambda: _compute(experiment, pixels),
+        lambda record, arrays: Features(
+            experiment, layer, arrays["embedding"], arrays["labels"],
+            **record | {"classes": tuple(record["classes"])},
+        ),
+    )  # fmt: skip
 
 
 def _compute(experiment: Experiment, pixels: bool) -> Cell:
@@ -217,9 +216,8 @@ def _compute(experiment: Experiment, pixels: bool) -> Cell:
     accuracy = None
     layers: nn.Module = nn.Identity()
     if not pixels:
-        with torch.random.fork_rng(), torch.backends.cudnn.flags(deterministic=True, benchmark=False):
-            target = train_target(experiment, split, device)
-        layers = after_two_layers(target)
+        with trained(experiment, split, device) as target:
+            layers = after_two_layers(target)
         logits = features_of(target, split.held_images)
         accuracy = float((logits.argmax(1) == split.held_labels).float().mean())
     features, held = (features_of(layers, images) for images in (split.train_images, split.held_images))

@@ -3,7 +3,7 @@ import math
 import pytest
 import torch
 
-from sparseguard.sparse.competition import closed_form, duel, resting_codes, similar_pair, winner_takes_all
+from sparseguard.studies.competition import closed_form, duel, resting_codes, similar_pair, winner_takes_all
 
 
 def test_by_hand_until_the_loser_would_cross() -> None:

@@ -9,8 +9,8 @@ import pytest
 import torch
 
 from sparseguard import Experiment
-from sparseguard.cost import STAGE_NAMES, Peaks, apart, costs, measure, stored
 from sparseguard.store import Cell, Store
+from sparseguard.studies.costs import STAGE_NAMES, Peaks, apart, costs, measure, stored
 
 
 def high_water_mark_can_be_reset() -> bool:
@@ -108,7 +108,7 @@ def test_each_cell_pays_for_its_own_models_and_is_kept(monkeypatch: pytest.Monke
         alone.append(name)
         return apart(name, work)
 
-    monkeypatch.setattr("sparseguard.cost.apart", spy)
+    monkeypatch.setattr("sparseguard.studies.costs.apart", spy)
     store = Store()
     assert stored(GAN, store) is None
     gan, none = costs([GAN, NONE], store, progress=False)
@@ -128,7 +128,7 @@ def test_each_cell_pays_for_its_own_models_and_is_kept(monkeypatch: pytest.Monke
         changed.setattr(torch, "get_num_threads", lambda: gan.threads + 1)
         assert stored(GAN, store) is None
     with monkeypatch.context() as changed:
-        changed.setattr("sparseguard.cost.device_name", lambda device: "another")
+        changed.setattr("sparseguard.studies.costs.device_name", lambda device: "another")
         assert stored(GAN, store) is None
-    monkeypatch.setattr("sparseguard.cost.COST_VERSION", -1)
+    monkeypatch.setattr("sparseguard.studies.costs.COST_VERSION", -1)
     assert stored(GAN, store) is None

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-from ..features import NEIGHBOURS, PIXELS, Features
+from ..studies.clusters import NEIGHBOURS, PIXELS, Features
 from .figures import COLOURS
 from .reading import Reading
 from .rule import ALONE, CALLED, MARGINS, difference, sentence, verdict

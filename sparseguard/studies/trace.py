@@ -8,14 +8,14 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from . import operators, solvers
-from .compiled import CompiledBank
-from .compiled_trajectory import course, states
-from .filterbank import FilterBank
-from .layer import SparseCoding2d
-from .operators import Size, energy
-from .schedules import euler_schedule
-from .steps import Problem, Schedule, run
+from ..sparse import operators, solvers
+from ..sparse.compiled import CompiledBank
+from ..sparse.compiled_trajectory import course, states
+from ..sparse.filterbank import FilterBank
+from ..sparse.layer import SparseCoding2d
+from ..sparse.operators import Size, energy
+from ..sparse.schedules import euler_schedule
+from ..sparse.steps import Problem, Schedule, run
 
 FISTA_POINTS = (*range(1, 21), *range(24, 41, 4), *range(50, 101, 10))
 """Iterations after which the energy of ``fista`` is looked at: each is a run of its own."""

@@ -9,9 +9,9 @@ from torch import nn
 from sparseguard import Experiment, load_data
 from sparseguard.data import Split
 from sparseguard.defenses import make_defense
-from sparseguard.features import after_two_layers, clustering, features_of, measure, project, stored, study
 from sparseguard.scales import SCALES
 from sparseguard.store import Store
+from sparseguard.studies.clusters import after_two_layers, clustering, features_of, measure, project, stored, study
 from sparseguard.trial import train_target
 
 SMOKE = SCALES["smoke"]
@@ -78,7 +78,7 @@ def test_numbers_are_scikit_learns_and_tell_clusters_from_noise() -> None:
 def test_what_is_stored_is_read_back_equal_and_holds_no_image(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     store = Store(tmp_path / "kept")
     first = study("mnist", "pixels", 0.5, "smoke", [0, 1], store, progress=False)
-    monkeypatch.setattr("sparseguard.features._compute", lambda *_: pytest.fail("computed again"))
+    monkeypatch.setattr("sparseguard.studies.clusters._compute", lambda *_: pytest.fail("computed again"))
     again = study("mnist", "pixels", 0.5, "smoke", [0, 1], store, progress=False)
     for one, two in zip(first, again):
         torch.testing.assert_close(one.embedding, two.embedding, rtol=0, atol=0)
@@ -110,7 +110,7 @@ def test_a_projection_leaves_torchs_threads_alone() -> None:
 
 
 def test_nothing_is_computed_before_all_is_checked(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("sparseguard.features._compute", lambda *_: pytest.fail("computed"))
+    monkeypatch.setattr("sparseguard.studies.clusters._compute", lambda *_: pytest.fail("computed"))
     for layers, message in ((["pixels", "blur"], "defense must be one of none"), ([], "layers must name at least one")):
         with pytest.raises(ValueError, match=message):
             study("mnist", layers, 0.5, "smoke", 0)

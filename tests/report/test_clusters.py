@@ -6,9 +6,9 @@ import torch
 from sklearn.metrics import silhouette_score
 
 from sparseguard.experiment import Experiment
-from sparseguard.features import Features
 from sparseguard.report import features_figure, features_reading, features_table
 from sparseguard.report.tables import spread
+from sparseguard.studies.clusters import Features
 
 
 def fake(layer: str, silhouette: float, seed: int, dataset: str = "mnist", apart: float = 0.0) -> Features:

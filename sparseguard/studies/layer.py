@@ -5,21 +5,23 @@ All images are of the hold-out part, so no private image is shown. A seed draws 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor
 
-from .checks import is_whole, positive, whole
-from .data import Split, check_dataset, fingerprint, load_data
-from .scales import check_scale
-from .sparse import SparseCoding2d
-from .sparse.learning import Learning, learn_dictionary
-from .sparse.trace import EnergyCurve, Neurons, energy_curves, kept, neurons
-from .store import Cell, Store
+from ..checks import is_whole, positive, whole
+from ..data import Split, check_dataset, fingerprint, load_data
+from ..scales import check_scale
+from ..sparse import SparseCoding2d
+from ..store import Cell
+from .learning import Learning, learn_dictionary
+from .recalled import Recalled
+from .trace import EnergyCurve, Neurons, energy_curves, kept, neurons
 
+T = TypeVar("T")
 STUDY_VERSION = 2
 """Raised whenever the same study would give other numbers; older ones are then not read any more."""
 BATCH = 8
@@ -28,7 +30,7 @@ BATCH = 8
 
 @dataclass(frozen=True)
 class Kept:
-    """What the codes of one layer keep; see :func:`sparseguard.sparse.trace.kept`."""
+    """What the codes of one layer keep; see :func:`sparseguard.studies.trace.kept`."""
 
     lam: float
     tau: float | None
@@ -58,7 +60,7 @@ class LayerStudy:
 
     Example:
         >>> study = LayerStudy(scale="smoke", seeds=[0], taus=[100.0], lams=[0.5], images=4)
-        >>> [(row.lam, row.tau, round(row.explained, 1)) for row in study.kept()]
+        >>> [(row.lam, row.tau, round(row.explained, 1)) for row in study.kept.measured()]
         [(0.5, 100.0, 0.8)]
     """
 
@@ -121,15 +123,17 @@ class LayerStudy:
         last = neurons(layers[-1], self.image())
         return [neurons(layer, self.image(), (last.row, last.column)) for layer in layers]
 
-    def key(self, part: str) -> dict[str, Any]:
-        """Key of one part of the study in the store."""
-        return asdict(self) | {"study": part, "version": STUDY_VERSION, "dataset": fingerprint(self.dataset)}
+    def _recalled(
+        self, part: str, compute: Callable[[], Cell], restore: Callable[[dict[str, Any], dict[str, Tensor]], T]
+    ) -> Recalled[T]:
+        own = {"study": part, "version": STUDY_VERSION, "dataset": fingerprint(self.dataset)}
+        return Recalled(asdict(self) | own, compute, restore)
 
-    def energy_curves(self, store: Store | None = None) -> dict[float, list[list[EnergyCurve]]]:
-        """Each solver's way down eq. 1 on a few hold-out images; kept in the store.
+    @property
+    def energy_curves(self) -> Recalled[dict[float, list[list[EnergyCurve]]]]:
+        """Each solver's way down eq. 1 on a few hold-out images.
 
-        Returns:
-            For each of :attr:`trajectories` the curves of each seed, in the order of :attr:`seeds`.
+        For each of :attr:`trajectories` the curves of each seed, in the order of :attr:`seeds`.
         """
 
         def compute() -> Cell:
@@ -144,15 +148,16 @@ class LayerStudy:
                         arrays[f"{tau} {seed} {curve.solver} excess"] = curve.excess
             return names, arrays
 
-        names, arrays = (store or Store()).recall(self.key("energy curves"), compute)
+        def restore(names: dict[str, Any], arrays: dict[str, Tensor]) -> dict[float, list[list[EnergyCurve]]]:
+            def curves_of(cell: str) -> list[EnergyCurve]:
+                return [
+                    EnergyCurve(name, arrays[f"{cell} {name} evaluations"], arrays[f"{cell} {name} excess"])
+                    for name in names[cell]
+                ]
 
-        def curves_of(cell: str) -> list[EnergyCurve]:
-            return [
-                EnergyCurve(name, arrays[f"{cell} {name} evaluations"], arrays[f"{cell} {name} excess"])
-                for name in names[cell]
-            ]
+            return {tau: [curves_of(f"{tau} {seed}") for seed in self.seeds] for tau in self.trajectories}
 
-        return {tau: [curves_of(f"{tau} {seed}") for seed in self.seeds] for tau in self.trajectories}
+        return self._recalled("energy curves", compute, restore)
 
     def learn(self, updates: int) -> list[Learning]:
         """For each seed: the dictionary, learned on the attack part, judged on hold-out images; first trajectory."""
@@ -164,8 +169,9 @@ class LayerStudy:
                 runs.append(learn_dictionary(layer, split.attack_images, split.held_images[: self.images], updates))
         return runs
 
-    def kept(self, store: Store | None = None) -> list[Kept]:
-        """For each tau, lambda and seed: what the codes of the random dictionary keep of hold-out images; stored."""
+    @property
+    def kept(self) -> Recalled[list[Kept]]:
+        """For each tau, lambda and seed: what the codes of the random dictionary keep of hold-out images."""
 
         def compute() -> Cell:
             rows = [
@@ -176,5 +182,4 @@ class LayerStudy:
             ]
             return {"rows": [asdict(row) for row in rows]}, {}
 
-        record, _ = (store or Store()).recall(self.key("kept"), compute)
-        return [Kept(**row) for row in record["rows"]]
+        return self._recalled("kept", compute, lambda record, _: [Kept(**row) for row in record["rows"]])

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from ..checks import whole
-from .layer import SparseCoding2d
+from ..sparse.layer import SparseCoding2d
 
 
 @dataclass(frozen=True)

@@ -15,17 +15,18 @@ from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import torch
 from tqdm.auto import tqdm
 
-from .data import load_data
-from .device import default_device, device_name
-from .experiment import Experiment
-from .scales import check_scale
-from .store import Cell, Store, digest
-from .trial import STAGES
+from ..data import load_data
+from ..device import default_device, device_name
+from ..experiment import Experiment
+from ..scales import check_scale
+from ..store import Cell, Store
+from ..trial import STAGES
+from .recalled import Recalled
 
 T = TypeVar("T")
 COST_VERSION = 1
@@ -152,17 +153,12 @@ def measure(experiment: Experiment, store: Store | None = None) -> Cost:
         ValueError, ArithmeticError: as :meth:`Experiment.run`.
         OSError: the same, or the process was killed.
     """
-    experiment = replace(experiment, fid=False)
-    work = partial(_compute, experiment, torch.get_num_threads())
-    name = f"{experiment.label}, seed {experiment.seed}"
-    return Cost(experiment, **(store or Store()).recall(_key(experiment), lambda: apart(name, work))[0])
+    return _study(experiment).measured(store)
 
 
 def stored(experiment: Experiment, store: Store | None = None) -> Cost | None:
     """What :func:`measure` would read from the store; nothing is computed."""
-    experiment = replace(experiment, fid=False)
-    found = (store or Store()).load(digest(_key(experiment)))
-    return None if found is None else Cost(experiment, **found[0])
+    return _study(experiment).stored(store)
 
 
 def apart(name: str, work: Callable[[], T]) -> T:
@@ -180,9 +176,14 @@ def apart(name: str, work: Callable[[], T]) -> T:
             ) from error
 
 
-def _key(experiment: Experiment) -> dict[str, Any]:
-    where = {"device": device_name(default_device()), "threads": torch.get_num_threads()}
-    return {"cost": experiment.key(), "version": COST_VERSION} | where
+def _study(experiment: Experiment) -> Recalled[Cost]:
+    experiment, threads = replace(experiment, fid=False), torch.get_num_threads()
+    where = {"device": device_name(default_device()), "threads": threads}
+    return Recalled(
+        {"cost": experiment.key(), "version": COST_VERSION} | where,
+        lambda: apart(f"{experiment.label}, seed {experiment.seed}", partial(_compute, experiment, threads)),
+        lambda record, _: Cost(experiment, **record),
+    )
 
 
 def _warm_up(experiment: Experiment, device: str) -> None:

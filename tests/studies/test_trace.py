@@ -5,7 +5,7 @@ from torch import Tensor
 from sparseguard.sparse import SparseCoding2d
 from sparseguard.sparse.filterbank import FilterBank
 from sparseguard.sparse.schedules import euler_schedule
-from sparseguard.sparse.trace import energy_curves, follow, kept, neurons
+from sparseguard.studies.trace import energy_curves, follow, kept, neurons
 
 
 def textbook(layer: SparseCoding2d, x: Tensor) -> Tensor:

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from ..checks import positive
-from .schedules import euler_schedule
+from ..sparse.schedules import euler_schedule
 from .trace import follow
 
 KERNEL = 5

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from .access import grant
-from .data import load_data
-from .device import default_device
-from .experiment import Experiment
-from .scales import check_scale
-from .sparse import SparseCoding2d
-from .store import Cell, Store
-from .trial import train_target
+from ..access import grant
+from ..data import load_data
+from ..device import default_device
+from ..experiment import Experiment
+from ..scales import check_scale
+from ..sparse import SparseCoding2d
+from ..store import Cell, Store
+from ..trial import trained
+from .recalled import Recalled
 
 WALK_VERSION = 1
 """Raised whenever every experiment would give other stages; what changes an experiment changes its key."""
@@ -58,8 +60,10 @@ def walk_through(experiment: Experiment, store: Store | None = None) -> list[Sta
         labels = {"names": [s.name for s in stages], "sides": [s.side for s in stages]}
         return labels, {str(i): s.values for i, s in enumerate(stages)}
 
-    record, arrays = (store or Store()).recall({"walk": experiment.key(), "version": WALK_VERSION}, compute)
-    return [Stage(n, arrays[str(i)], s) for i, (n, s) in enumerate(zip(record["names"], record["sides"]))]
+    def restore(record: dict[str, Any], arrays: dict[str, Tensor]) -> list[Stage]:
+        return [Stage(n, arrays[str(i)], s) for i, (n, s) in enumerate(zip(record["names"], record["sides"]))]
+
+    return Recalled({"walk": experiment.key(), "version": WALK_VERSION}, compute, restore).measured(store)
 
 
 @torch.no_grad()
@@ -67,9 +71,7 @@ def _walk(experiment: Experiment) -> list[Stage]:
     scale = check_scale(experiment.scale)
     split = load_data(experiment.dataset, experiment.scale, experiment.seed)
     device = default_device()
-    deterministic = torch.backends.cudnn.flags(deterministic=True, benchmark=False)
-    with torch.random.fork_rng(), torch.enable_grad(), deterministic:
-        target = train_target(experiment, split, device)
+    with trained(experiment, split, device) as target:
         attack = experiment.make_attack()
         box = grant(attack.access, target)
         torch.manual_seed(experiment.seed)

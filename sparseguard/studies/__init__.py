@@ -1,0 +1,1 @@
+"""What notebooks measure beside cells: clusters of features, costs, the sparse layer itself, one image's way."""
