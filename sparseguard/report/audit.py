@@ -13,18 +13,13 @@ from ..attacks.race import PAYS
 from ..audit import ATTACK, CLASS_MEAN, MEAN, NEAREST, RANDOM, Audit
 from .figures import image_row
 from .reading import Reading
+from .rule import FEW, MARGINS, READABLE
 from .tables import DASH, Table, spread
 
-READABLE = 0.6
-"""SSIM from which an image is said to be readable: in small photographs what is shown can then just be told."""
-FEW = 0.05
-"""Share of readable images below which these are hardly any."""
-MORE = 0.5
-"""dB of mean PSNR above a control that count as more."""
 EXACT = 100.0
 """dB that an exact copy counts as in differences."""
 RULE = (
-    f"Rule: more than a control is a mean difference over the victims of more than {MORE} dB and of two standard "
+    f"Rule: more than a control is a mean difference over the victims of more than {MARGINS['psnr']} dB and of two standard "
     f"errors; an image is readable at an SSIM of {READABLE} or more; the best control is the one of highest mean PSNR "
     "among those that only point at hold-out images."
 )
@@ -41,7 +36,7 @@ def _difference(audit: Audit, other: str) -> tuple[float, int]:
     """Mean PSNR of the attack minus that of another over the victims; 1, -1 or 0: more, less, neither."""
     gaps = (audit.psnr[ATTACK].clamp(max=EXACT) - audit.psnr[other].clamp(max=EXACT)).double()
     mean, error = float(gaps.mean()), float(gaps.std(correction=0)) / math.sqrt(len(gaps))
-    return mean, (mean > 0) - (mean < 0) if abs(mean) > max(MORE, 2 * error) else 0
+    return mean, (mean > 0) - (mean < 0) if abs(mean) > max(MARGINS["psnr"], 2 * error) else 0
 
 
 def _readable(values: Tensor) -> float:

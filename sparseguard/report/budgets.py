@@ -23,8 +23,7 @@ from .reading import Reading
 from .rule import MARGINS
 from .tables import DASH, Table, attackers, by_attack, by_cell, by_defense, caption, last_gain, over_seeds, spread
 
-APART = MARGINS["psnr"]
-"""dB from which one row is said to hide more than another."""
+MARGIN = MARGINS["psnr"]
 MEAN_IMAGE = "the mean image"
 Budget = Callable[[Result], float | None]
 
@@ -113,13 +112,13 @@ def order_of(group: dict[str, list[Result]]) -> list[str]:
 
 
 def turned(before: dict[str, list[Result]], after: dict[str, list[Result]]) -> list[tuple[str, str]]:
-    """Pairs of defenses whose first hides more by :data:`APART` under ``before``, and less by that under ``after``."""
+    """Pairs of defenses whose first hides more by 0.5 dB under ``before``, and less by that under ``after``."""
     shared = [name for name in before if name in after]
     gaps = {
         (a, b): (_psnr(before[b]) - _psnr(before[a]), _psnr(after[b]) - _psnr(after[a]))
         for pair in combinations(shared, 2) for a, b in (pair, pair[::-1])
     }  # fmt: skip
-    return [pair for pair, (then, now) in gaps.items() if then > APART and now < -APART]
+    return [pair for pair, (then, now) in gaps.items() if then > MARGIN and now < -MARGIN]
 
 
 def ladder_table(results: Sequence[Result]) -> Table:
@@ -151,7 +150,7 @@ def ladder_table(results: Sequence[Result]) -> Table:
     notes = [
         "PSNR in dB (SSIM), means over private images and seeds. Rungs by their mean over the defenses that all have.",
         "Order: from the defense that hides most. Turned round: pairs of which one hid more than the other by over "
-        f"{APART} dB on the rung above, and hides less by as much on this one.",
+        f"{MARGIN} dB on the rung above, and hides less by as much on this one.",
     ]
     return Table(pd.DataFrame(rows), caption(results), notes)
 
@@ -218,14 +217,14 @@ def _lam(of: dict[float, list[Result]]) -> object:
 
 
 def survives(results: Sequence[Result]) -> tuple[list[tuple[str, str]], list[tuple[str, str]]]:
-    """Pairs whose first hides more by :data:`APART`: those that stay so, and those that do not, if the first gained
+    """Pairs whose first hides more by 0.5 dB: those that stay so, and those that do not, if the first gained
     its last doubling once more and the second nothing."""
     groups = by_defense(results)
     safe: list[tuple[str, str]] = []
     open_: list[tuple[str, str]] = []
     for a, b in combinations(order_of(groups), 2):
         gap = _psnr(groups[b]) - _psnr(groups[a])
-        if gap > APART:
+        if gap > MARGIN:
             gains = [r.details["attack"].get("gains", {}).get(r.details["attack"].get("attacker")) for r in groups[a]]
             more = mean(max(g, 0.0) for g in gains if g is not None) if any(g is not None for g in gains) else 0.0
             (safe if gap - more > 0 else open_).append((a, b))
@@ -245,7 +244,7 @@ def budgets_reading(results: Sequence[Result]) -> Reading:
         safe, open_ = survives([r for of in ends[most].values() for r in of])
         count = len(safe) + len(open_)
         lines.append(
-            f"{len(safe)} of the {count} pairs that lie more than {APART} dB apart there stay in order if the one that "
+            f"{len(safe)} of the {count} pairs that lie more than {MARGIN} dB apart there stay in order if the one that "
             "hides more gives up what the attack's last doubling gained once again"
             + (f"; not {', '.join(f'`{a}` / `{b}`' for a, b in open_)}." if open_ else ".")
         )
@@ -263,7 +262,7 @@ def budgets_reading(results: Sequence[Result]) -> Reading:
         pairs = turned(ends[least], ends[most])
         lines.append(
             f"That turns round: {', '.join(f'`{a}` / `{b}`' for a, b in pairs)}." if pairs
-            else f"No pair that lies more than {APART} dB apart at both ends is turned round by it."
+            else f"No pair that lies more than {MARGIN} dB apart at both ends is turned round by it."
         )  # fmt: skip
     by_updates = along(results, updates_of)
     sizes = sorted({size for of in by_updates.values() for size in of})

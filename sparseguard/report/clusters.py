@@ -13,13 +13,11 @@ from matplotlib.figure import Figure
 from ..studies.clusters import NEIGHBOURS, PIXELS, Features
 from .figures import COLOURS
 from .reading import Reading
-from .rule import ALONE, CALLED, MARGINS, difference, sentence, verdict
+from .rule import ALONE, CALLED, LOOSE, MARGINS, difference, sentence, verdict
 from .tables import Table, over_seeds, spread
 
-APART = MARGINS["silhouette"]
-LOOSE = 0.25
 RULE = (
-    f"Rule: two layers differ {CALLED} for a number and the means lie more than {APART} apart; {ALONE} A layer is more "
+    f"Rule: two layers differ {CALLED} for a number and the means lie more than {MARGINS['silhouette']} apart; {ALONE} A layer is more "
     "clustered than another, in the UMAP plane or in feature space, if its silhouette there is higher in this sense. "
     f"Below a silhouette of {LOOSE} no layer is called tightly clustered. The claim holds where sparse layers are less "
     "clustered than all others but the pixels, in the plane and in feature space; it is contradicted where more of "
@@ -133,7 +131,7 @@ def features_table(found: Sequence[Features]) -> Table:
 
 def _compare(a: Sequence[Features], b: Sequence[Features], metric: str) -> tuple[float, bool]:
     """``a`` minus ``b`` in the mean, and whether the rule calls it a difference."""
-    return difference([getattr(f, metric) for f in a], [getattr(f, metric) for f in b], APART)
+    return difference([getattr(f, metric) for f in a], [getattr(f, metric) for f in b], MARGINS["silhouette"])
 
 
 def features_reading(found: Sequence[Features]) -> Reading:

@@ -26,6 +26,11 @@ MARGINS = {"psnr": 0.5, "ssim": 0.02, "accuracy": 0.02, "silhouette": 0.02, "sil
     ("seconds", "seconds_target"), math.log(APART)
 )
 """Differences up to which rows are comparable, and that a difference has to exceed to count; none for other metrics."""
+LOOSE = 0.25
+"""Silhouette below which no layer is called tightly clustered."""
+READABLE, FEW = 0.6, 0.05
+"""SSIM from which an image is said to be readable (in small photographs what is shown can then just be told), and the
+share of readable images below which these are hardly any."""
 RELATIONS = ("lower", "higher", "not_lower", "not_higher", "same")
 MOST = 0.9
 """Share of its comparisons from which a vote is for a claim that does not say "every"."""
