@@ -244,8 +244,8 @@ def budgets_reading(results: Sequence[Result]) -> Reading:
         safe, open_ = survives([r for of in ends[most].values() for r in of])
         count = len(safe) + len(open_)
         lines.append(
-            f"{len(safe)} of the {count} pairs that lie more than {MARGIN} dB apart there stay in order if the one that "
-            "hides more gives up what the attack's last doubling gained once again"
+            f"{len(safe)} of the {count} pairs that lie more than {MARGIN} dB apart there stay in order if the one "
+            "that hides more gives up what the attack's last doubling gained once again"
             + (f"; not {', '.join(f'`{a}` / `{b}`' for a, b in open_)}." if open_ else ".")
         )
     rungs = {name: by_defense(of) for name, of in by_attack(results).items()}
