@@ -20,8 +20,8 @@ EXACT = 100.0
 """dB that an exact copy counts as in differences."""
 RULE = (
     f"Rule: more than a control is a mean difference over the victims of more than {MARGINS['psnr']} dB and of two "
-    f"standard errors; an image is readable at an SSIM of {READABLE} or more; the best control is the one of highest mean PSNR "
-    "among those that only point at hold-out images."
+    f"standard errors; an image is readable at an SSIM of {READABLE} or more; the best control is the one of "
+    "highest mean PSNR among those that only point at hold-out images."
 )
 WHAT = {
     ATTACK: "the attack, on the trained module",

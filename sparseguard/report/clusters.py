@@ -18,7 +18,8 @@ from .tables import Table, over_seeds, spread
 
 RULE = (
     f"Rule: two layers differ {CALLED} for a number and the means lie more than {MARGINS['silhouette']} apart; {ALONE} "
-    "A layer is more clustered than another, in the UMAP plane or in feature space, if its silhouette there is higher in this sense. "
+    "A layer is more clustered than another, in the UMAP plane or in feature space, if its silhouette there is higher "
+    "in this sense. "
     f"Below a silhouette of {LOOSE} no layer is called tightly clustered. The claim holds where sparse layers are less "
     "clustered than all others but the pixels, in the plane and in feature space; it is contradicted where more of "
     "that is the other way than not."
