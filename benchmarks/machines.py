@@ -2,7 +2,7 @@
 
 Each cell is computed with the vector instructions of older processors, in a process of its own: sums are taken in
 another order there, and a training that starts alike ends elsewhere. Prints the largest gap of each metric, which
-``sparseguard.recompute.COMPARED`` is taken from.
+``sparseguard.shipping.COMPARED`` is taken from.
 
     python benchmarks/machines.py --scale quick
 """
@@ -18,7 +18,7 @@ from itertools import combinations
 
 from sparseguard import Experiment
 from sparseguard.device import device_name
-from sparseguard.recompute import COMPARED
+from sparseguard.shipping import COMPARED
 
 LEVELS = {
     "all": {},

@@ -9,11 +9,11 @@ from typing import Annotated, Any
 
 import typer
 
+from . import shipping
 from .data import load_images
 from .experiment import USUAL_ATTACK, Experiment
-from .grid import cells, run_grid, ship
+from .grid import cells, run_grid
 from .metrics.frechet import load_inception
-from .recompute import Recomputed, anew, recompute, shipped, work
 from .report import recomputed_table, results_table, site
 from .store import Store
 
@@ -86,9 +86,9 @@ def data(name: Annotated[str, typer.Argument(help="mnist, fashion_mnist, or fid 
 
 @app.command()
 def pack(scale: ScaleName = "quick") -> None:
-    """Put the store's finished cells of a scale among those that travel with the package; stale ones leave it."""
-    path, count = ship(scale)
-    typer.echo(f"{count} cells are in {path}, {path.stat().st_size / 2**20:.1f} MiB.")
+    """Put what the store has of a scale among what travels with the package; what is stale leaves it."""
+    path, count = shipping.pack(scale)
+    typer.echo(f"{count} cells and studies are in {path}, {path.stat().st_size / 2**20:.1f} MiB.")
 
 
 @app.command()
@@ -98,7 +98,7 @@ def verify(
     seed: Annotated[int | None, typer.Option(help="of the draw; another one each time without")] = None,
 ) -> None:
     """Compute some of the shipped cells anew, and print what came out beside what was shipped."""
-    _told(recompute(count, scale, seed))
+    _told(shipping.recompute(count, scale, seed))
 
 
 @app.command()
@@ -107,12 +107,12 @@ def reproduce(scale: ScaleName = "quick") -> None:
 
     Says beforehand how long it will take; a run that was stopped goes on where it was.
     """
-    known, store = shipped(scale), Store(shipped=False)
-    typer.echo(work(known, store))
-    _told(anew(known, store))
+    known, store = shipping.shipped(scale), Store(shipped=False)
+    typer.echo(shipping.work(known, store))
+    _told(shipping.anew(known, store))
 
 
-def _told(found: list[Recomputed]) -> None:
+def _told(found: list[shipping.Recomputed]) -> None:
     typer.echo(recomputed_table(found).to_markdown())
     complaints = [f"{r.here.experiment.label}: {r.complaint}" for r in found if r.complaint]
     if complaints:

@@ -10,13 +10,11 @@ from typing import Any
 
 from tqdm.auto import tqdm
 
-from . import reference
 from .checks import positive
 from .defenses import DEFENSES
 from .defenses.sparse_guard import SparseGuard
 from .experiment import USUAL_ATTACK, Experiment
 from .result import Result
-from .scales import check_scale
 from .store import Store
 from .workers import DONE, Pace, compute, jobs, one_thread
 
@@ -200,20 +198,3 @@ def _tell_file(line: str) -> None:
         partly = Path(f"{path}.{os.getpid()}")
         partly.write_text(line, encoding="utf-8")
         partly.replace(path)
-
-
-def ship(scale: str, store: Store | None = None) -> tuple[Path, int]:
-    """Put the store's finished cells of a scale beside those that travel with the package, and drop the stale ones.
-
-    Returns:
-        The file, and how many cells it has.
-    """
-    check_scale(scale)
-    place, found = store or Store(), {}
-    for name in sorted({*reference.names(), *place.names()}):
-        cell = place.load(name)
-        if cell is None or "metrics" not in cell[0] or cell[0]["experiment"]["scale"] != scale:
-            continue
-        if Experiment(**cell[0]["experiment"]).key() == name:
-            found[name] = cell
-    return reference.pack(found, scale), len(found)

@@ -33,6 +33,12 @@ SHIPPED = "shipped"
 """Entry of a record's details that says when a cell was packed, and of which version of the package."""
 
 
+def told(record: Mapping[str, Any]) -> str | None:
+    """When a record was packed and of which version of the package; ``None`` if it was computed here."""
+    made = record.get("details", {}).get(SHIPPED)
+    return None if made is None else f"{made['date']}, version {made['version']}"
+
+
 def _small(name: str, tensor: Tensor) -> Tensor:
     if name in IMAGES:
         return (tensor * 255).round().to(torch.uint8)
@@ -61,7 +67,7 @@ def pack(cells: Mapping[str, Cell], scale: str, folder: Path | None = None) -> P
     for name, (record, arrays) in sorted(cells.items()):
         names: dict[str, str] = {}
         for array, tensor in arrays.items():
-            small = _small(array, tensor).contiguous()
+            small = (_small(array, tensor) if "metrics" in record else tensor).contiguous()
             content = small.numpy().tobytes() + str((small.dtype, small.shape)).encode()
             names[array] = hashlib.sha256(content).hexdigest()[:16]
             kept[names[array]] = small
@@ -102,6 +108,11 @@ def _shipped(folder: Path) -> dict[str, tuple[Path, dict[str, Any]]]:
 def names(folder: Path | None = None) -> list[str]:
     """Names of all shipped cells."""
     return sorted(_shipped(folder or FOLDER))
+
+
+def records(folder: Path | None = None) -> dict[str, dict[str, Any]]:
+    """Records of all shipped cells by name, without their tensors."""
+    return {name: entry["record"] for name, (_, entry) in _shipped(folder or FOLDER).items()}
 
 
 def load(name: str, folder: Path | None = None) -> Cell | None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from torch import Tensor
 
 from . import metrics as measure
-from .reference import SHIPPED
+from .reference import told
 
 if TYPE_CHECKING:
     from .experiment import Experiment
@@ -52,8 +52,7 @@ class Result:
     @property
     def shipped(self) -> str | None:
         """When it was packed and of which version, if it came with the package."""
-        made = self.details.get(SHIPPED)
-        return None if made is None else f"{made['date']}, version {made['version']}"
+        return told({"details": self.details})
 
     @property
     def device(self) -> str:

@@ -88,11 +88,11 @@ ROOMS: dict[str, set[str]] = {
         "attacks", "data", "defenses", "device", "registry", "result", "scales", "store", "targets", "trial",
     },
     "workers": {"device", "experiment", "store"},
-    "grid": {"defenses", "experiment", "reference", "result", "scales", "store", "workers"},
-    "recompute": {"experiment", "grid", "reference", "result", "scales", "store", "workers"},
-    "studies": {"access", "data", "device", "experiment", "scales", "sparse", "store", "targets", "trial"},
+    "grid": {"defenses", "experiment", "result", "scales", "store", "workers"},
+    "shipping": {"experiment", "grid", "reference", "result", "scales", "store", "studies", "workers"},
+    "studies": {"access", "reference", "data", "device", "experiment", "scales", "sparse", "store", "targets", "trial"},
     "report": {
-        "attacks", "audit", "defenses", "experiment", "grid", "metrics", "paper", "recompute", "result", "scales",
+        "attacks", "audit", "defenses", "experiment", "grid", "metrics", "paper", "result", "scales", "shipping",
         "sparse", "store", "studies", "targets", "workers",
     },
 }  # fmt: skip

@@ -3,6 +3,7 @@
 import json
 import re
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -11,13 +12,16 @@ from safetensors import safe_open
 
 from sparseguard import Experiment, reference
 from sparseguard.__main__ import main
-from sparseguard.grid import ship
-from sparseguard.recompute import recompute
+from sparseguard.device import device_name
 from sparseguard.reference import FOLDER, INDEX
 from sparseguard.report import recomputed_table
 from sparseguard.report.provenance import provenance_of
 from sparseguard.result import Result
-from sparseguard.store import Store
+from sparseguard.scales import SCALES
+from sparseguard.shipping import current, pack, recompute
+from sparseguard.store import Cell, Store
+from sparseguard.studies import clusters, costs, recalled
+from sparseguard.studies.layer import LayerStudy
 
 SMOKE = Experiment(setting="split", scale="smoke", fid=False)
 LARGEST = 25 * 2**20
@@ -98,24 +102,71 @@ def test_packing_keeps_what_is_current_and_drops_what_is_stale(result: Result, p
     store.save(SMOKE.key(), record, arrays)
     store.save("0123456789abcdef0123", record, arrays)  # of another code
     store.save("a study", {"energy": 1.0}, {})
-    path, count = ship("smoke", store)
+    path, count = pack("smoke", store)
     assert (count, reference.names(), path.parent) == (1, [SMOKE.key()], place)
     first = (reference.load(SMOKE.key()) or ({}, {}))[0]["details"]["shipped"] | {"date": "2001-01-01"}
     reference.pack({SMOKE.key(): (record | {"details": record["details"] | {"shipped": first}}, arrays)}, "smoke")
-    ship("smoke", Store(tmp_path / "empty"))  # what is shipped stays, with its date
+    pack("smoke", Store(tmp_path / "empty"))  # what is shipped stays, with its date
     assert (reference.load(SMOKE.key()) or ({}, {}))[0]["details"]["shipped"] == first
-    assert ship("quick", store)[1] == 0
+    assert pack("quick", store)[1] == 0
 
 
-def test_no_shipped_cell_is_of_another_code() -> None:
-    """Raise a version, and the cells that it makes stale are named here: compute and pack them again, or drop them."""
-    stale = []
-    for name in reference.names():
-        record = (reference.load(name) or ({}, {}))[0]
-        experiment = Experiment(**record["experiment"])
-        if experiment.key() != name:
-            stale.append(f"{experiment.dataset} {experiment.setting} {experiment.label} seed {experiment.seed}")
+def test_nothing_shipped_is_of_another_code() -> None:
+    """Raise a version, and what it makes stale is named here: compute and pack it again, or drop it."""
+    stale = [
+        f"{name}: {record.get('own', {}).get('study', 'cell')} of {record['experiment']}"
+        for name, record in reference.records().items()
+        if not any(current(name, record, scale) for scale in SCALES)
+    ]
     assert not stale
+
+
+def test_studies_travel_as_they_are_and_say_so(place: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    store, study = Store(tmp_path / "own"), LayerStudy(scale="smoke", seeds=[0], lams=[0.5], taus=[100.0], images=4)
+    rows, curves = study.kept.measured(store), study.energy_curves.measured(store)
+    features = clusters.measure(SMOKE, pixels=True, store=store)
+    assert pack("smoke", store)[1] == 3
+    other = Store(tmp_path / "other")
+    assert study.kept.stored(other) == rows
+    again = (study.energy_curves.stored(other) or {})[100.0][0]
+    assert all(torch.equal(a.excess, b.excess) for a, b in zip(again, curves[100.0][0], strict=True))  # not in 16 bits
+    found = clusters.stored(SMOKE, pixels=True, store=other)
+    assert found
+    assert torch.equal(found.embedding, features.embedding)
+    assert "3 were read" not in provenance_of([found])
+    assert "1 were read from the reference" in provenance_of([found])
+    monkeypatch.setitem(recalled.VERSIONS, "kept", -1)
+    assert study.kept.stored(other) is None
+    assert pack("smoke", store)[1] == 2  # the stale one is dropped
+
+
+def test_costs_of_another_machine_are_read_as_a_whole_or_not_at_all(
+    place: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def told(e: Experiment) -> Cell:
+        stages = dict.fromkeys(costs.STAGE_NAMES.values(), 1.0 + len(e.defense))
+        record = {"seconds_by_stage": stages, "peaks_by_stage": stages, "held": 1.0, "threads": 9, "cores": 9}
+        return record | {"load": 0.0, "device": costs._here()[0]}, {}
+
+    def computed(e: Experiment, threads: int) -> Cell:
+        return told(e)
+
+    monkeypatch.setattr(costs, "apart", lambda name, work: work())
+    monkeypatch.setattr(costs, "_compute", computed)
+    none, laplace = SMOKE, replace(SMOKE, defense="laplace")
+    gan, there, store = replace(SMOKE, defense="gan"), Store(tmp_path / "there"), Store(tmp_path / "here")
+    with monkeypatch.context() as changed:
+        changed.setattr(costs, "_here", lambda: ("another machine", 9))
+        measured = costs.costs([none, laplace], there, progress=False)
+    assert pack("smoke", there)[1] == 2
+    assert [replace(c, shipped=None) for c in costs.costs([none, laplace], store, progress=False)] == measured
+    assert not store.folder.exists()
+    assert {c.device for c in costs.costs([none, laplace, gan], store, progress=False)} == {device_name("cpu")}
+    assert (costs.stored(laplace, store) or measured[0]).device == device_name("cpu")
+    assert (costs.stored(laplace, Store(tmp_path / "third")) or measured[0]).device == "another machine"
+    assert costs.stored(gan, Store(tmp_path / "third")) is None
+    fresh = costs.costs([none, laplace], Store(tmp_path / "fourth"), progress=False, here=True)
+    assert {c.device for c in fresh} == {device_name("cpu")}
 
 
 def test_the_reference_is_small() -> None:

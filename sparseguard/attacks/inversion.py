@@ -42,7 +42,7 @@ class Inversion(Attack):
     """
 
     printed_as: ClassVar[str | None] = "inverse-network"
-    revision: ClassVar[int] = 1
+    revision: ClassVar[int] = 2
     sizes: ClassVar[tuple[str, ...]] = ("decoders", "attack_updates", "attack_queries", "attack_hidden")
 
     bent: bool = True

@@ -2,7 +2,8 @@
 
 Updates double from rung to rung. After each one a decoder is validated; it ends when the doubling improved its
 validation error by less than :data:`PAYS`, when a cap is hit, when it is so far behind that doubling once more, at the
-same gain, would not bring it to the front, or when later rungs have no place for it (successive halving). What is
+same gain, would not bring it to the front, or when later rungs have no place for it (successive halving). The cap is
+one on computing: a decoder with cheap updates that is ahead at the last rung goes on for further doublings. What is
 validated and kept is an average of the weights whose length grows with the training (Karras et al., CVPR 2024,
 section 3), so that any moment is as good an end as the end of a schedule made for it.
 """
@@ -159,3 +160,8 @@ def race(runners: Mapping[str, Runner], score: Callable[[nn.Module], float], cap
         first = max((decibels(r.best[0]) for r in runners.values()), default=-math.inf)
         for runner in [r for r in runners.values() if r.paying and rung >= ALL - 1]:
             runner.dropped = hopeless(runner, first)
+    for ahead in sorted((r for r in runners.values() if r.paying), key=lambda r: r.best[0])[:1]:
+        for further in range(ahead.member.further):
+            if ahead.paying:
+                ahead.run(2 * cap << further, device)
+                ahead.validate(score(ahead.average))

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import pandas as pd
 
-from ..recompute import COMPARED, Recomputed
+from ..shipping import COMPARED, Recomputed
 from .provenance import provenance
 from .tables import DASH, Table
 

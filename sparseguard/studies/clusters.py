@@ -25,8 +25,6 @@ from ..targets import Target
 from ..trial import trained
 from .recalled import Recalled
 
-FEATURES_VERSION = 2
-"""Raised whenever every study would give other numbers; what changes an experiment changes its key."""
 NEIGHBOURS = 5
 SILHOUETTE_IMAGES = 10_000
 """Most images whose distances the silhouette looks at: it needs all pairs."""
@@ -50,6 +48,7 @@ class Features:
         dimensions: of a feature vector.
         classes: their names.
         seconds, device: what training, measuring and projecting took, and where it ran.
+        shipped: when it was packed and of which version, if it came with the package.
     """
 
     experiment: Experiment
@@ -63,6 +62,7 @@ class Features:
     classes: tuple[str, ...]
     seconds: float
     device: str
+    shipped: str | None = None
 
     @cached_property
     def silhouette_plane(self) -> float:
@@ -201,12 +201,13 @@ def stored(experiment: Experiment, pixels: bool = False, store: Store | None = N
 def _study(experiment: Experiment, pixels: bool) -> Recalled[Features]:
     layer = PIXELS if pixels else experiment.label
     return Recalled(
-        {"features": experiment.key(), "pixels": pixels, "version": FEATURES_VERSION, "k": NEIGHBOURS},
+        {"study": "clusters", "pixels": pixels, "k": NEIGHBOURS},
         lambda: _compute(experiment, pixels),
         lambda record, arrays: Features(
             experiment, layer, arrays["embedding"], arrays["labels"],
             **record | {"classes": tuple(record["classes"])},
         ),
+        experiment,
     )  # fmt: skip
 
 

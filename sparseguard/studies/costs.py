@@ -20,6 +20,7 @@ from typing import TypeVar
 import torch
 from tqdm.auto import tqdm
 
+from .. import reference
 from ..data import load_data
 from ..device import default_device, device_name
 from ..experiment import Experiment
@@ -29,8 +30,8 @@ from ..trial import STAGES
 from .recalled import Recalled
 
 T = TypeVar("T")
-COST_VERSION = 1
-"""Raised whenever every cell would be measured otherwise; what changes an experiment changes its key."""
+Place = tuple[str, int]
+"""Device and threads."""
 STAGE_NAMES = dict(zip(STAGES, ("target", "attack", "evaluation"), strict=True))
 
 
@@ -46,6 +47,7 @@ class Cost:
         threads, cores: that PyTorch used, and that the machine has.
         load: the system's load average of the last minute when the process started; ``None`` where there is none.
         device: name of the GPU or processor.
+        shipped: when it was packed and of which version, if it came with the package.
     """
 
     experiment: Experiment
@@ -56,6 +58,7 @@ class Cost:
     cores: int
     load: float | None
     device: str
+    shipped: str | None = None
 
     @property
     def seconds(self) -> float:
@@ -120,10 +123,16 @@ class Peaks:
         return int(found[1]) / 1024 if found else None
 
 
-def costs(experiments: Sequence[Experiment], store: Store | None = None, progress: bool = True) -> list[Cost]:
+def costs(
+    experiments: Sequence[Experiment], store: Store | None = None, progress: bool = True, here: bool = False
+) -> list[Cost]:
     """Costs of all cells of a table, in its order, seed by seed: a seed's ``none`` stands in one round with the others.
 
     In a script, call it under ``if __name__ == "__main__":``, since each process of its own imports the script.
+
+    Args:
+        here: measure on this machine, with this many threads, whatever travels with the package. Else the costs of
+            another machine are read, if all of the table were measured there.
 
     Raises:
         ValueError: a seed without a cell of ``none``, which the others are compared with.
@@ -134,6 +143,11 @@ def costs(experiments: Sequence[Experiment], store: Store | None = None, progres
     if missing:
         seeds = ", ".join(sorted({str(seed) for seed, _ in missing}))
         raise ValueError(f"costs are relative to none: defenses must name it; there is no cell of it for seed {seeds}.")
+    elsewhere = [] if here else _places()
+    known = ([_study(e, place).stored(store) for e in experiments] for place in [_here(), *elsewhere])
+    whole = next(([c for c in of if c is not None] for of in known if None not in of), None)
+    if whole is not None:
+        return whole
     found: dict[Experiment, Cost] = {}
     with tqdm(total=len(experiments), unit="cell", disable=not progress, leave=False) as bar:
         for e in sorted(experiments, key=lambda e: e.seed):
@@ -157,8 +171,13 @@ def measure(experiment: Experiment, store: Store | None = None) -> Cost:
 
 
 def stored(experiment: Experiment, store: Store | None = None) -> Cost | None:
-    """What :func:`measure` would read from the store; nothing is computed."""
-    return _study(experiment).stored(store)
+    """What is known of a cell: of this machine, or of one whose costs are shipped; nothing is computed.
+
+    All cells of a seed are of one machine: the first that ``none`` was measured on.
+    """
+    plain = replace(experiment, defense="none", lam=None, options={})
+    place = next((p for p in [_here(), *_places()] if _study(plain, p).stored(store)), _here())
+    return _study(experiment, place).stored(store)
 
 
 def apart(name: str, work: Callable[[], T]) -> T:
@@ -176,13 +195,23 @@ def apart(name: str, work: Callable[[], T]) -> T:
             ) from error
 
 
-def _study(experiment: Experiment) -> Recalled[Cost]:
-    experiment, threads = replace(experiment, fid=False), torch.get_num_threads()
-    where = {"device": device_name(default_device()), "threads": threads}
+def _here() -> Place:
+    return device_name(default_device()), torch.get_num_threads()
+
+
+def _places() -> list[Place]:
+    """Where the shipped costs were measured."""
+    own = [of for record in reference.records().values() if (of := record.get("own", {})).get("study") == "costs"]
+    return sorted({(of["device"], of["threads"]) for of in own})
+
+
+def _study(experiment: Experiment, place: Place | None = None) -> Recalled[Cost]:
+    experiment, (device, threads) = replace(experiment, fid=False), place or _here()
     return Recalled(
-        {"cost": experiment.key(), "version": COST_VERSION} | where,
+        {"study": "costs", "device": device, "threads": threads},
         lambda: apart(f"{experiment.label}, seed {experiment.seed}", partial(_compute, experiment, threads)),
         lambda record, _: Cost(experiment, **record),
+        experiment,
     )
 
 

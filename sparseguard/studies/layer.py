@@ -22,8 +22,6 @@ from .recalled import Recalled
 from .trace import EnergyCurve, Neurons, energy_curves, kept, neurons
 
 T = TypeVar("T")
-STUDY_VERSION = 2
-"""Raised whenever the same study would give other numbers; older ones are then not read any more."""
 BATCH = 8
 """Images on which the solvers' energies are compared."""
 
@@ -126,7 +124,7 @@ class LayerStudy:
     def _recalled(
         self, part: str, compute: Callable[[], Cell], restore: Callable[[dict[str, Any], dict[str, Tensor]], T]
     ) -> Recalled[T]:
-        own = {"study": part, "version": STUDY_VERSION, "dataset": fingerprint(self.dataset)}
+        own = {"study": part, "dataset": fingerprint(self.dataset)}
         return Recalled(asdict(self) | own, compute, restore)
 
     @property

@@ -2,15 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass
 from typing import Any, Generic, TypeVar
 
 from torch import Tensor
 
+from ..experiment import Experiment
+from ..reference import told
 from ..store import Cell, Store, digest
 
 T = TypeVar("T")
+VERSIONS = {"clusters": 2, "costs": 1, "energy curves": 2, "kept": 2, "walk": 1}
+"""Each is raised whenever the same study would give other numbers; what changes an experiment changes its key."""
+
+
+def key_of(own: Mapping[str, Any], experiment: Experiment | None) -> dict[str, Any]:
+    """What a study depends on: what it says itself, ``study`` being its name, its version, and the experiment."""
+    return dict(own) | {"version": VERSIONS[own["study"]], "experiment": experiment and experiment.key()}
 
 
 @dataclass(frozen=True)
@@ -18,24 +27,42 @@ class Recalled(Generic[T]):
     """Something that is measured once.
 
     Args:
-        key: JSON-able; what the measurement depends on, its version among it.
+        own: JSON-able; ``study`` is one of :data:`VERSIONS`, the rest what else the measurement depends on.
         compute: measures, as a cell of the store.
-        restore: makes of the cell what the caller wants.
+        restore: makes of the cell what the caller wants. Its record says besides when it was ``shipped``, if it was.
+        experiment: whose target or cell is measured, if any.
 
     Example:
-        >>> Recalled({"study": "sums", "version": 1}, lambda: ({"sum": 3}, {}), lambda found, _: found["sum"]).key
-        {'study': 'sums', 'version': 1}
+        >>> kept = Recalled({"study": "kept", "lam": 0.5}, lambda: ({"sum": 3}, {}), lambda record, _: record["sum"])
+        >>> kept.key
+        {'study': 'kept', 'lam': 0.5, 'version': 2, 'experiment': None}
     """
 
-    key: dict[str, Any]
+    own: dict[str, Any]
     compute: Callable[[], Cell]
     restore: Callable[[dict[str, Any], dict[str, Tensor]], T]
+    experiment: Experiment | None = None
+
+    @property
+    def key(self) -> dict[str, Any]:
+        """What the store knows it by."""
+        return key_of(self.own, self.experiment)
 
     def measured(self, store: Store | None = None) -> T:
         """From the store, by default :func:`sparseguard.store.home`; computed and kept where it is not there yet."""
-        return self.restore(*(store or Store()).recall(self.key, self.compute))
+
+        def compute() -> Cell:
+            record, arrays = self.compute()
+            of = None if self.experiment is None else asdict(self.experiment)
+            return {"own": self.own, "experiment": of, "found": record}, arrays
+
+        return self._restored((store or Store()).recall(self.key, compute))
 
     def stored(self, store: Store | None = None) -> T | None:
         """What the store has; nothing is computed."""
         found = (store or Store()).load(digest(self.key))
-        return None if found is None else self.restore(*found)
+        return None if found is None else self._restored(found)
+
+    def _restored(self, cell: Cell) -> T:
+        record, arrays = cell
+        return self.restore(record["found"] | {"shipped": told(record)}, arrays)

@@ -18,9 +18,6 @@ from ..store import Cell, Store
 from ..trial import trained
 from .recalled import Recalled
 
-WALK_VERSION = 1
-"""Raised whenever every experiment would give other stages; what changes an experiment changes its key."""
-
 _NAMES: tuple[tuple[type[nn.Module], str], ...] = (
     (SparseCoding2d, "sparse code"),
     (nn.BatchNorm2d, "batch norm"),
@@ -63,7 +60,7 @@ def walk_through(experiment: Experiment, store: Store | None = None) -> list[Sta
     def restore(record: dict[str, Any], arrays: dict[str, Tensor]) -> list[Stage]:
         return [Stage(n, arrays[str(i)], s) for i, (n, s) in enumerate(zip(record["names"], record["sides"]))]
 
-    return Recalled({"walk": experiment.key(), "version": WALK_VERSION}, compute, restore).measured(store)
+    return Recalled({"study": "walk"}, compute, restore, experiment).measured(store)
 
 
 @torch.no_grad()

@@ -127,12 +127,14 @@ def test_every_defense_is_attacked_by_the_same_rule(split: Split, monkeypatch: p
         for decoder, rungs_seen in told["courses"].items():
             counts, errors = zip(*rungs_seen)
             pace = DECODERS[decoder].pace
-            assert list(counts) == [pace * count for count in rungs(SMOKE.attack_updates)][: len(counts)]
+            steps = rungs(SMOKE.attack_updates)
+            steps += [SMOKE.attack_updates * 2**k for k in range(1, DECODERS[decoder].further + 1)]
+            assert list(counts) == [pace * count for count in steps][: len(counts)]
             gains = [decibels(b) - decibels(a) for a, b in pairwise(errors)]
             assert all(gain >= PAYS for gain in gains[race.PATIENCE - 1 : -1]), (
                 "it went on after a doubling that did not pay"
             )
-            assert gains[-1] < PAYS or counts[-1] == pace * SMOKE.attack_updates, "it ended while it paid"
+            assert gains[-1] < PAYS or counts[-1] >= pace * SMOKE.attack_updates, "it ended while it paid"
 
 
 class Line(nn.Module):
@@ -146,10 +148,10 @@ class Line(nn.Module):
         return self.weight * leak
 
 
-def run_race(courses: Mapping[str, list[float]], cap: int = 1024) -> dict[str, Runner]:
+def run_race(courses: Mapping[str, list[float]], cap: int = 1024, further: int = 0) -> dict[str, Runner]:
     """A race in which each runner has this quality in dB after each rung."""
     asked = Queries(lambda images: images, torch.rand(8, 1, 12, 12))
-    runners = {name: Runner(Line(), Member(Line, 1e-3, 2), asked) for name in courses}
+    runners = {name: Runner(Line(), Member(Line, 1e-3, 2, further=further), asked) for name in courses}
     told = {id(runners[name].average): iter(course) for name, course in courses.items()}
     race.race(runners, lambda network: 10 ** (-next(told[id(network)]) / 10), cap, "cpu")
     return runners
@@ -193,6 +195,19 @@ def test_a_decoder_ends_when_a_doubling_does_not_pay_and_keeps_its_best() -> Non
     capped = run_race({"a": [10, 12, 14, 16, 18, 20]})["a"]
     assert list(capped.course) == rungs(1024) == [32, 64, 128, 256, 512, 1024]
     assert capped.paying
+
+
+def test_cheap_updates_go_on_where_they_are_ahead(monkeypatch: pytest.MonkeyPatch) -> None:
+    """For as many doublings as they are allowed, while these pay; one that is behind then does not."""
+    rising = [10.0, 12, 14, 16, 18, 20, 21, 22, 23]
+    ahead = run_race({"a": rising, "b": [9, 11, 13, 15, 17, 18, 99]}, further=2)
+    assert list(ahead["a"].course) == [*rungs(1024), 2048, 4096]
+    assert list(ahead["b"].course)[-1] == 512
+    assert ahead["a"].paying
+    settled = run_race({"a": [*rising[:6], 20.05, 99]}, further=2)["a"]
+    assert list(settled.course)[-1] == 2048
+    assert list(run_race({"a": [*rising[:5], 18.05, 99]}, further=2)["a"].course)[-1] == 1024
+    assert list(run_race({"a": rising})["a"].course)[-1] == 1024
 
 
 def test_a_loser_is_dropped_only_when_its_last_gain_once_more_is_not_enough(monkeypatch: pytest.MonkeyPatch) -> None:

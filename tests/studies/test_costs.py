@@ -11,6 +11,7 @@ import torch
 from sparseguard import Experiment
 from sparseguard.store import Cell, Store
 from sparseguard.studies.costs import STAGE_NAMES, Peaks, apart, costs, measure, stored
+from sparseguard.studies.recalled import VERSIONS
 
 
 def high_water_mark_can_be_reset() -> bool:
@@ -130,5 +131,5 @@ def test_each_cell_pays_for_its_own_models_and_is_kept(monkeypatch: pytest.Monke
     with monkeypatch.context() as changed:
         changed.setattr("sparseguard.studies.costs.device_name", lambda device: "another")
         assert stored(GAN, store) is None
-    monkeypatch.setattr("sparseguard.studies.costs.COST_VERSION", -1)
+    monkeypatch.setitem(VERSIONS, "costs", -1)
     assert stored(GAN, store) is None

@@ -1,11 +1,13 @@
-"""Shipped cells computed anew: what travels with the package is what this machine gets, or the difference is seen."""
+"""What travels with the package: packing finished cells and studies, and computing shipped cells anew."""
 
 from __future__ import annotations
 
 import random
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
 
 from . import reference
 from .checks import whole
@@ -13,7 +15,8 @@ from .experiment import Experiment
 from .grid import run_grid
 from .result import Result
 from .scales import check_scale
-from .store import Store
+from .store import Store, digest
+from .studies.recalled import key_of
 from .workers import jobs
 
 COMPARED = {"psnr": 1.0, "ssim": 0.02, "accuracy": 0.03, "judge_accuracy": 0.03}
@@ -41,6 +44,31 @@ class Recomputed:
         return f"{', '.join(apart)} beside what was shipped" if apart else None
 
 
+def current(name: str, record: Mapping[str, Any], scale: str) -> bool:
+    """Whether a stored record is of this code and of a scale: this code would look for it under its name."""
+    own, given = record.get("own"), record.get("experiment")
+    experiment = None if given is None else Experiment(**given)
+    if own is None:
+        return experiment is not None and experiment.scale == scale and experiment.key() == name
+    of = own.get("scale") if experiment is None else experiment.scale
+    return of == scale and digest(key_of(own, experiment)) == name
+
+
+def pack(scale: str, store: Store | None = None) -> tuple[Path, int]:
+    """Put what the store has of a scale beside what travels with the package already, and drop what is stale.
+
+    Returns:
+        The file, and how many cells and studies it has.
+    """
+    check_scale(scale)
+    place, found = store or Store(), {}
+    for name in sorted({*reference.names(), *place.names()}):
+        cell = place.load(name)
+        if cell is not None and current(name, cell[0], scale):
+            found[name] = cell
+    return reference.pack(found, scale), len(found)
+
+
 def shipped(scale: str) -> list[Result]:
     """The cells of a scale that travel with the package and are of this code.
 
@@ -48,13 +76,9 @@ def shipped(scale: str) -> list[Result]:
         ValueError: there are none.
     """
     check_scale(scale)
-    loaded = {name: cell for name in reference.names() if (cell := reference.load(name)) is not None}
-    made = {
-        name: Experiment(**record["experiment"])
-        for name, (record, _) in loaded.items()
-        if "metrics" in record and record["experiment"]["scale"] == scale
-    }
-    found = [Result.restore(e, *loaded[name]) for name, e in made.items() if e.key() == name]
+    names = [n for n, record in reference.records().items() if "metrics" in record and current(n, record, scale)]
+    loaded = [cell for name in names if (cell := reference.load(name)) is not None]
+    found = [Result.restore(Experiment(**record["experiment"]), record, arrays) for record, arrays in loaded]
     if not found:
         raise ValueError(f"no cell of scale {scale!r} travels with this version of the package.")
     return found
