@@ -137,10 +137,11 @@ def _compare(a: Sequence[Features], b: Sequence[Features], metric: str) -> tuple
 
 def features_reading(found: Sequence[Features]) -> Reading:
     """Whether sparse-coded features are less clustered by class than the others, as section 5 of the paper says."""
-    sentences = [
+    claim = (
         "The paper's claim (section 5): features after two linear or two convolutional layers are highly clustered by "
         'class; sparse coding layers tend to "uncluster" them.'
-    ]
+    )
+    sentences = []
     for dataset, layers in _groups(found).items():
         sparse = [label for label, seeds in layers.items() if seeds[0].experiment.family == "sparse"]
         for label in sparse:
@@ -172,4 +173,4 @@ def features_reading(found: Sequence[Features]) -> Reading:
         "away. Raw pixels are little clustered too, and they are the image. What leaks is measured in `01_end_to_end` "
         "and `02_split`."
     )
-    return Reading("\n".join([*(f"- {sentence}" for sentence in sentences), "", f"*{RULE}*"]))
+    return Reading("\n".join([claim, "", *(f"- {sentence}" for sentence in sentences), "", f"*{RULE}*"]))

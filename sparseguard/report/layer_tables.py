@@ -114,6 +114,19 @@ def layer_reading(
 ) -> Reading:
     """What the numbers of the notebook say, by :data:`RULE`."""
     sentences = []
+    for regime in dict.fromkeys(row.tau for row in rows):
+        at = [row for row in rows if row.tau == regime]
+        low, high = (min(at, key=lambda r: r.explained), max(at, key=lambda r: r.explained))
+        lams = dict.fromkeys(row.lam for row in at)
+        most = [f"{lam:g}" for lam in lams if all(row.explained > 0.5 for row in at if row.lam == lam)]
+        where = "every λ" if len(most) == len(lams) else f"λ {', '.join(most)} alone" if most else "no λ"
+        name = "Settled" if regime is None else f"τ = {regime:g}"
+        sentences.append(
+            f"{name}: codes explain {low.explained:.0%} (λ {low.lam:g}) to {high.explained:.0%} (λ {high.lam:g}) "
+            f"of the variance with {mean(r.active for r in at if r.lam == low.lam):.1%} to "
+            f"{mean(r.active for r in at if r.lam == high.lam):.1%} of the neurons; a code shows most of its image at "
+            f"{where}."
+        )
     for tau, seeds in curves.items():
         textbook, others = int(seeds[0][0].evaluations[-1]), []
         for i, curve in enumerate(seeds[0][1:], start=1):
@@ -134,19 +147,6 @@ def layer_reading(
         f"Of the two similar features, the weaker is silenced {first} of the similarities tried; the closed form says "
         f"from {limit:.2g} on. Simulated and exact potentials differ by at most {error:.1g}."
     )
-    for regime in dict.fromkeys(row.tau for row in rows):
-        at = [row for row in rows if row.tau == regime]
-        low, high = (min(at, key=lambda r: r.explained), max(at, key=lambda r: r.explained))
-        lams = dict.fromkeys(row.lam for row in at)
-        most = [f"{lam:g}" for lam in lams if all(row.explained > 0.5 for row in at if row.lam == lam)]
-        where = "every λ" if len(most) == len(lams) else f"λ {', '.join(most)} alone" if most else "no λ"
-        name = "Settled" if regime is None else f"τ = {regime:g}"
-        sentences.append(
-            f"{name}: codes explain {low.explained:.0%} (λ {low.lam:g}) to {high.explained:.0%} (λ {high.lam:g}) "
-            f"of the variance with {mean(r.active for r in at if r.lam == low.lam):.1%} to "
-            f"{mean(r.active for r in at if r.lam == high.lam):.1%} of the neurons; a code shows most of its image at "
-            f"{where}."
-        )
     change = [float(run.energy[-1] / run.energy[0]) - 1 for run in runs]
     verdict = "lowers" if max(change) < 0 else "does not lower"
     dead = [len(run.dead) for run in runs]
