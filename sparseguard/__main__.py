@@ -11,6 +11,7 @@ import typer
 
 from . import shipping
 from .data import load_images
+from .data.described import checked, described
 from .experiment import USUAL_ATTACK, Experiment
 from .grid import cells, run_grid
 from .metrics.frechet import load_inception
@@ -74,14 +75,21 @@ def grid(
 
 
 @app.command()
-def data(name: Annotated[str, typer.Argument(help="mnist, fashion_mnist, or fid for Inception's weights")]) -> None:
-    """Put a full data set, or the weights that FID needs, where experiments find them."""
-    if name == "fid":
+def data(
+    action: Annotated[str, typer.Argument(help="list, get or check; a name alone is got")],
+    name: Annotated[str, typer.Argument(help="a data set, a path, or fid for Inception's weights")] = "",
+) -> None:
+    """List the known data sets, put one where experiments find it, or say what a path holds."""
+    if action == "list":
+        typer.echo("\n".join(described()))
+    elif action == "check":
+        typer.echo("\n".join(checked(name)))
+    elif (name or action) == "fid":
         load_inception()
         typer.echo("pytorch-fid's Inception weights are in place.")
-        return
-    images = load_images(name, bundled=False)
-    typer.echo(f"{name}: {len(images.images)} images of {len(images.classes)} classes are in place.")
+    else:
+        images = load_images(name or action, bundled=False)
+        typer.echo(f"{name or action}: {len(images.images)} images of {len(images.classes)} classes are in place.")
 
 
 @app.command()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field, replace
-from pathlib import Path
 from typing import Any
 
 from torch import Tensor
@@ -13,7 +12,7 @@ from tqdm.auto import tqdm
 from . import trial
 from .attacks import ATTACKS, Attack
 from .checks import positive, seed_of, whole
-from .data import Split, attack_images, check_dataset, fingerprint, load_data
+from .data import Split, attack_images, check_dataset, fingerprint, load_data, source
 from .defenses import DEFENSES, Defense, Family
 from .device import default_device
 from .registry import label
@@ -159,8 +158,8 @@ class Experiment:
 
     @property
     def dataset_name(self) -> str:
-        """The data set, or the file's name without folder and ending."""
-        return Path(self.dataset).stem
+        """The data set, or the path's last part without ending; and the size that its images are resized to, if any."""
+        return source(self.dataset).short
 
     def key(self) -> str:
         """Name of the cell in the store."""

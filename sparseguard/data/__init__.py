@@ -1,6 +1,7 @@
 """Images: loaders, the seeded 70/30 split, the bundled mini sets."""
 
-from .datasets import DATASETS, Images, check_dataset, data_home, fingerprint, load_images
+from .datasets import DATASETS, Images, check_dataset, data_home, load_images
+from .sources import fingerprint, source
 from .split import Split, attack_images, judge_images, load_data, load_pool
 
 __all__ = [
@@ -15,4 +16,5 @@ __all__ = [
     "load_data",
     "load_images",
     "load_pool",
+    "source",
 ]

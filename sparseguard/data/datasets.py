@@ -1,16 +1,21 @@
-"""Data sets: the bundled mini sets, the full sets through torchvision, and files of your own."""
+"""Data sets: the bundled mini sets, the full sets that torchvision or a folder has, and images of your own."""
 
 from __future__ import annotations
 
-import hashlib
 import os
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from importlib.resources import as_file, files
 from pathlib import Path
 
-import numpy as np
 import torch
 from torch import Tensor
+
+from .archives import read_archive
+from .folders import read_folder
+from .pixels import coloured, resized
+from .sources import read, source
 
 
 @dataclass(frozen=True)
@@ -23,19 +28,29 @@ class Images:
 
 
 @dataclass(frozen=True)
-class _Known:
-    torchvision: str
-    """Name of the torchvision class, and of its folder under SPARSEGUARD_DATA."""
+class Known:
+    """A data set with a name.
+
+    Attributes:
+        classes: their names, in the order of the labels.
+        load: images and labels of the full set; ``True`` allows a part of it where that is all there is.
+        places: files and folders under SPARSEGUARD_DATA that hold it, or a part of it.
+        total: images that the full set has.
+        licence, origin: as its page states them.
+        size: pixels a side that it is resized to unless told otherwise; ``None``: as it is.
+        bundled: a part of it comes with the package.
+    """
+
     classes: tuple[str, ...]
+    load: Callable[[bool], tuple[Tensor, Tensor]]
+    places: tuple[str, ...]
+    total: int
+    licence: str
+    origin: str
+    size: int | None = None
+    bundled: bool = False
 
 
-_GARMENTS = (
-    "T-shirt/top", "trouser", "pullover", "dress", "coat", "sandal", "shirt", "sneaker", "bag", "ankle boot"
-)  # fmt: skip
-DATASETS: dict[str, _Known] = {
-    "mnist": _Known("MNIST", tuple("0123456789")),
-    "fashion_mnist": _Known("FashionMNIST", _GARMENTS),
-}
 # Bytes of the unpacked IDX files: a truncated one is noticed before it is read.
 _IDX_BYTES = {
     "train-images-idx3-ubyte": 16 + 60_000 * 784,
@@ -43,6 +58,11 @@ _IDX_BYTES = {
     "t10k-images-idx3-ubyte": 16 + 10_000 * 784,
     "t10k-labels-idx1-ubyte": 8 + 10_000,
 }
+_GARMENTS = (
+    "T-shirt/top", "trouser", "pullover", "dress", "coat", "sandal", "shirt", "sneaker", "bag", "ankle boot"
+)  # fmt: skip
+_SCANS = ("AbdomenCT", "BreastMRI", "CXR", "ChestCT", "Hand", "HeadCT")
+_THINGS = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
 
 
 def data_home() -> Path:
@@ -50,86 +70,127 @@ def data_home() -> Path:
     return Path(os.environ.get("SPARSEGUARD_DATA") or "~/.cache/sparseguard").expanduser()
 
 
-def check_dataset(name: str) -> str:
-    """``name`` if it is a known data set or an ``.npz`` file, or a ``ValueError`` with what is allowed."""
-    if name in DATASETS or (name.endswith(".npz") and Path(name).is_file()):
-        return name
-    allowed = ", ".join(DATASETS)
-    raise ValueError(f"dataset must be one of {allowed}, or the path of an existing .npz file, not {name!r}.")
+def _absent(name: str, where: Path, error: object) -> OSError:
+    return OSError(
+        f"{name} is not in {where} and could not be downloaded ({error}); set SPARSEGUARD_DATA to the folder that "
+        "holds it, or use scale 'quick' with mnist or fashion_mnist, whose images are bundled."
+    )
 
 
-def fingerprint(name: str) -> str:
-    """The name of a known data set; of a file, what it holds, whatever its name."""
-    return hashlib.sha256(Path(name).read_bytes()).hexdigest() if Path(name).is_file() else name
-
-
-def load_images(name: str, bundled: bool) -> Images:
-    """All images of a data set, official training and test sets pooled.
-
-    Args:
-        name: ``"mnist"``, ``"fashion_mnist"`` or the path of an ``.npz`` file with ``images`` (``(N, H, W)`` or
-            ``(N, H, W, C)``, uint8 or float in [0, 1]) and ``labels`` (``(N,)``, 0 to K - 1).
-        bundled: read the mini set that comes with the package instead of the full one.
-
-    Raises:
-        ValueError: an unknown name, damaged or unusable contents.
-        OSError: the full set is not there and could not be downloaded.
-    """
-    check_dataset(name)
-    if name not in DATASETS:
-        return _from_npz(Path(name))
-    known = DATASETS[name]
-    if bundled:
-        with as_file(files("sparseguard.data") / "mini" / f"{name}.npz") as path:
-            return _from_npz(path, known.classes)
-    return _from_torchvision(known)
-
-
-def _from_npz(path: Path, classes: tuple[str, ...] | None = None) -> Images:
-    try:
-        with np.load(path, allow_pickle=False) as archive:
-            images, labels = archive["images"], archive["labels"]
-    except Exception as error:
-        raise ValueError(f"{path} is not a readable .npz file with 'images' and 'labels': {error}.") from error
-    if images.ndim not in (3, 4) or labels.shape != images.shape[:1] or len(images) == 0:
-        raise ValueError(
-            f"{path}: images must be (N, H, W) or (N, H, W, C) and labels (N,), not {images.shape} and {labels.shape}."
-        )
-    pixels = torch.from_numpy(images if images.dtype == np.uint8 else images.astype(np.float32))
-    pixels = pixels.unsqueeze(1) if pixels.ndim == 3 else pixels.permute(0, 3, 1, 2).contiguous()
-    if pixels.dtype != torch.uint8:
-        bad = ~((pixels >= 0) & (pixels <= 1)).flatten(1).all(1)
-        if bool(bad.any()):
-            raise ValueError(
-                f"{path}: {int(bad.sum())} of {len(pixels)} images hold NaN or values outside [0, 1]; "
-                "float images must be finite and in [0, 1]."
-            )
-    if not np.issubdtype(labels.dtype, np.integer) or labels.min() < 0:
-        raise ValueError(f"{path}: labels must be whole numbers from 0 on, not {labels.dtype} from {labels.min()}.")
-    names = classes or tuple(str(k) for k in range(int(labels.max()) + 1))
-    return Images(pixels, torch.from_numpy(labels.astype(np.int64)), names)
-
-
-def _from_torchvision(known: _Known) -> Images:
+def _idx(torchvision: str, part: bool) -> tuple[Tensor, Tensor]:
+    """A set in MNIST's layout, official training and test sets pooled."""
     from torchvision import datasets  # here: importing it costs a second that the bundled sets need not pay
 
     home = data_home()
-    raw = home / known.torchvision / "raw"
+    raw = home / torchvision / "raw"
     missing = [file for file in _IDX_BYTES if not (raw / file).exists()]
     if missing:
         try:
             home.mkdir(parents=True, exist_ok=True)
-            getattr(datasets, known.torchvision)(str(home), download=True)
+            getattr(datasets, torchvision)(str(home), download=True)
         except Exception as error:
-            raise OSError(
-                f"{known.torchvision} is not in {raw} and could not be downloaded ({error}); set SPARSEGUARD_DATA to "
-                "the folder that holds it, or use scale 'quick', whose images are bundled."
-            ) from error
+            raise _absent(torchvision, raw, error) from error
     for file, size in _IDX_BYTES.items():
         found = (raw / file).stat().st_size
         if found != size:
             raise ValueError(f"{raw / file} is damaged: {found} bytes instead of {size}; delete it and run again.")
-    parts = [getattr(datasets, known.torchvision)(str(home), train=train, download=False) for train in (True, False)]
+    parts = [getattr(datasets, torchvision)(str(home), train=train, download=False) for train in (True, False)]
     images = torch.cat([part.data for part in parts]).unsqueeze(1)
-    labels = torch.cat([part.targets for part in parts])
-    return Images(images, labels, known.classes)
+    return images, torch.cat([part.targets for part in parts])
+
+
+def _cifar10(part: bool) -> tuple[Tensor, Tensor]:
+    """The full set, whose files torchvision knows by their checksums, or the part of it in ``cifar10.npz``."""
+    home = data_home()
+    full, some = home / "cifar-10-batches-py", home / "cifar10.npz"
+    if part and some.is_file() and not full.is_dir():
+        return read_archive(some)
+    from torchvision.datasets import CIFAR10  # as above
+
+    try:
+        if not full.is_dir():
+            home.mkdir(parents=True, exist_ok=True)
+        sets = [CIFAR10(str(home), train=train, download=not full.is_dir()) for train in (True, False)]
+    except Exception as error:
+        if full.is_dir():
+            raise ValueError(f"{full} is damaged ({error}); delete it and run again.") from error
+        raise _absent("CIFAR10", full, error) from error
+    images = torch.cat([torch.from_numpy(one.data) for one in sets]).permute(0, 3, 1, 2).contiguous()
+    return images, torch.tensor([label for one in sets for label in one.targets])
+
+
+def _medical_mnist(part: bool) -> tuple[Tensor, Tensor]:
+    """One folder a class, as on Kaggle, in a folder or a zip file ``medical-mnist``."""
+    home = data_home()
+    places = [home / "medical-mnist", home / "medical-mnist.zip"]
+    place = next((p for p in places if p.exists()), None)
+    if place is None:
+        try:
+            import kagglehub  # an extra: pip install 'sparseguard[kaggle]'
+
+            place = Path(kagglehub.dataset_download("andrewmvd/medical-mnist"))
+        except Exception as error:
+            raise _absent("medical-mnist", home, error) from error
+    found = read_folder(place)
+    if found.classes != _SCANS:
+        raise ValueError(f"{place} holds the folders {', '.join(found.classes)} instead of {', '.join(_SCANS)}.")
+    return found.images, found.labels
+
+
+DATASETS: dict[str, Known] = {
+    "mnist": Known(
+        tuple("0123456789"), partial(_idx, "MNIST"), ("MNIST/raw",), 70_000,
+        "CC BY-SA 3.0", "LeCun, Cortes, Burges", bundled=True,
+    ),
+    "fashion_mnist": Known(
+        _GARMENTS, partial(_idx, "FashionMNIST"), ("FashionMNIST/raw",), 70_000, "MIT", "Zalando SE", bundled=True
+    ),
+    "cifar10": Known(
+        _THINGS, _cifar10, ("cifar-10-batches-py", "cifar10.npz"), 60_000, "none stated", "Krizhevsky, 2009"
+    ),
+    "medical_mnist": Known(
+        _SCANS, _medical_mnist, ("medical-mnist", "medical-mnist.zip"), 58_954,
+        "CC BY-SA 4.0", "MedNIST; Kaggle andrewmvd/medical-mnist", size=28,
+    ),
+}  # fmt: skip
+
+
+def check_dataset(text: str) -> str:
+    """``text`` if it names a data set, or a ``ValueError`` with what is allowed.
+
+    It is a name of :data:`DATASETS`, or the path of a folder of class folders, of a ``.zip`` file of one, or of an
+    ``.npz`` file; after it, how the images are read: ``size=28``, ``mode=grey`` or ``mode=rgb``, ``broken=skip``.
+    """
+    of = source(text)
+    if of.name in DATASETS or of.of_your_own:
+        return text
+    raise ValueError(
+        f"dataset must be one of {', '.join(DATASETS)}, or the path of an existing .npz file, folder of class folders, "
+        f"or .zip file of one, not {of.name!r}."
+    )
+
+
+def load_images(text: str, bundled: bool, part: bool = False) -> Images:
+    """All images of a data set, official training and test sets pooled.
+
+    Args:
+        text: as :func:`check_dataset` has it.
+        bundled: read the mini set that comes with the package instead of the full one, where there is one.
+        part: where the full set is not there, a part of it will do.
+
+    Raises:
+        ValueError: an unknown name, damaged or unusable contents.
+        OSError: the full set is not there and could not be downloaded, or a file cannot be read.
+    """
+    check_dataset(text)
+    of = source(text)
+    if of.name not in DATASETS:
+        found = read(of)
+        return Images(found.images, found.labels, found.classes)
+    known = DATASETS[of.name]
+    if bundled and known.bundled:
+        with as_file(files("sparseguard.data") / "mini" / f"{of.name}.npz") as path:
+            images, labels = read_archive(path)
+    else:
+        images, labels = known.load(part)
+    return Images(resized(coloured(images, of.mode), of.size or known.size), labels, known.classes)

@@ -8,14 +8,19 @@ blocks, so that the private images of two seeds are others.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from functools import lru_cache
+from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from ..scales import Scale, check_scale
-from .datasets import Images, load_images
+from .datasets import Images, data_home, load_images
+from .sources import fingerprint
 
+LEAST = 4
+"""Images of a class: the three parts of a split and the judge want some."""
 JUDGED = 10
 """The judge has one image in so many at most."""
 
@@ -88,7 +93,13 @@ def _draw(labels: Tensor, scale: Scale, seed: int) -> _Draw:
 
 
 def _pool(dataset: str, scale: Scale) -> Images:
-    return load_images(dataset, bundled=not scale.downloads)
+    return _read(dataset, fingerprint(dataset), data_home(), not scale.downloads, scale.images is not None)
+
+
+@lru_cache(maxsize=2)
+def _read(dataset: str, content: str, home: Path, bundled: bool, part: bool) -> Images:
+    """A pool, kept since the judge and every seed take their images from it; ``content`` tells a changed file."""
+    return load_images(dataset, bundled, part)
 
 
 def _taken(pool: Images, index: Tensor) -> Images:
@@ -156,6 +167,14 @@ def load_data(dataset: str, scale: str = "quick", seed: int = 0) -> Split:
     """
     size = check_scale(scale)
     pool = _pool(dataset, size)
+    every = torch.bincount(pool.labels, minlength=len(pool.classes))
+    few = ((every > 0) & (every < LEAST)).nonzero()
+    if len(few):
+        k = int(few[0])
+        raise ValueError(
+            f"{dataset}: class {pool.classes[k]!r} has {int(every[k])} images; {LEAST} at least are needed, some for "
+            "each part of the split."
+        )
     draw = _draw(pool.labels, size, seed)
     cut, half = round(0.7 * len(draw.own)), round(0.85 * len(draw.own))
     train, attack, held = draw.own[:cut], torch.cat([draw.own[cut:half], draw.more]), draw.own[half:]

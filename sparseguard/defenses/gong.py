@@ -29,7 +29,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ..data import DATASETS, Images, Split, check_dataset, load_pool
+from ..data import Images, Split, check_dataset, load_pool
 from ..scales import Scale
 from ..targets import Target
 from .base import Defense, Family, fit, nonnegative
@@ -65,11 +65,8 @@ class Gong(Defense):
         if self.public:
             try:
                 check_dataset(self.public)
-            except ValueError:
-                raise ValueError(
-                    f"public must be empty, one of {', '.join(DATASETS)}, or the path of an existing .npz file, not "
-                    f"{self.public!r}."
-                ) from None
+            except ValueError as error:
+                raise ValueError(f"public must be empty or a data set: {error}") from None
 
     def build(self, split: Split, setting: str, scale: Scale) -> Target:
         if self.public == split.dataset:

@@ -11,7 +11,9 @@ import pandas as pd
 import yaml
 
 _SETTINGS = {"end_to_end": "end-to-end", "split": "split"}
-_DATASETS = {"mnist": "MNIST", "fashion_mnist": "Fashion MNIST"}
+_DATASETS = {
+    "mnist": "MNIST", "fashion_mnist": "Fashion MNIST", "cifar10": "CIFAR10", "medical_mnist": "Medical MNIST",
+}  # fmt: skip
 _TAUS = (None, 1000.0, 100.0)
 """What a printed sparse row can mean: settled codes (section 3), or a time constant: Table 5's, the released code's."""
 _LAPLACE = "LAPLACE-NOISE Titcombe et al. (2021) b="

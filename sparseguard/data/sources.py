@@ -1,0 +1,114 @@
+"""What a ``dataset`` names: a known set, or a path of your own, and how its images are read."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+from ..checks import one_of, whole
+from .archives import read_archive
+from .folders import Found, read_folder
+from .pixels import MODES, Mode, coloured, resized
+
+OPTIONS = ("size", "mode", "broken")
+LEAST_SIZE = 11
+"""Pixels: SSIM compares windows of so many."""
+BROKEN = ("refuse", "skip")
+
+
+@dataclass(frozen=True)
+class Source:
+    """What a text names.
+
+    Attributes:
+        name: of a known data set, or a path.
+        size: pixels a side that images are resized to; ``None``: as they are.
+        mode: ``"grey"`` or ``"rgb"``; ``None``: as they are.
+        broken: ``"skip"``: broken files are left out and counted.
+    """
+
+    name: str
+    size: int | None = None
+    mode: Mode | None = None
+    broken: str = "refuse"
+
+    @property
+    def path(self) -> Path:
+        """Of a data set of your own."""
+        return Path(self.name).expanduser()
+
+    @property
+    def of_your_own(self) -> bool:
+        """A folder, an ``.npz`` or a ``.zip`` file that is there."""
+        return self.path.is_dir() or (self.path.suffix in (".npz", ".zip") and self.path.is_file())
+
+    @property
+    def short(self) -> str:
+        """For names of files and captions."""
+        sized = "" if self.size is None else f"-{self.size}"
+        return f"{self.path.stem if self.of_your_own else self.name}{sized}"
+
+
+def source(text: str) -> Source:
+    """What a text names: ``"mnist"``, ``"scans"``, ``"scans size=28 mode=grey broken=skip"``.
+
+    Raises:
+        ValueError: an option that there is not, or a value that is not allowed.
+
+    Example:
+        >>> source("medical_mnist size=64")
+        Source(name='medical_mnist', size=64, mode=None, broken='refuse')
+    """
+    name, *tokens = re.split(r" +(?=\w+=)", text)
+    given: dict[str, Any] = dict(token.split("=", 1) for token in tokens)
+    for option, value in given.items():
+        one_of("an option of dataset", option, OPTIONS)
+        if option == "size":
+            given[option] = whole("size", int(value) if value.isdecimal() else value, LEAST_SIZE)
+        else:
+            one_of(option, value, MODES if option == "mode" else BROKEN)
+    return Source(name, **given)
+
+
+def read(of: Source) -> Found:
+    """The images of a path.
+
+    Raises:
+        ValueError, OSError: as :func:`read_folder` and :func:`read_archive`.
+    """
+    if of.path.suffix != ".npz":
+        return read_folder(of.path, of.size, of.mode, of.broken == "skip")
+    images, labels = read_archive(of.path)
+    shape = images.shape[2], images.shape[3]
+    other = of.size is not None and shape != (of.size, of.size)
+    names = tuple(str(k) for k in range(int(labels.max()) + 1))
+    return Found(
+        resized(coloured(images, of.mode), of.size), labels, names, len(images) * other, sizes={shape: len(images)}
+    )
+
+
+def fingerprint(text: str) -> str:
+    """The text of a known data set; of a path, what it holds, whatever its name, and how it is read."""
+    of = source(text)
+    if not of.of_your_own:
+        return text
+    files = sorted(p for p in of.path.rglob("*") if p.is_file()) if of.path.is_dir() else [of.path]
+    stats = tuple((str(p), p.stat().st_size, p.stat().st_mtime_ns) for p in files)
+    how = text[len(of.name) :]
+    return _content(of.path, stats) + how
+
+
+@lru_cache(maxsize=64)
+def _content(path: Path, stats: tuple[tuple[str, int, int], ...]) -> str:
+    """Hash of a file, or of all files of a folder and their names there; read anew when one of them has changed."""
+    if path.is_file():
+        return hashlib.sha256(path.read_bytes()).hexdigest()
+    total = hashlib.sha256()
+    for name, _, _ in stats:
+        total.update(f"{os.path.relpath(name, path)}\0{hashlib.sha256(Path(name).read_bytes()).hexdigest()}\n".encode())
+    return total.hexdigest()
