@@ -172,10 +172,10 @@ def test_a_revised_defense_or_attack_is_computed_again_and_other_cells_are_still
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     kept = {
-        "24fe6a3c41ba275fd56f": Experiment(),
-        "35f61e040ed5fa0bdbe0": Experiment(defense="none_conv", scale="smoke", fid=False),
-        "a4ef8aec0574ccb3faa4": Experiment(defense="gaussian", options={"front": "conv"}, attack_options={"views": 16}),
-        "6e483466a0694081a2ea": Experiment(
+        "ec9030ee550b25cc7ec5": Experiment(),
+        "bd190a1e06a484867934": Experiment(defense="none_conv", scale="smoke", fid=False),
+        "985847a95ca11fefd38c": Experiment(defense="gaussian", options={"front": "conv"}, attack_options={"views": 16}),
+        "3848f9be22443ba26850": Experiment(
             setting="split", defense="gong_cl", options={"consolidation": 1.0}, holdout=900
         ),
     }
@@ -205,7 +205,7 @@ def test_what_is_measured_beside_cells_follows_their_keys(monkeypatch: pytest.Mo
 
     monkeypatch.setattr(Store, "recall", asked)
     plain, sparse = of(Experiment()), of(Experiment(defense="sparse_guard"))
-    assert plain[0] == "aed9898216e2c2e182d7"  # literally: a key that changes unawares throws away what was computed
+    assert plain[0] == "3302ea06bc4ecad7f53d"  # literally: a key that changes unawares throws away what was computed
     monkeypatch.setattr(SparseDefense, "revision", SparseDefense.revision + 1)
     assert of(Experiment()) == plain
     assert not set(of(Experiment(defense="sparse_guard"))) & set(sparse)

@@ -45,7 +45,9 @@ class Source:
     @property
     def of_your_own(self) -> bool:
         """A folder, an ``.npz`` or a ``.zip`` file that is there."""
-        return self.path.is_dir() or (self.path.suffix in (".npz", ".zip") and self.path.is_file())
+        return bool(self.name) and (
+            self.path.is_dir() or (self.path.suffix in (".npz", ".zip") and self.path.is_file())
+        )
 
     @property
     def short(self) -> str:
@@ -93,7 +95,7 @@ def read(of: Source) -> Found:
 
 
 def fingerprint(text: str) -> str:
-    """The text of a known data set; of a path, what it holds, whatever its name, and how it is read."""
+    """The text of a known data set, or of none; of a path, what it holds, whatever its name, and how it is read."""
     of = source(text)
     if not of.of_your_own:
         return text

@@ -111,6 +111,7 @@ def test_a_known_set_takes_the_options_too() -> None:
     assert load_data("mnist size=14 mode=rgb", "smoke", 0).image_shape == (3, 14, 14)
     assert source("mnist size=14").short == "mnist-14"
     assert source("/a/b/mine.npz").short == "/a/b/mine.npz"  # not there
+    assert fingerprint("") == ""
 
 
 def save_broken(place: Path) -> str:

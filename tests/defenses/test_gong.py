@@ -277,7 +277,7 @@ def test_what_a_result_keeps_is_generated() -> None:
         (
             "gong",
             {"public": "imagenet"},
-            "public must be empty, one of mnist, fashion_mnist, or the path of an existing",
+            "public must be empty or a data set: dataset must be one of mnist, fashion_mnist, ",
         ),
         ("gong_cl", {"consolidation": float("nan")}, "consolidation must be a finite number from 0 on, not nan"),
         ("gong", {"consolidation": 1.0}, "has no option 'consolidation'; its options are front, weight, public"),
