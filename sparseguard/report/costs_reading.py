@@ -43,7 +43,7 @@ def _claim(groups: dict[str, list[Cost]], tiers: Sequence[Sequence[str]], number
     right, wrong, neither = (outcomes.count(sign) for sign in (1, -1, 0))
     return (
         f"of {len(pairs)} pairs {right} differ that way, {wrong} the other way, {neither} cannot be "
-        f"told apart: {sentence(verdict([outcomes]))} here"
+        f"told apart: {sentence(verdict([outcomes]))}"
     )
 
 
