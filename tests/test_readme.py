@@ -121,5 +121,6 @@ def test_the_verdicts_of_the_readme_are_those_of_the_reference_run() -> None:
     counts = verdicts.value_counts()
     assert (
         f"Of {len(verdicts)} claims {counts['holds']} hold, {counts['holds in part']} hold in part, "
-        f"{counts['does not hold']} do not hold and {counts['not tested']} are not tested." in text
+        f"{counts['not shown']} are not shown, {counts['contradicted']} are contradicted and "
+        f"{counts['not tested']} are not tested." in text
     )
