@@ -42,7 +42,8 @@ def test_it_judges_what_the_store_has_and_says_what_it_lacks(tmp_path: Path) -> 
 
     outputs = [o for c in nbformat.read(out, 4).cells if c.cell_type == "code" for o in c.outputs]
     texts = [o.data["text/markdown"] for o in outputs if "text/markdown" in o.get("data", {})]
-    rule, shown, reading = texts
+    answer, rule, shown, reading = texts
+    assert answer in reading.replace("\n- ", " ")
     assert "**Holds**: every vote is for it." in rule
     assert "[03_lambda](03_lambda.ipynb)" in shown
     assert f"Of {len(claims())} claims" in reading

@@ -101,8 +101,9 @@ def test_without_none_there_is_nothing_to_compare_with(tmp_path: Path) -> None:
     assert not (tmp_path / "store").exists()
 
 
-def test_each_cell_pays_for_its_own_models_and_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_each_cell_pays_for_its_own_models_and_is_kept(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """Each cell in a process of its own, seed by seed in the table's order; the GAN's training is its target's."""
+    monkeypatch.setattr("sparseguard.reference.FOLDER", tmp_path / "nothing shipped")
     alone: list[str] = []
 
     def spy(name: str, work: Callable[[], Cell]) -> Cell:
