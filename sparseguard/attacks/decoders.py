@@ -194,7 +194,8 @@ class Member:
     pace: int = 1
     """Updates that it takes where the U-Net takes one, which costs more."""
     further: int = 0
-    """Doublings beyond those of the U-Net, where it is ahead then: as many as cost about what those of the U-Net do."""
+    """Doublings beyond those of the U-Net, where it is ahead then. Two cost about twice what a U-Net does; with one,
+    ten times the updates gain another 1.2 dB on ``dp_sgd``, with two 0.6."""
 
 
 DECODERS: dict[str, Member] = {
