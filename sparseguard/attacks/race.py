@@ -2,10 +2,10 @@
 
 Updates double from rung to rung. After each one a decoder is validated; it ends when the doubling improved its
 validation error by less than :data:`PAYS`, when a cap is hit, when it is so far behind that doubling once more, at the
-same gain, would not bring it to the front, or when later rungs have no place for it (successive halving). One with cheap
-updates that is ahead at the last rung goes on for further doublings. What is validated and kept is an average of the
-weights whose length grows with the training (Karras et al., CVPR 2024, section 3), so that any moment is as good an end
-as the end of a schedule made for it.
+same gain, would not bring it to the front, or when later rungs have no place for it (successive halving). One with
+cheap updates that is ahead at the last rung goes on for further doublings. What is validated and kept is an average of
+the weights whose length grows with the training (Karras et al., CVPR 2024, section 3), so that any moment is as good an
+end as the end of a schedule made for it.
 """
 
 from __future__ import annotations
