@@ -58,10 +58,16 @@ def train_target(experiment: Experiment, split: Split, device: str) -> Target:
 
 
 @contextmanager
+def _undisturbed() -> Iterator[None]:
+    """Torch's generator is left to the caller as it was; algorithms are those that give the same result again."""
+    with torch.random.fork_rng(), torch.backends.cudnn.flags(deterministic=True, benchmark=False):
+        yield
+
+
+@contextmanager
 def trained(experiment: Experiment, split: Split, device: str) -> Iterator[Target]:
-    """The trained target, for whoever measures something else on it; torch's generator is left as it was."""
-    deterministic = torch.backends.cudnn.flags(deterministic=True, benchmark=False)
-    with torch.random.fork_rng(), torch.enable_grad(), deterministic:
+    """The trained target, for whoever measures something else on it."""
+    with _undisturbed(), torch.enable_grad():
         yield train_target(experiment, split, device)
 
 
@@ -75,8 +81,7 @@ def run(experiment: Experiment, device: str, show: Callable[[str], None]) -> Res
     scale = check_scale(experiment.scale)
     content = fingerprint(experiment.dataset)
     split, judge = _judged_split(experiment.dataset, content, experiment.scale, experiment.seed, device)
-    deterministic = torch.backends.cudnn.flags(deterministic=True, benchmark=False)
-    with torch.random.fork_rng(), deterministic:
+    with _undisturbed():
         show(STAGES[0])
         target, seconds_target = _deployable(experiment.unattacked(), content, device)
         attack = experiment.make_attack()
