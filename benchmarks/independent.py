@@ -19,7 +19,7 @@ import torch
 import torch.nn.functional as F
 import typer
 from torch import Tensor, nn
-from torchvision.transforms import v2  # type: ignore[import-untyped]
+from torchvision.transforms import v2
 
 from sparseguard import BlackBox, Experiment, load_data
 from sparseguard.metrics import psnr
@@ -39,7 +39,8 @@ class Block(nn.Module):
         )  # fmt: skip
 
     def forward(self, x: Tensor) -> Tensor:
-        return F.gelu(x + self.body(x))
+        out: Tensor = F.gelu(x + self.body(x))
+        return out
 
 
 def residual(leak: tuple[int, ...], image: tuple[int, ...], wide: int = 16) -> nn.Module:
@@ -65,7 +66,8 @@ class Attention(nn.Module):
     def forward(self, leak: Tensor) -> Tensor:
         tokens = self.enter(leak.transpose(1, 2).flatten(2))
         seen = torch.cat([self.body(tokens + self.place), tokens], 2)
-        return self.leave(seen).unflatten(2, (self.image[0], self.image[2])).transpose(1, 2)
+        image: Tensor = self.leave(seen).unflatten(2, (self.image[0], self.image[2])).transpose(1, 2)
+        return image
 
 
 DESIGNS = {"residual": residual, "attention": Attention}
@@ -104,7 +106,8 @@ def decode(box: BlackBox, design: str, images: Tensor, validation: Tensor, updat
 
     class Standardised(nn.Module):
         def forward(self, leak: Tensor) -> Tensor:
-            return network((leak - mean) / std).clamp(0, 1)
+            image: Tensor = network((leak - mean) / std).clamp(0, 1)
+            return image
 
     return Standardised()
 
