@@ -6,7 +6,12 @@ import sys
 from pathlib import Path
 
 import pytest
+import torch
+from torch import Tensor
 
+from sparseguard import BlackBox, load_data
+from sparseguard.access import Leaky
+from sparseguard.metrics import psnr
 from sparseguard.sparse.schedules import RULES
 
 FOLDER = Path(__file__).resolve().parents[1] / "benchmarks"
@@ -46,3 +51,22 @@ def test_the_stability_limits_are_found_numerically(asked: float, limit: float) 
 def test_training_is_timed_against_the_first_row() -> None:
     rows = printed("training.py", "--scale", "smoke", "--images", "64", "--repeats", "1", "--defense", "none_conv")
     assert [(row[0], row[2]) for row in rows[1:]] == [("none_conv", "1.00")]
+
+
+def test_decoders_of_another_design_find_what_leaks() -> None:
+    """A target that leaks the image itself: every design comes far closer to it than the mean image does."""
+    benchmark = runpy.run_path(str(FOLDER / "independent.py"))
+    split = load_data("mnist", "smoke", 0)
+
+    class Window(Leaky):
+        def leak(self, x: Tensor) -> Tensor:
+            return x
+
+        def forward(self, x: Tensor) -> Tensor:
+            return x.flatten(1)
+
+    guess = float(psnr(split.held_images, split.attack_images.mean(0).expand_as(split.held_images)).mean())
+    for design in benchmark["DESIGNS"]:
+        network = benchmark["decode"](BlackBox(Window()), design, split.attack_images, split.held_images, 100)
+        with torch.no_grad():
+            assert float(psnr(split.held_images, network(split.held_images)).mean()) > guess + 3
