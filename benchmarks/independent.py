@@ -5,7 +5,7 @@
 
 Nothing here is the attack's: a dilated residual network and an attention over the leak's rows, trained by AdamW on a
 schedule that ends (Loshchilov & Hutter, 2019; Smith, 2018), on the same hold-out images and on copies that torchvision
-bends, the epoch with the lowest validation error kept. Printed: PSNR over all private images (dB) of each, beside the
+bends, the moment of the lowest validation error kept. Printed: PSNR over all private images (dB) of each, beside the
 stored cell's, MNIST, scale ``quick``, one seed.
 """
 
