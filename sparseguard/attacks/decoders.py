@@ -2,7 +2,8 @@
 
 No decoder is best everywhere, so an attack trains a family of them and takes the best by its error on the validation
 images. ``dense`` has the shape of the networks in the released code; ``rows`` decodes each row of the leak alone,
-``neighbours`` five rows together; ``unet`` is the field's standard, a residual convolutional network over the image.
+``neighbours`` five rows together, ``mixer`` all of them; ``unet`` is the field's standard, a residual convolutional
+network over the image.
 """
 
 from __future__ import annotations
@@ -101,6 +102,50 @@ class Neighbours(Rows):
     """The same, five neighbouring rows of the leak together: a 5x5 front mixes as many."""
 
     reach = 5
+
+
+class Mixing(nn.Module):
+    """Dense layers across the tokens of an image, ``(N, tokens, wide)``, then within each of them."""
+
+    def __init__(self, tokens: int, wide: int) -> None:
+        super().__init__()
+        self.norm = nn.LayerNorm(wide)
+        self.across = nn.Sequential(nn.Linear(tokens, 2 * tokens), nn.GELU(), nn.Linear(2 * tokens, tokens))
+        self.within = nn.Sequential(
+            nn.LayerNorm(wide), nn.Linear(wide, 2 * wide), nn.GELU(), nn.Linear(2 * wide, wide)
+        )  # fmt: skip
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        tokens = tokens + self.across(self.norm(tokens).transpose(1, 2)).transpose(1, 2)
+        mixed: Tensor = tokens + self.within(tokens)
+        return mixed
+
+
+class Mixer(nn.Module):
+    """An MLP-Mixer (Tolstikhin et al., 2021): tokens are the image's rows, and what a row leaks is kept beside its own.
+
+    A leak that has not the image's rows is spread over them by two dense layers.
+    """
+
+    def __init__(self, leak: Shape, image: Shape, hidden: int, layers: int = 3) -> None:
+        super().__init__()
+        self.image, self.count = image, rows_of(leak, image)
+        rows, wide, elements = image[1], max(3 * hidden // 8, 1), torch.Size(leak).numel() // self.count
+        self.enter: nn.Module = nn.Linear(elements, wide)
+        if self.count == 1:
+            self.enter = nn.Sequential(
+                nn.Linear(elements, hidden), nn.ReLU(), nn.Linear(hidden, rows * wide),
+                nn.Unflatten(2, (rows, wide)), nn.Flatten(1, 2),
+            )  # fmt: skip
+        self.place = nn.Parameter(torch.randn(rows, wide) / 50)
+        self.layers = nn.Sequential(*(Mixing(rows, wide) for _ in range(layers)))
+        self.leave = nn.Sequential(nn.Linear(2 * wide, hidden), nn.GELU(), nn.Linear(hidden, image[0] * image[2]))
+
+    def forward(self, leak: Tensor) -> Tensor:
+        alone = self.enter(as_rows(leak, self.count))
+        tokens = self.layers(alone + self.place)
+        image: Tensor = self.leave(torch.cat([tokens, alone], 2))  # (N, rows, C * W)
+        return image.unflatten(2, (self.image[0], self.image[2])).transpose(1, 2)
 
 
 class UNet(nn.Module):
@@ -202,5 +247,6 @@ DECODERS: dict[str, Member] = {
     "dense": Member(Dense, 5e-3),
     "rows": Member(Rows, 5e-3, pace=2, further=2),
     "neighbours": Member(Neighbours, 2.5e-3),
+    "mixer": Member(Mixer, 5e-3, batch_size=32),
     "unet": Member(UNet, 5e-3),
 }

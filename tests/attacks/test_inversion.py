@@ -46,6 +46,13 @@ class Renamed(Glass):
         return 3 * x.flatten(1)[:, order] - 1
 
 
+class Overturned(Glass):
+    """A front that moves what it knows of a row far from it, as wide convolutions do."""
+
+    def leak(self, x: Tensor) -> Tensor:
+        return x.flip(2)
+
+
 def counted(box: BlackBox) -> list[int]:
     """The number of images of each query from now on."""
     seen: list[int] = []
@@ -373,15 +380,23 @@ def test_decoders_take_any_leak(name: str, leak: tuple[int, ...], image: tuple[i
 
 
 def test_what_a_decoder_sees_of_the_leak() -> None:
-    """``rows`` sees one row of it, ``neighbours`` five; the convolutions after them reach two rows further."""
-    for name, sees in (("rows", 2), ("neighbours", 4)):
+    """``rows`` sees one row of it, ``neighbours`` five, and convolutions after them two more; ``mixer`` all."""
+    for name, sees in (("rows", 2), ("neighbours", 4), ("mixer", 28)):
         torch.manual_seed(0)
         decoder = Decoder(DECODERS[name].network, (3, 28, 8), (1, 28, 28), 16, 0.0, 1.0)
         leak = torch.rand(1, 3, 28, 8, requires_grad=True)
         decoder(leak)[0, 0, 14].sum().backward()
         assert leak.grad is not None
         touched = leak.grad[0].abs().sum((0, 2)).nonzero().flatten().tolist()
-        assert touched == list(range(14 - sees, 14 + sees + 1))
+        assert touched == list(range(max(14 - sees, 0), min(14 + sees + 1, 28)))
+
+
+def test_rows_that_leak_elsewhere_are_found_by_who_sees_all_of_them(split: Split) -> None:
+    """The mixer rebuilds images from rows in another order, where decoding each alone must fail."""
+    scale = replace(SMOKE, attack_hidden=64, attack_updates=128)
+    found = {name: quality(BlackBox(Overturned()), Inversion(decoders=(name,)), split, scale)
+             for name in ("rows", "mixer")}  # fmt: skip
+    assert found["mixer"] > found["rows"] + 3
 
 
 @pytest.mark.parametrize(("leak", "elements"), [((2, 12, 9), 2 * 9 * 7), ((40,), 40)])
