@@ -111,9 +111,7 @@ class Mixing(nn.Module):
         super().__init__()
         self.norm = nn.LayerNorm(wide)
         self.across = nn.Sequential(nn.Linear(tokens, 2 * tokens), nn.GELU(), nn.Linear(2 * tokens, tokens))
-        self.within = nn.Sequential(
-            nn.LayerNorm(wide), nn.Linear(wide, 2 * wide), nn.GELU(), nn.Linear(2 * wide, wide)
-        )  # fmt: skip
+        self.within = nn.Sequential(nn.LayerNorm(wide), nn.Linear(wide, 2 * wide), nn.GELU(), nn.Linear(2 * wide, wide))
 
     def forward(self, tokens: Tensor) -> Tensor:
         tokens = tokens + self.across(self.norm(tokens).transpose(1, 2)).transpose(1, 2)
@@ -144,8 +142,8 @@ class Mixer(nn.Module):
     def forward(self, leak: Tensor) -> Tensor:
         alone = self.enter(as_rows(leak, self.count))
         tokens = self.layers(alone + self.place)
-        image: Tensor = self.leave(torch.cat([tokens, alone], 2))  # (N, rows, C * W)
-        return image.unflatten(2, (self.image[0], self.image[2])).transpose(1, 2)
+        image: Tensor = self.leave(torch.cat([tokens, alone], 2)).unflatten(2, self.image[::2])  # (N, rows, C, W)
+        return image.transpose(1, 2)
 
 
 class UNet(nn.Module):
