@@ -17,6 +17,7 @@ from sparseguard.attacks import ATTACKS, Attack, Fitted
 from sparseguard.audit import Audit
 from sparseguard.data import Split
 from sparseguard.scales import SCALES
+from sparseguard.shipping import shipped
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -113,6 +114,24 @@ def test_the_readme_says_what_its_numbers_are_about() -> None:
         f"{ends['1000']} of an image's variance at τ = 1000, {ends['100']} at τ = 100, and {ends['settled']} settled"
         in text
     )
+
+
+def test_the_few_cells_of_medium_are_those_of_the_readme() -> None:
+    text = " ".join((ROOT / "README.md").read_text(encoding="utf-8").split())
+    cells = {
+        r.experiment.defense: r for r in shipped("medium") if (r.experiment.setting, r.experiment.seed) == ("split", 0)
+    }
+    db = {name: f"{r.metrics['psnr']:.1f}" for name, r in cells.items()}
+    assert (
+        f"It gets {db['none']} dB from the plain network (accuracy {cells['none'].metrics['accuracy']:.3f}), "
+        f"{db['sparse_guard']} from two settled sparse layers, {db['none_frozen_conv']} from frozen and "
+        f"{db['none_conv']} from learned convolutions, and {db['gaussian']} from the plain one behind Gaussian noise "
+        f"({cells['gaussian'].metrics['accuracy']:.3f})" in text
+    )
+    told = [r.details["attack"] for r in cells.values()]
+    gains = sorted(one["gains"][one["attacker"]] for one in told)
+    assert all(one["capped"] for one in told)
+    assert f"still gaining when they were capped, {gains[0]:.1f} to {gains[-1]:.1f} dB at the last doubling" in text
 
 
 def test_the_verdicts_of_the_readme_are_those_of_the_reference_run() -> None:
