@@ -34,6 +34,14 @@ def as_rows(leak: Tensor, rows: int) -> Tensor:
     return leak.transpose(1, 2).flatten(2) if rows > 1 else leak.flatten(1).unsqueeze(1)
 
 
+def spread(leak: Shape, hidden: int, over: Shape) -> nn.Sequential:
+    """Two dense layers from a leak as a whole to ``(N, *over)``."""
+    elements, wanted = torch.Size(leak).numel(), torch.Size(over).numel()
+    return nn.Sequential(
+        nn.Flatten(), nn.Linear(elements, hidden), nn.ReLU(), nn.Linear(hidden, wanted), nn.Unflatten(1, over)
+    )
+
+
 class Mean(nn.Module):
     """The mean image, whatever leaks: what an attacker falls back to where nothing can be learned."""
 
@@ -127,23 +135,21 @@ class Mixer(nn.Module):
 
     def __init__(self, leak: Shape, image: Shape, hidden: int, layers: int = 3) -> None:
         super().__init__()
-        self.image, self.count = image, rows_of(leak, image)
-        rows, wide, elements = image[1], max(3 * hidden // 8, 1), torch.Size(leak).numel() // self.count
-        self.enter: nn.Module = nn.Linear(elements, wide)
-        if self.count == 1:
-            self.enter = nn.Sequential(
-                nn.Linear(elements, hidden), nn.ReLU(), nn.Linear(hidden, rows * wide),
-                nn.Unflatten(2, (rows, wide)), nn.Flatten(1, 2),
-            )  # fmt: skip
+        self.count = rows_of(leak, image)
+        rows, wide = image[1], max(3 * hidden // 8, 1)
+        self.enter = nn.Linear(leak[0] * leak[2], wide) if self.count > 1 else spread(leak, hidden, (rows, wide))
         self.place = nn.Parameter(torch.randn(rows, wide) / 50)
         self.layers = nn.Sequential(*(Mixing(rows, wide) for _ in range(layers)))
-        self.leave = nn.Sequential(nn.Linear(2 * wide, hidden), nn.GELU(), nn.Linear(hidden, image[0] * image[2]))
+        self.leave = nn.Sequential(
+            nn.Linear(2 * wide, hidden), nn.GELU(), nn.Linear(hidden, image[0] * image[2]),
+            nn.Unflatten(2, image[::2]),
+        )  # fmt: skip
 
     def forward(self, leak: Tensor) -> Tensor:
         alone = self.enter(as_rows(leak, self.count))
         tokens = self.layers(alone + self.place)
-        image: Tensor = self.leave(torch.cat([tokens, alone], 2)).unflatten(2, self.image[::2])  # (N, rows, C, W)
-        return image.transpose(1, 2)
+        image: Tensor = self.leave(torch.cat([tokens, alone], 2)).transpose(1, 2)  # from (N, rows, C, W)
+        return image
 
 
 class UNet(nn.Module):
@@ -168,14 +174,9 @@ class UNet(nn.Module):
             )  # fmt: skip
         elif len(leak) == 3 and min(leak[1:]) >= 4:
             fold = min(max(round(image[1] / leak[1]), 1), LARGEST_FOLD)  # a place of the map stands for so many pixels
-            spread = nn.Conv2d(leak[0], wide * fold**2, 3, padding=1)
-            self.enter = nn.Sequential(spread, nn.PixelShuffle(fold))
+            self.enter = nn.Sequential(nn.Conv2d(leak[0], wide * fold**2, 3, padding=1), nn.PixelShuffle(fold))
         else:
-            small = (wide, -(-image[1] // 4), -(-image[2] // 4))
-            self.enter = nn.Sequential(
-                nn.Flatten(), nn.Linear(torch.Size(leak).numel(), hidden), nn.ReLU(),
-                nn.Linear(hidden, torch.Size(small).numel()), nn.Unflatten(1, small),
-            )  # fmt: skip
+            self.enter = spread(leak, hidden, (wide, -(-image[1] // 4), -(-image[2] // 4)))
         self.size = image[1:]
         self.down = nn.Conv2d(wide, deep, 3, stride=2, padding=1)
         self.middle = nn.Sequential(
