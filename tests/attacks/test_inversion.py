@@ -454,7 +454,7 @@ def test_a_leak_that_is_not_finite_ends_with_a_sentence(split: Split) -> None:
         ("inversion", {"views": 0}, "views must be a whole number from 1 on, not 0"),
         ("inversion", {"updates": 1.5}, "updates must be a whole number from 1 on, not 1.5"),
         ("inversion", {"bent": 1}, "bent must be true or false, not 1"),
-        ("inversion", {"decoders": ("oracle",)}, "decoders must be among ridge, dense, rows, neighbours, unet, not"),
+        ("inversion", {"decoders": ("oracle",)}, "decoders must be among .*mixer.*, not"),
     ],
 )
 def test_bad_attacks_are_one_sentence(name: str, options: dict[str, Any], message: str) -> None:
