@@ -67,7 +67,7 @@ class Adam(Muon):
 
     def __init__(self, network: nn.Module, rate: float) -> None:
         super().__init__(network, rate)
-        self._matrices, self._parts = [], [torch.optim.Adam(self.parameters, lr=rate, betas=BETAS)]
+        self._alike, self._adam = {}, torch.optim.Adam(self.parameters, lr=rate, betas=BETAS)
 
 
 def main(

@@ -14,12 +14,17 @@ def network(rows: int = 6, columns: int = 4) -> nn.Sequential:
     )
 
 
+def conditioned(rows: int, columns: int) -> torch.Tensor:
+    """A matrix with singular values between 1 and 4."""
+    u, _, v = torch.linalg.svd(torch.randn(rows, columns), full_matrices=False)
+    return u @ torch.diag(torch.linspace(1.0, 4.0, min(rows, columns))) @ v
+
+
 @given(rows=st.integers(2, 9), columns=st.integers(2, 9))
 def test_a_step_turns_every_singular_value_of_a_gradient_into_about_the_same(rows: int, columns: int) -> None:
     layer = nn.Linear(columns, rows, bias=False)
     before = layer.weight.detach().clone()
-    u, _, v = torch.linalg.svd(torch.randn(rows, columns), full_matrices=False)
-    layer.weight.grad = u @ torch.diag(torch.linspace(1.0, 4.0, min(rows, columns))) @ v
+    layer.weight.grad = conditioned(rows, columns)
     Muon(layer, 1.0).step(0.1)
     change = before - layer.weight.detach()
     length = 0.1 * 0.2 * max(rows, columns) ** 0.5  # the root mean square of Adam's steps
@@ -46,6 +51,24 @@ def test_convolutions_move_too_and_biases_move_as_adam_moves_them() -> None:
         assert not torch.equal(own, start)
         if own.ndim < 2:
             assert torch.allclose(own, other), name
+
+
+@given(rows=st.integers(1, 9), columns=st.integers(1, 9), alike=st.integers(1, 3))
+def test_matrices_move_as_torchs_muon_moves_them(rows: int, columns: int, alike: int) -> None:
+    """As far as its bfloat16 goes."""
+    ours = nn.ModuleList(nn.Linear(columns, rows, bias=False) for _ in range(alike))
+    theirs = [nn.Parameter(p.detach().clone()) for p in ours.parameters()]
+    muon = Muon(ours, 0.01)
+    other = torch.optim.Muon(theirs, lr=0.01, weight_decay=0.0, adjust_lr_fn="match_rms_adamw")
+    for own, twin in zip(ours.parameters(), theirs, strict=True):
+        own.grad = conditioned(rows, columns)
+        twin.grad = own.grad.clone()
+    for _ in range(3):
+        muon.step(0.01)
+        other.step()
+    for own, twin in zip(ours.parameters(), theirs, strict=True):
+        step = 0.01 * 0.2 * max(rows, columns) ** 0.5
+        assert float((own - twin).detach().norm()) < 0.1 * step * 3 * min(rows, columns) ** 0.5
 
 
 def test_what_takes_no_gradient_stays() -> None:
