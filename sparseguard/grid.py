@@ -15,7 +15,7 @@ from .defenses import DEFENSES
 from .defenses.sparse_guard import SparseGuard
 from .experiment import USUAL_ATTACK, Experiment
 from .result import Result
-from .store import Store
+from .store import Store, write
 from .workers import DONE, Pace, compute, jobs, one_thread
 
 Entry = str | Mapping[str, Any]
@@ -195,6 +195,4 @@ def run_grid(
 def _tell_file(line: str) -> None:
     path = os.environ.get(PROGRESS)
     if path:
-        partly = Path(f"{path}.{os.getpid()}")
-        partly.write_text(line, encoding="utf-8")
-        partly.replace(path)
+        write(Path(path), line.encode())

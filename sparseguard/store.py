@@ -25,7 +25,8 @@ from torch import Tensor
 from . import reference
 from .reference import Cell as Cell
 
-_PARTIAL = ".partial-"
+PARTIAL = ".partial-"
+"""What a name starts with while what it names is not complete."""
 _STALE_SECONDS = 86_400
 """Age after which what a killed run left half-written is removed."""
 
@@ -72,14 +73,14 @@ class Store:
         """
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
-            with tempfile.NamedTemporaryFile(dir=self.folder, prefix=_PARTIAL):
+            with tempfile.NamedTemporaryFile(dir=self.folder, prefix=PARTIAL):
                 pass
         except OSError as error:
             raise OSError(
                 f"results cannot be written to {self.folder} ({error.strerror}); set SPARSEGUARD_HOME to a folder "
                 "that can be written to."
             ) from error
-        for partial in self.folder.glob(f"{_PARTIAL}*"):
+        for partial in self.folder.glob(f"{PARTIAL}*"):
             if time.time() - partial.stat().st_mtime > _STALE_SECONDS:
                 shutil.rmtree(partial, ignore_errors=True)
 
@@ -93,7 +94,7 @@ class Store:
         payload = save({key: value.detach().cpu().contiguous() for key, value in arrays.items()})
         body = {"record": record, "arrays_sha256": hashlib.sha256(payload).hexdigest()}
         body["sha256"] = hashlib.sha256(_canonical(body)).hexdigest()
-        partial = Path(tempfile.mkdtemp(dir=self.folder, prefix=f"{_PARTIAL}{name}-"))
+        partial = Path(tempfile.mkdtemp(dir=self.folder, prefix=f"{PARTIAL}{name}-"))
         try:
             _write(partial / "arrays.safetensors", payload)
             _write(partial / "result.json", json.dumps(body, indent=1, sort_keys=True).encode())
@@ -120,7 +121,7 @@ class Store:
 
     def names(self) -> list[str]:
         """Names of the cells in the folder, finished or damaged."""
-        return sorted(p.name for p in self.folder.glob("*") if p.is_dir() and not p.name.startswith(_PARTIAL))
+        return sorted(p.name for p in self.folder.glob("*") if p.is_dir() and not p.name.startswith("."))
 
     def load(self, name: str) -> Cell | None:
         """The cell of that name, of this folder or else of :mod:`.reference`; ``None`` if there is none.
@@ -149,3 +150,11 @@ def _write(path: Path, data: bytes) -> None:
         file.write(data)
         file.flush()
         os.fsync(file.fileno())
+
+
+def write(path: Path, data: bytes) -> None:
+    """Write a file whole or not at all; one that exists is replaced."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(f"{PARTIAL}{os.getpid()}-{path.name}")
+    _write(partial, data)
+    partial.rename(path)

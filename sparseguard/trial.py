@@ -10,10 +10,11 @@ from functools import lru_cache
 from typing import TYPE_CHECKING
 
 import torch
+from torch import Tensor
 
 from . import metrics as measure
 from .access import grant
-from .data import Split, fingerprint, judge_images, load_data
+from .data import Gathering, Split, fingerprint, judge_images, load_data
 from .device import device_name
 from .result import METRICS, Result
 from .scales import check_scale
@@ -26,6 +27,9 @@ FID_NOT_ASKED = (
     "FID was not asked for: set fid=True, at a scale with at least 2048 private images (paper); the Inception weights "
     "are downloaded then, or beforehand by `python -m sparseguard data fid`."
 )
+BATCH = 250
+"""Images that are rebuilt and measured at a time."""
+PER_IMAGE: dict[str, Callable[[Tensor, Tensor], Tensor]] = {"psnr": measure.psnr, "ssim": measure.ssim}
 STAGES = ("training the target", "training the attackers", "measuring")
 
 
@@ -71,6 +75,11 @@ def trained(experiment: Experiment, split: Split, device: str) -> Iterator[Targe
         yield train_target(experiment, split, device)
 
 
+def compared(originals: Tensor, reconstructions: Tensor) -> dict[str, Tensor]:
+    """What is measured image by image: ``(N,)`` each."""
+    return {name: metric(originals, reconstructions) for name, metric in PER_IMAGE.items()}
+
+
 def run(experiment: Experiment, device: str, show: Callable[[str], None]) -> Result:
     """Compute a cell; ``show`` is told the name of each stage, one of :data:`STAGES`.
 
@@ -99,11 +108,16 @@ def run(experiment: Experiment, device: str, show: Callable[[str], None]) -> Res
         show(STAGES[2])
         start = time.perf_counter()
         originals = split.train_images
-        reconstructions = torch.cat([fitted.reconstruct(attack.observe(box, part)) for part in originals.split(250)])
-        if not bool(torch.isfinite(reconstructions).all()):
-            raise ArithmeticError(f"{experiment.label}: the attack's reconstructions are not finite.")
-        per_image = {"psnr": measure.psnr(originals, reconstructions), "ssim": measure.ssim(originals, reconstructions)}
-        guess = attacked.mean(0, keepdim=True).expand_as(originals)
+        gathering = Gathering()
+        for part in originals.split(BATCH):
+            gathering.add(fitted.reconstruct(attack.observe(box, part)))
+            if not bool(torch.isfinite(gathering.last).all()):
+                raise ArithmeticError(f"{experiment.label}: the attack's reconstructions are not finite.")
+        reconstructions = gathering.done()
+        guess = attacked.mean(0)
+        pairs = zip(originals.split(BATCH), reconstructions.split(BATCH), strict=True)
+        scores = [(compared(a, b), compared(a, guess.expand_as(a))) for a, b in pairs]
+        per_image, guessed = ({name: torch.cat([s[k][name] for s in scores]) for name in PER_IMAGE} for k in (0, 1))
         fid: float | None = None
         fid_note: str | None = FID_NOT_ASKED
         if experiment.fid:
@@ -117,8 +131,8 @@ def run(experiment: Experiment, device: str, show: Callable[[str], None]) -> Res
             "judge_accuracy": measure.judge_accuracy(judge, reconstructions, split.train_labels),
             "judge_accuracy_originals": measure.judge_accuracy(judge, originals, split.train_labels),
             "accuracy": float((held == split.held_labels).float().mean()),
-            "psnr_mean_image": float(measure.psnr(originals, guess).mean()),
-            "ssim_mean_image": float(measure.ssim(originals, guess).mean()),
+            "psnr_mean_image": float(guessed["psnr"].mean()),
+            "ssim_mean_image": float(guessed["ssim"].mean()),
             "seconds_target": seconds_target,
             "seconds_attack": seconds_attack,
             "seconds_evaluation": time.perf_counter() - start,

@@ -9,8 +9,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-LEAKS_IN_MEMORY = 8 * 2**30
-"""Bytes of leaks that are kept; beyond it every batch is queried again (the same answer, more computing)."""
+from ..data import Gathering, cut
+
+LEAKS_KEPT = 16 * 2**30
+"""Bytes of leaks that are kept, on disk where memory should not hold them; beyond it every batch is queried again (the
+same answer, more computing)."""
+ASKED = 250
+"""Images that the target is asked about at a time."""
 MOST_COPIES = 15
 """Bent copies of an image that the attacker asks about at most (``benchmarks/attackers.py``)."""
 ROTATION, SCALING, SHEAR, SHIFT = 0.25, 0.15, 0.2, 0.15
@@ -23,16 +28,26 @@ def bend(images: Tensor, generator: torch.Generator) -> Tensor:
     >>> bend(torch.rand(3, 1, 28, 28), torch.Generator()).shape
     torch.Size([3, 1, 28, 28])
     """
+    return bent(images, warps(len(images), generator))
+
+
+def warps(count: int, generator: torch.Generator) -> Tensor:
+    """An affine map for each copy, as the grid of what it sees is made with: ``(count, 2, 3)``."""
 
     def drawn(*shape: int) -> Tensor:
-        return 2 * torch.rand(len(images), *shape, generator=generator) - 1
+        return 2 * torch.rand(count, *shape, generator=generator) - 1
 
     angle, shear, size, shift = drawn() * ROTATION, drawn() * SHEAR, (drawn(2) * SCALING).exp(), drawn(2) * SHIFT
     rows = (
         torch.stack([angle.cos() * size[:, 0], shear - angle.sin() * size[:, 0], shift[:, 0]], 1),
         torch.stack([angle.sin() * size[:, 1], angle.cos() * size[:, 1], shift[:, 1]], 1),
     )
-    grid = F.affine_grid(torch.stack(rows, 1).to(images), list(images.shape), align_corners=False)
+    return torch.stack(rows, 1)
+
+
+def bent(images: Tensor, maps: Tensor) -> Tensor:
+    """Images under :func:`warps`, one each; the border is continued."""
+    grid = F.affine_grid(maps.to(images), list(images.shape), align_corners=False)
     return F.grid_sample(images, grid, padding_mode="border", align_corners=False).clamp(0, 1)
 
 
@@ -56,14 +71,26 @@ class Queries:
         self.observe, self.own = observe, len(images)
         copies = min(max(math.ceil(most / len(images)) - 1, 0), MOST_COPIES)
         generator = torch.Generator().manual_seed(int(torch.randint(2**31, ())))
-        bent = [bend(images, generator) for _ in range(copies)]
-        self.images = torch.cat([images, *bent])[: max(most, len(images))]
-        self.sample = observe(images[:250])
+        self.images = images
+        if copies:
+            asked = Gathering()
+            for part in images.split(ASKED):
+                asked.add(part)
+            for _ in range(copies):
+                for part, maps in zip(images.split(ASKED), warps(len(images), generator).split(ASKED), strict=True):
+                    asked.add(bent(part, maps))
+            self.images = cut(asked.done(), slice(max(most, len(images))))
+        self.sample = observe(images[:ASKED])
         if not bool(torch.isfinite(self.sample).all()):
             raise ArithmeticError("the target leaks NaN or infinite values; it cannot be attacked.")
         size = self.sample.element_size() * self.sample[0].numel() * len(self.images)
         steady = torch.equal(observe(images[:2]), observe(images[:2]))
-        self._kept = observe(self.images) if steady and size <= LEAKS_IN_MEMORY else None
+        self._kept: Tensor | None = None
+        if steady and size <= LEAKS_KEPT:
+            leaks = Gathering()
+            for part in self.images.split(ASKED):
+                leaks.add(observe(part))
+            self._kept = leaks.done()
 
     def leaks(self, index: Tensor) -> Tensor:
         """Leaks of the images of these numbers."""
@@ -82,7 +109,7 @@ class Queries:
                     index = torch.cat([index, other])
                 yield self.leaks(index), self.images[index]
 
-    def in_order(self, most: int, size: int = 250) -> Iterator[tuple[Tensor, Tensor]]:
+    def in_order(self, most: int, size: int = ASKED) -> Iterator[tuple[Tensor, Tensor]]:
         """Leaks and images, each once, the attacker's own before the copies, up to so many."""
         for index in torch.arange(min(most, len(self.images))).split(size):
             yield self.leaks(index), self.images[index]

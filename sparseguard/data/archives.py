@@ -2,18 +2,34 @@
 
 from __future__ import annotations
 
+import shutil
+import zipfile
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from .ondisk import CHUNK, Gathering, Scratch, large
+
 PARTS = ("train", "val", "test")
 """Of MedMNIST's convention: ``train_images``, ``train_labels``, and so on; pooled in this order."""
 
 
-def read_archive(path: Path) -> tuple[Tensor, Tensor]:
+def unchanged(images: Tensor) -> Tensor:
+    """What is made of images where nothing is."""
+    return images
+
+
+def read_archive(
+    path: Path, made: Callable[[Tensor], Tensor] = unchanged, place: Path | None = None
+) -> tuple[Tensor, Tensor]:
     """Images ``(N, C, H, W)``, uint8 or float32 in [0, 1], and labels ``(N,)`` int64, 0 to K - 1.
+
+    Args:
+        made: what is made of them, so many at a time.
+        place: file for images of 8 bits where memory should not hold them; ``None``: one that is removed again.
 
     Raises:
         ValueError: it holds something else; the sentence says what.
@@ -24,7 +40,7 @@ def read_archive(path: Path) -> tuple[Tensor, Tensor]:
             parts = [p for p in PARTS if {f"{p}_images", f"{p}_labels"} <= names]
             own = {"images", "labels"} <= names
             pairs = [("images", "labels")] if own else [(f"{p}_images", f"{p}_labels") for p in parts]
-            arrays = [(archive[images], archive[labels]) for images, labels in pairs]
+            arrays = [(_array(path, images), archive[labels]) for images, labels in pairs]
     except Exception as error:
         raise ValueError(f"{path} is not a readable .npz file with 'images' and 'labels': {error}.") from error
     if not arrays:
@@ -33,14 +49,39 @@ def read_archive(path: Path) -> tuple[Tensor, Tensor]:
             f"{path} is not a readable .npz file with 'images' and 'labels', or 'train_images', 'train_labels' and so "
             f"on: it holds {held}."
         )
-    read = [_pair(path, *pair) for pair in arrays]
-    kinds = sorted({f"{tuple(images.shape[1:])} {images.dtype}".replace("torch.", "") for images, _ in read})
+    labelled = [_labels(path, images(), labels) for images, labels in arrays]
+    firsts = [_pixels(images()[:1]) for images, _ in arrays]
+    kinds = sorted({f"{tuple(first.shape[1:])} {first.dtype}".replace("torch.", "") for first in firsts})
     if len(kinds) > 1:
         raise ValueError(f"{path}: its parts hold images of different kinds: {' and '.join(kinds)}.")
-    return torch.cat([images for images, _ in read]), torch.cat([labels for _, labels in read])
+    images, bad = Gathering(place), 0
+    for array, labels in zip((array for array, _ in arrays), labelled, strict=True):
+        for start in range(0, len(labels), CHUNK):
+            pixels = _pixels(array()[start : start + CHUNK])
+            bad += 0 if pixels.dtype == torch.uint8 else int((~((pixels >= 0) & (pixels <= 1)).flatten(1).all(1)).sum())
+            images.add(made(pixels))
+    if bad:
+        raise ValueError(
+            f"{path}: {bad} of {sum(map(len, labelled))} images hold NaN or values outside [0, 1]; float images must "
+            "be finite and in [0, 1]."
+        )
+    return images.done(), torch.cat(labelled)
 
 
-def _pair(path: Path, images: np.ndarray, labels: np.ndarray) -> tuple[Tensor, Tensor]:
+def _array(path: Path, name: str) -> Callable[[], np.ndarray]:
+    """An array of the file; a large one is unpacked into another file, and mapped anew each time it is asked for."""
+    with zipfile.ZipFile(path) as archive, archive.open(f"{name}.npy") as packed:
+        if not large(archive.getinfo(f"{name}.npy").file_size):
+            array = np.lib.format.read_array(packed, allow_pickle=False)
+            return lambda: array
+        folder = Scratch()
+        with (folder.path / "unpacked.npy").open("wb") as unpacked:
+            shutil.copyfileobj(packed, unpacked)
+    return lambda: np.load(folder.path / "unpacked.npy", mmap_mode="r", allow_pickle=False)
+
+
+def _labels(path: Path, images: np.ndarray, labels: np.ndarray) -> Tensor:
+    """The labels of images, if both are what is read."""
     labels = labels[:, 0] if labels.ndim == 2 and labels.shape[1] == 1 else labels
     if images.ndim not in (3, 4) or labels.shape != images.shape[:1] or len(images) == 0:
         raise ValueError(
@@ -51,16 +92,12 @@ def _pair(path: Path, images: np.ndarray, labels: np.ndarray) -> tuple[Tensor, T
         raise ValueError(f"{path}: images have 1 channel or 3, the last axis, not {images.shape}{first}.")
     if images.dtype != np.uint8 and not np.issubdtype(images.dtype, np.floating):
         raise ValueError(f"{path}: images must be uint8, or float in [0, 1], not {images.dtype}.")
-    pixels = torch.from_numpy(images if images.dtype == np.uint8 else images.astype(np.float32))
-    pixels = pixels.unsqueeze(1) if pixels.ndim == 3 else pixels.permute(0, 3, 1, 2).contiguous()
-    if pixels.dtype != torch.uint8:
-        bad = ~((pixels >= 0) & (pixels <= 1)).flatten(1).all(1)
-        if bool(bad.any()):
-            raise ValueError(
-                f"{path}: {int(bad.sum())} of {len(pixels)} images hold NaN or values outside [0, 1]; "
-                "float images must be finite and in [0, 1]."
-            )
     if not np.issubdtype(labels.dtype, np.integer) or labels.min() < 0:
         kind = labels.dtype if not np.issubdtype(labels.dtype, np.number) else f"{labels.dtype} from {labels.min()}"
         raise ValueError(f"{path}: labels must be whole numbers from 0 on, not {kind}.")
-    return pixels, torch.from_numpy(labels.astype(np.int64))
+    return torch.from_numpy(labels.astype(np.int64))
+
+
+def _pixels(images: np.ndarray) -> Tensor:
+    pixels = torch.from_numpy(np.array(images, np.uint8 if images.dtype == np.uint8 else np.float32))
+    return pixels.unsqueeze(1) if pixels.ndim == 3 else pixels.permute(0, 3, 1, 2).contiguous()

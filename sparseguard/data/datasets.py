@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -12,15 +13,19 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from ..store import digest, write
+from ..store import home as results_home
 from .archives import read_archive
+from .celeba import ATTRIBUTE, read_celeba
 from .folders import read_folder
+from .ondisk import OnDisk
 from .pixels import coloured, resized
-from .sources import read, source
+from .sources import Source, fingerprint, read, source
 
 
 @dataclass(frozen=True)
 class Images:
-    """Labelled images: ``images`` ``(N, C, H, W)`` uint8, or float32 in [0, 1]; ``labels`` ``(N,)`` int64."""
+    """Labelled images: ``images`` ``(N, C, H, W)`` uint8 or float32 in [0, 1], ``labels`` ``(N,)`` int64."""
 
     images: Tensor
     labels: Tensor
@@ -33,22 +38,25 @@ class Known:
 
     Attributes:
         classes: their names, in the order of the labels.
-        load: images and labels of the full set; ``True`` allows a part of it where that is all there is.
+        load: images and labels of the full set, read as a :class:`Source` says; ``True`` allows a part of it where that
+            is all there is, and many images are put down in a file.
         places: files and folders under SPARSEGUARD_DATA that hold it, or a part of it.
         total: images that the full set has.
         licence, origin: as its page states them.
         size: pixels a side that it is resized to unless told otherwise; ``None``: as it is.
         bundled: a part of it comes with the package.
+        attribute: the one that is the label unless told otherwise; ``None``: its images have one label.
     """
 
     classes: tuple[str, ...]
-    load: Callable[[bool], tuple[Tensor, Tensor]]
+    load: Callable[[Source, bool, Path | None], tuple[Tensor, Tensor]]
     places: tuple[str, ...]
     total: int
     licence: str
     origin: str
     size: int | None = None
     bundled: bool = False
+    attribute: str | None = None
 
 
 # Bytes of the unpacked IDX files: a truncated one is noticed before it is read.
@@ -77,7 +85,7 @@ def _absent(name: str, where: Path, error: object) -> OSError:
     )
 
 
-def _idx(torchvision: str, part: bool) -> tuple[Tensor, Tensor]:
+def _idx(torchvision: str, of: Source, part: bool, place: Path | None) -> tuple[Tensor, Tensor]:
     """A set in MNIST's layout, official training and test sets pooled."""
     from torchvision import datasets  # here: importing it costs a second that the bundled sets need not pay
 
@@ -99,7 +107,7 @@ def _idx(torchvision: str, part: bool) -> tuple[Tensor, Tensor]:
     return images, torch.cat([part.targets for part in parts])
 
 
-def _cifar10(part: bool) -> tuple[Tensor, Tensor]:
+def _cifar10(of: Source, part: bool, place: Path | None) -> tuple[Tensor, Tensor]:
     """The full set, whose files torchvision knows by their checksums, or the part of it in ``cifar10.npz``."""
     home = data_home()
     full, some = home / "cifar-10-batches-py", home / "cifar10.npz"
@@ -119,22 +127,37 @@ def _cifar10(part: bool) -> tuple[Tensor, Tensor]:
     return images, torch.tensor([label for one in sets for label in one.targets])
 
 
-def _medical_mnist(part: bool) -> tuple[Tensor, Tensor]:
+def _medical_mnist(of: Source, part: bool, place: Path | None) -> tuple[Tensor, Tensor]:
     """One folder a class, as on Kaggle, in a folder or a zip file ``medical-mnist``."""
     home = data_home()
     places = [home / "medical-mnist", home / "medical-mnist.zip"]
-    place = next((p for p in places if p.exists()), None)
-    if place is None:
+    there = next((p for p in places if p.exists()), None)
+    if there is None:
         try:
             import kagglehub  # an extra: pip install 'sparseguard[kaggle]'
 
-            place = Path(kagglehub.dataset_download("andrewmvd/medical-mnist"))
+            there = Path(kagglehub.dataset_download("andrewmvd/medical-mnist"))
         except Exception as error:
             raise _absent("medical-mnist", home, error) from error
-    found = read_folder(place)
+    found = read_folder(there, of.pixels(DATASETS["medical_mnist"].size), of.mode, of.broken == "skip", place)
     if found.classes != _SCANS:
-        raise ValueError(f"{place} holds the folders {', '.join(found.classes)} instead of {', '.join(_SCANS)}.")
+        raise ValueError(f"{there} holds the folders {', '.join(found.classes)} instead of {', '.join(_SCANS)}.")
     return found.images, found.labels
+
+
+def _celeba(of: Source, part: bool, place: Path | None) -> tuple[Tensor, Tensor]:
+    """Torchvision's, its files known by their checksums."""
+    there = (data_home() / "celeba").is_dir()
+    try:
+        if not there:
+            data_home().mkdir(parents=True, exist_ok=True)
+        return read_celeba(data_home(), of.pixels(DATASETS["celeba"].size), of.mode, of.attribute, place)
+    except ValueError:
+        raise
+    except Exception as error:
+        if there:
+            raise ValueError(f"{data_home() / 'celeba'} is damaged or not whole ({error}).") from error
+        raise _absent("celeba", data_home(), error) from error
 
 
 DATASETS: dict[str, Known] = {
@@ -152,6 +175,10 @@ DATASETS: dict[str, Known] = {
         _SCANS, _medical_mnist, ("medical-mnist", "medical-mnist.zip"), 58_954,
         "CC BY-SA 4.0", "MedNIST; Kaggle andrewmvd/medical-mnist", size=28,
     ),
+    "celeba": Known(
+        ("without", "with"), _celeba, ("celeba",), 202_599,
+        "non-commercial research only", "Liu et al., 2015", size=32, attribute=ATTRIBUTE,
+    ),
 }  # fmt: skip
 
 
@@ -159,10 +186,14 @@ def check_dataset(text: str) -> str:
     """``text`` if it names a data set, or a ``ValueError`` with what is allowed.
 
     It is a name of :data:`DATASETS`, or the path of a folder of class folders, of a ``.zip`` file of one, or of an
-    ``.npz`` file; after it, how the images are read: ``size=28``, ``mode=grey`` or ``mode=rgb``, ``broken=skip``.
+    ``.npz`` file; after it, how the images are read: ``size=28`` or ``size=full``, ``mode=grey`` or ``mode=rgb``,
+    ``broken=skip``; of ``celeba``, ``attribute=Smiling``.
     """
     of = source(text)
-    if of.name in DATASETS or of.of_your_own:
+    known = DATASETS.get(of.name)
+    if known is not None or of.of_your_own:
+        if of.attribute is not None and (known is None or known.attribute is None):
+            raise ValueError(f"the images of {of.name} have one label each; attribute is for celeba, not {of.name!r}.")
         return text
     raise ValueError(
         f"dataset must be one of {', '.join(DATASETS)}, or the path of an existing .npz file, folder of class folders, "
@@ -184,13 +215,40 @@ def load_images(text: str, bundled: bool, part: bool = False) -> Images:
     """
     check_dataset(text)
     of = source(text)
-    if of.name not in DATASETS:
-        found = read(of)
-        return Images(found.images, found.labels, found.classes)
-    known = DATASETS[of.name]
-    if bundled and known.bundled:
+    known = DATASETS.get(of.name)
+    if known is not None and bundled and known.bundled:
         with as_file(files("sparseguard.data") / "mini" / f"{of.name}.npz") as path:
             images, labels = read_archive(path)
+        return _as_told(of, known, images, labels)
+    key = {"images": fingerprint(text), "home": str(data_home()) if known else "", "part": part, "format": 1}
+    place = results_home() / ".images" / digest(key)
+    lying = _put_down(place)
+    if lying is not None:
+        return lying
+    if known is None:
+        found = read(of, place / "images")
+        read_now = Images(found.images, found.labels, found.classes)
     else:
-        images, labels = known.load(part)
-    return Images(resized(coloured(images, of.mode), of.size or known.size), labels, known.classes)
+        read_now = _as_told(of, known, *known.load(of, part, place / "images"))
+    if isinstance(read_now.images, OnDisk):
+        told = {"shape": list(read_now.images.shape), "labels": read_now.labels.tolist(), "classes": read_now.classes}
+        write(place / "index.json", json.dumps(told).encode())
+    return read_now
+
+
+def _as_told(of: Source, known: Known, images: Tensor, labels: Tensor) -> Images:
+    if not isinstance(images, OnDisk):
+        images = resized(coloured(images, of.mode), of.pixels(known.size))
+    return Images(images, labels, known.classes)
+
+
+def _put_down(place: Path) -> Images | None:
+    """What an earlier reading of the same images left in a folder, if it is whole."""
+    try:
+        told = json.loads((place / "index.json").read_text())
+        lying = OnDisk(place / "images", told["shape"])
+        if (place / "images").stat().st_size != lying.numel():
+            return None
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+    return Images(lying, torch.tensor(told["labels"]), tuple(told["classes"]))

@@ -13,13 +13,17 @@ import numpy as np
 import torch
 from PIL import Image, ImageOps
 from torch import Tensor
+from tqdm import tqdm
 
+from .ondisk import Gathering
 from .pixels import Mode, coloured, resized
 
 KINDS = {"L": "grey", "RGB": "RGB"}
 """Pillow's names of the two kinds of images that are read."""
 LARGEST_RATIO, LARGEST_ZIP = 200, 16 * 2**30
 """A zip file that unpacks to more times its size, or to more bytes, is taken for one that is meant to harm."""
+SLOW = 5.0
+"""Seconds after which reading shows how far it is."""
 _KINDS = {"P": "a palette", "CMYK": "CMYK colours", "LA": "an alpha channel", "RGBA": "an alpha channel",
           "PA": "an alpha channel", "La": "an alpha channel", "RGBa": "an alpha channel"}  # fmt: skip
 
@@ -29,7 +33,7 @@ class Found:
     """What a folder holds.
 
     Attributes:
-        images: ``(N, C, H, W)`` uint8.
+        images: ``(N, C, H, W)`` uint8, or in a file.
         labels: ``(N,)`` int64: the number of the class folder, in the order of their names.
         classes: names of the folders.
         resized: images that had another size.
@@ -135,7 +139,9 @@ def _decode(file: _File) -> Tensor:
         raise OSError(f"{file.name} cannot be read as an image ({error})") from error
 
 
-def read_folder(path: Path, size: int | None = None, mode: Mode | None = None, skip_broken: bool = False) -> Found:
+def read_folder(
+    path: Path, size: int | None = None, mode: Mode | None = None, skip_broken: bool = False, place: Path | None = None
+) -> Found:
     """All images of a folder of class folders, or of a zip file of one.
 
     Args:
@@ -143,6 +149,7 @@ def read_folder(path: Path, size: int | None = None, mode: Mode | None = None, s
         size: resize to so many pixels a side; ``None``: all must have one size.
         mode: make grey or RGB images of all; ``None``: all must be of one kind.
         skip_broken: leave broken images out, and count them.
+        place: file for the images where memory should not hold them; ``None``: one that is removed again.
 
     Raises:
         ValueError: no class, a class without an image, images of different or unusable kinds, a harmful zip file.
@@ -151,11 +158,11 @@ def read_folder(path: Path, size: int | None = None, mode: Mode | None = None, s
     with _files(path) as (files, classes, ignored):
         if not classes:
             raise ValueError(f"{path} holds no class folders: images of your own lie in one folder a class.")
-        images: list[Tensor] = []
+        images = Gathering(place)
         labels: list[int] = []
         found = Found(torch.empty(0), torch.empty(0), classes, ignored=ignored)
         first: tuple[str, tuple[int, ...]] | None = None
-        for file in files:
+        for file in tqdm(files, f"reading {path.name}", delay=SLOW):
             try:
                 pixels = coloured(_decode(file), mode)
             except OSError as error:
@@ -166,15 +173,16 @@ def read_folder(path: Path, size: int | None = None, mode: Mode | None = None, s
             shape = pixels.shape[2], pixels.shape[3]
             found.sizes[shape] = found.sizes.get(shape, 0) + 1
             found.resized += size is not None and shape != (size, size)
-            images.append(resized(pixels, size))
-            first = first or (file.name, tuple(images[0].shape))
-            _same(*first, file.name, tuple(images[-1].shape))
+            pixels = resized(pixels, size)
+            first = first or (file.name, tuple(pixels.shape))
+            _same(*first, file.name, tuple(pixels.shape))
+            images.add(pixels)
             labels.append(file.label)
     empty = [name for k, name in enumerate(classes) if k not in set(labels)]
     if empty:
         beside = f"; {len(found.skipped)} broken ones were skipped" if found.skipped else ""
         raise ValueError(f"{path}: class {empty[0]!r} has no image{beside}.")
-    found.images, found.labels = torch.cat(images), torch.tensor(labels)
+    found.images, found.labels = images.done(), torch.tensor(labels)
     return found
 
 

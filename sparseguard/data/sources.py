@@ -10,14 +10,18 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
+from torch import Tensor
+
 from ..checks import one_of, whole
 from .archives import read_archive
 from .folders import Found, read_folder
 from .pixels import MODES, Mode, coloured, resized
 
-OPTIONS = ("size", "mode", "broken")
+OPTIONS = ("size", "mode", "broken", "attribute")
+FULL = 0
+"""``size=full``: images as they are, also of a known set that is resized otherwise."""
 LEAST_SIZE = 11
-"""Pixels: SSIM compares windows of so many."""
+"""Tensor: SSIM compares windows of so many."""
 BROKEN = ("refuse", "skip")
 
 
@@ -27,15 +31,17 @@ class Source:
 
     Attributes:
         name: of a known data set, or a path.
-        size: pixels a side that images are resized to; ``None``: as they are.
+        size: pixels a side that images are resized to; ``None``: as the data set has it, :data:`FULL`: as they are.
         mode: ``"grey"`` or ``"rgb"``; ``None``: as they are.
         broken: ``"skip"``: broken files are left out and counted.
+        attribute: of a set whose images have several, the one that is the label.
     """
 
     name: str
     size: int | None = None
     mode: Mode | None = None
     broken: str = "refuse"
+    attribute: str | None = None
 
     @property
     def path(self) -> Path:
@@ -52,8 +58,13 @@ class Source:
     @property
     def short(self) -> str:
         """For names of files and captions."""
-        sized = "" if self.size is None else f"-{self.size}"
-        return f"{self.path.stem if self.of_your_own else self.name}{sized}"
+        sized = "" if self.size is None else f"-{self.size or 'full'}"
+        labelled = "" if self.attribute is None else f"-{self.attribute}"
+        return f"{self.path.stem if self.of_your_own else self.name}{sized}{labelled}"
+
+    def pixels(self, usual: int | None = None) -> int | None:
+        """Tensor a side that images are resized to, where ``usual`` is what they are otherwise; ``None``: none are."""
+        return (usual if self.size is None else self.size) or None
 
 
 def source(text: str) -> Source:
@@ -64,34 +75,49 @@ def source(text: str) -> Source:
 
     Example:
         >>> source("medical_mnist size=64")
-        Source(name='medical_mnist', size=64, mode=None, broken='refuse')
+        Source(name='medical_mnist', size=64, mode=None, broken='refuse', attribute=None)
     """
     name, *tokens = re.split(r" +(?=\w+=)", text)
     given: dict[str, Any] = dict(token.split("=", 1) for token in tokens)
     for option, value in given.items():
         one_of("an option of dataset", option, OPTIONS)
         if option == "size":
-            given[option] = whole("size", int(value) if value.isdecimal() else value, LEAST_SIZE)
-        else:
+            given[option] = FULL if value == "full" else _size(value)
+        elif option != "attribute":
             one_of(option, value, MODES if option == "mode" else BROKEN)
     return Source(name, **given)
 
 
-def read(of: Source) -> Found:
+def _size(value: str) -> int:
+    try:
+        return whole("size", int(value) if value.isdecimal() else value, LEAST_SIZE)
+    except ValueError as error:
+        raise ValueError(f"{str(error).rstrip('.')}; or full.") from None
+
+
+def read(of: Source, place: Path | None = None) -> Found:
     """The images of a path.
+
+    Args:
+        place: where many images are put down; ``None``: where they are removed again.
 
     Raises:
         ValueError, OSError: as :func:`read_folder` and :func:`read_archive`.
     """
+    size = of.pixels()
     if of.path.suffix != ".npz":
-        return read_folder(of.path, of.size, of.mode, of.broken == "skip")
-    images, labels = read_archive(of.path)
-    shape = images.shape[2], images.shape[3]
-    other = of.size is not None and shape != (of.size, of.size)
+        return read_folder(of.path, size, of.mode, of.broken == "skip", place)
+    shapes: dict[tuple[int, int], int] = {}
+
+    def made(images: Tensor) -> Tensor:
+        shape = images.shape[2], images.shape[3]
+        shapes[shape] = shapes.get(shape, 0) + len(images)
+        return resized(coloured(images, of.mode), size)
+
+    images, labels = read_archive(of.path, made, place)
     names = tuple(str(k) for k in range(int(labels.max()) + 1))
-    return Found(
-        resized(coloured(images, of.mode), of.size), labels, names, len(images) * other, sizes={shape: len(images)}
-    )
+    other = 0 if size is None else sum(count for shape, count in shapes.items() if shape != (size, size))
+    return Found(images, labels, names, other, sizes=shapes)
 
 
 def fingerprint(text: str) -> str:

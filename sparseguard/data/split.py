@@ -17,6 +17,7 @@ from torch import Tensor
 
 from ..scales import Scale, check_scale
 from .datasets import Images, data_home, load_images
+from .ondisk import OnDisk, cut, joined, large
 from .sources import fingerprint
 
 LEAST = 4
@@ -28,6 +29,8 @@ JUDGED = 10
 @dataclass(frozen=True)
 class Split:
     """Three disjoint parts of one data set; images float32 ``(N, C, H, W)`` in [0, 1], labels int64 ``(N,)``.
+
+    A part that memory should not hold stays on disk (:class:`~sparseguard.data.ondisk.OnDisk`).
 
     ``train`` (70 %) is private: the target trains on it and the attack reconstructs it. The 30 % hold-out is halved:
     ``attack`` trains the attackers, ``held`` measures accuracy and validates the attackers. Where the scale gives the
@@ -103,6 +106,8 @@ def _read(dataset: str, content: str, home: Path, bundled: bool, part: bool) -> 
 
 
 def _taken(pool: Images, index: Tensor) -> Images:
+    if isinstance(pool.images, OnDisk) and large(4 * len(index) * pool.images.shape[1:].numel()):
+        return Images(pool.images.part(index), pool.labels[index], pool.classes)
     images = pool.images[index]
     return Images(images.float() / 255 if images.dtype == torch.uint8 else images, pool.labels[index], pool.classes)
 
@@ -136,7 +141,7 @@ def attack_images(split: Split, scale: str, count: int | None = None) -> Tensor:
     """
     own = split.attack_images
     if count is None or count <= len(own):
-        return own[:count]
+        return cut(own, slice(count))
     size = check_scale(scale)
     pool = _pool(split.dataset, size)
     spare = _draw(pool.labels, size, split.seed).spare
@@ -144,7 +149,7 @@ def attack_images(split: Split, scale: str, count: int | None = None) -> Tensor:
         raise ValueError(
             f"holdout must be at most {len(own) + len(spare)} for {split.dataset} at scale {scale!r}, not {count}."
         )
-    return torch.cat([own, _taken(pool, spare[: count - len(own)]).images])
+    return joined(own, _taken(pool, spare[: count - len(own)]).images)
 
 
 def load_data(dataset: str, scale: str = "quick", seed: int = 0) -> Split:

@@ -15,11 +15,11 @@ from __future__ import annotations
 import math
 import warnings
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import torch
 import torch.nn.functional as F
-from torch.utils.data import DataLoader, TensorDataset
+from torch.utils.data import DataLoader, Dataset, StackDataset
 
 from ..checks import positive
 from ..data import Split
@@ -64,7 +64,7 @@ class DPSGD(Defense):
     def train(self, target: Target, split: Split, scale: Scale) -> None:
         from opacus import PrivacyEngine  # here: importing it costs seconds that the other defenses need not pay
 
-        data = TensorDataset(split.train_images, split.train_labels)
+        data: Dataset[Any] = StackDataset(split.train_images, split.train_labels)  # type: ignore[arg-type]
         device = next(target.parameters()).device
         target.train()
         eta = scale.dp_learning_rate if self.learning_rate is None else self.learning_rate

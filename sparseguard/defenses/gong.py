@@ -29,7 +29,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ..data import Images, Split, check_dataset, load_pool
+from ..data import Images, Split, check_dataset, cut, load_pool
 from ..scales import Scale
 from ..targets import Target
 from .base import Defense, Family, fit, nonnegative
@@ -114,9 +114,9 @@ class Gong(Defense):
         others = [name for name in GREY if name != split.dataset]
         name = self.public or (others[0] if split.dataset in GREY else "")
         if not name:
-            cut = len(images) - max(len(images) // 5, 1)
-            public = Images(images[cut:], labels[cut:], split.classes)
-            images, labels = images[:cut], labels[:cut]
+            most = len(images) - max(len(images) // 5, 1)
+            public = Images(cut(images, slice(most, None)), labels[most:], split.classes)
+            images, labels = cut(images, slice(most)), labels[:most]
         else:
             public = load_pool(name, scale)
         return in_shape(public, split.image_shape), images, labels

@@ -58,6 +58,8 @@ def in_shape(images: Images, shape: tuple[int, int, int]) -> Images:
     (2, 3, 14, 12)
     """
     pixels = images.images
+    if pixels.shape[1:] == shape:
+        return images
     if pixels.shape[1] != shape[0]:
         pixels = pixels.mean(1, keepdim=True).expand(-1, shape[0], -1, -1)
     if pixels.shape[2:] != shape[1:]:

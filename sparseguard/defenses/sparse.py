@@ -19,6 +19,7 @@ from ..sparse.layer import Solver
 from ..sparse.solvers import fista
 from ..targets import Target
 from .base import KERNEL, Defense, Family, fit
+from .codes import encode
 
 TABLE_5_TAU = 1000.0
 MEASURED = 50
@@ -167,10 +168,3 @@ def settling(target: Target, images: Tensor, tol: float) -> dict[str, float]:
             facts[f"active {number} (%)"] = 100 * float((code != 0).float().mean())
             facts[f"cosine {number}"] = float(cosine.mean())
     return facts
-
-
-@torch.no_grad()
-def encode(layer: SparseCoding2d, images: Tensor, batch_size: int = 250) -> Tensor:
-    """Codes of many images, on the images' device: ``(N, F, h, w)``."""
-    device = layer.dictionary.device
-    return torch.cat([layer(part.to(device)).to(images.device) for part in images.split(batch_size)])

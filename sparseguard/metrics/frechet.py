@@ -105,7 +105,8 @@ def fid(
 
     def features(images: Tensor) -> NDArray[np.floating]:
         parts = []
-        for batch in images.clamp(0, 1).split(batch_size):
+        for part in images.split(batch_size):
+            batch = part.clamp(0, 1)
             rgb = batch.expand(-1, 3, -1, -1) if batch.shape[1] == 1 else batch
             parts.append(F.adaptive_avg_pool2d(network(rgb.float().to(device))[0], 1).flatten(1).cpu())
         result: NDArray[np.floating] = torch.cat(parts).numpy()

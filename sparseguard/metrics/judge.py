@@ -65,7 +65,7 @@ def moved(images: Tensor) -> Tensor:
 
 
 @torch.no_grad()
-def judge_features(judge: Judge, images: Tensor, batch_size: int = 500) -> Tensor:
+def judge_features(judge: Judge, images: Tensor, batch_size: int = 100) -> Tensor:
     """Penultimate features ``(N, 64)``, on the images' device."""
     device = judge.classifier.weight.device
     return torch.cat([judge.features(part.to(device)).to(images.device) for part in images.split(batch_size)])

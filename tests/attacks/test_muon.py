@@ -17,7 +17,8 @@ def network(rows: int = 6, columns: int = 4) -> nn.Sequential:
 def conditioned(rows: int, columns: int) -> torch.Tensor:
     """A matrix with singular values between 1 and 4."""
     u, _, v = torch.linalg.svd(torch.randn(rows, columns), full_matrices=False)
-    return u @ torch.diag(torch.linspace(1.0, 4.0, min(rows, columns))) @ v
+    matrix: torch.Tensor = u @ torch.diag(torch.linspace(1.0, 4.0, min(rows, columns))) @ v
+    return matrix
 
 
 @given(rows=st.integers(2, 9), columns=st.integers(2, 9))

@@ -98,7 +98,7 @@ def test_a_folder_is_a_data_set_and_known_by_what_it_holds(tmp_path: Path) -> No
         ("mnist size=big", "size must be a whole number from 11 on, not 'big'"),
         ("mnist mode=cmyk", "mode must be one of grey, rgb, not 'cmyk'"),
         ("mnist broken=yes", "broken must be one of refuse, skip, not 'yes'"),
-        ("mnist colour=red", "an option of dataset must be one of size, mode, broken, not 'colour'"),
+        ("mnist colour=red", "an option of dataset must be one of size, mode, broken, attribute, not 'colour'"),
         ("/no/such/folder", "dataset must be one of mnist.* folder of class folders, .* not '/no/such/folder'"),
     ],
 )

@@ -1,0 +1,71 @@
+"""Codes of a fixed sparse layer: computed once, in memory where they are few, else in a file of chunks on disk.
+
+The file lies beside the results, in ``.codes``, under a hash of the layer's dictionary and parameters and of the
+images; it may be deleted at any time. A run that was killed goes on with the chunk that it was at.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+
+import torch
+from torch import Tensor
+from tqdm import tqdm
+
+from ..data.ondisk import OnDisk, large
+from ..sparse import SparseCoding2d
+from ..store import digest, home, write
+
+CHUNK = 250
+"""Images that are coded at a time."""
+DONE = "done"
+"""File with the number of images whose codes are there."""
+SLOW = 5.0
+"""Seconds after which coding shows how far it is."""
+
+
+@torch.no_grad()
+def encode(layer: SparseCoding2d, images: Tensor) -> Tensor:
+    """Codes of images ``(N, C, H, W)``, on their device: ``(N, F, h, w)``."""
+
+    def codes(part: Tensor) -> Tensor:
+        code: Tensor = layer(part.to(layer.dictionary.device))
+        return code.to(part.device)
+
+    one = codes(images[:1])
+    size = 4 * one[0].numel()
+    if not large(len(images) * size):
+        return torch.cat([codes(part) for part in images.split(CHUNK)])
+    place = home() / ".codes" / fingerprint(layer, images)
+    shape = (len(images), *one.shape[1:])
+    done = finished(place, size)
+    place.mkdir(parents=True, exist_ok=True)
+    with (place / "codes").open("r+b" if done else "wb") as file:
+        file.seek(size * done)
+        with tqdm(desc="sparse codes", initial=done, total=len(images), delay=SLOW) as bar:
+            for start in range(done, len(images), CHUNK):
+                found = codes(images[start : start + CHUNK])
+                file.write(found.float().cpu().contiguous().numpy().tobytes())
+                file.flush()
+                write(place / DONE, str(start + len(found)).encode())
+                bar.update(len(found))
+    return OnDisk(place / "codes", shape, "float32")
+
+
+def fingerprint(layer: SparseCoding2d, images: Tensor) -> str:
+    """Of all that codes depend on."""
+    content = hashlib.sha256(layer.dictionary.detach().cpu().contiguous().numpy().tobytes())
+    for part in images.split(CHUNK):
+        content.update(part.cpu().contiguous().numpy().tobytes())
+    return digest({"layer": repr(layer), "tol": layer.tol, "standardize": layer.standardize, "nonneg": layer.nonneg,
+                   "shape": list(images.shape), "content": content.hexdigest()})  # fmt: skip
+
+
+def finished(place: Path, size: int) -> int:
+    """Images whose codes, of so many bytes each, an earlier run left."""
+    try:
+        claimed = int((place / DONE).read_text())
+        return claimed if (place / "codes").stat().st_size >= claimed * size else 0
+    except (OSError, ValueError):
+        return 0
