@@ -143,6 +143,7 @@ def run(experiment: Experiment, device: str, show: Callable[[str], None]) -> Res
             raise ArithmeticError(f"{experiment.label}: {name} is not a number.")
     details = {
         "attack": fitted.details,
+        "pool": list(split.pool),
         "train_images": len(originals),
         "attack_images": len(attacked),
         "device": device_name(device),

@@ -53,6 +53,7 @@ def test_a_shipped_cell_says_what_was_measured_and_where_it_is_from(
     told = provenance_of([found, found, result])
     assert told.endswith(f"2 were read from the reference ({found.shipped}), 1 were computed here.")
     assert "reference" not in provenance_of([result])
+    assert "Drawn from 5,000 of the 70,000 images of mnist." in provenance_of([result])
 
 
 def test_what_is_computed_here_goes_before_what_is_shipped(result: Result, place: Path, tmp_path: Path) -> None:

@@ -201,6 +201,16 @@ def check_dataset(text: str) -> str:
     )
 
 
+def images_of(text: str) -> int | None:
+    """Images that a known data set has; ``None`` for images of your own.
+
+    >>> images_of("medical_mnist size=64"), images_of("scans.npz")
+    (58954, None)
+    """
+    known = DATASETS.get(source(text).name)
+    return None if known is None else known.total
+
+
 def load_images(text: str, bundled: bool, part: bool = False) -> Images:
     """All images of a data set, official training and test sets pooled.
 

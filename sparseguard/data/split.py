@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from ..scales import Scale, check_scale
-from .datasets import Images, data_home, load_images
+from .datasets import Images, data_home, images_of, load_images
 from .ondisk import OnDisk, cut, joined, large
 from .sources import fingerprint
 
@@ -47,6 +47,8 @@ class Split:
     dataset: str
     """Name of the data set, or path of the file, that the images are from."""
     seed: int = 0
+    pool: tuple[int, int] = (0, 0)
+    """Images that were at hand, and images that the data set has."""
     derived: dict[Any, Any] = field(default_factory=dict, repr=False, compare=False)
     """What was computed from these images once: models that several cells share."""
 
@@ -192,5 +194,5 @@ def load_data(dataset: str, scale: str = "quick", seed: int = 0) -> Split:
         private.images, private.labels,
         attackers.images, attackers.labels,
         checks.images, checks.labels,
-        pool.classes, dataset, seed,
+        pool.classes, dataset, seed, (len(pool.labels), images_of(dataset) or len(pool.labels)),
     )  # fmt: skip

@@ -31,12 +31,19 @@ def provenance(what: str, scale: str, seeds: Iterable[int], device: str, seconds
     return f"{what}: scale {scale}; seeds {numbers}; {device}; {seconds:.0f} s {when}."
 
 
+def pools(results: Sequence[Measured]) -> list[str]:
+    """How many images each data set's cells are drawn from, of how many it has; nothing where no cell tells."""
+    known = {(r.experiment.dataset_name, *pool) for r in results if (pool := getattr(r, "details", {}).get("pool"))}
+    return [f"Drawn from {count:,} of the {total:,} images of {name}." for name, count, total in sorted(known)]
+
+
 def provenance_of(results: Sequence[Measured], kind: str = "cells") -> str:
     """The sentence about results of one scale."""
     devices = ", ".join(sorted({r.device for r in results}))
     seeds = [r.experiment.seed for r in results]
     scale = results[0].experiment.scale
     told = provenance(f"{len(results)} {kind}", scale, seeds, devices, sum(r.seconds for r in results))
+    told += "".join(f" {line}" for line in pools(results))
     shipped = [made for r in results if (made := getattr(r, "shipped", None))]
     if not shipped:
         return told
