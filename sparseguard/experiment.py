@@ -15,10 +15,11 @@ from .checks import positive, seed_of, whole
 from .data import Split, attack_images, check_dataset, fingerprint, load_data, source
 from .defenses import DEFENSES, Defense, Family
 from .device import default_device
+from .places import digest
 from .registry import label
 from .result import Result
 from .scales import check_scale
-from .store import Store, digest
+from .store import Store
 from .targets import check_setting
 
 VERSIONS = {"data": 1, "targets": 1, "metrics": 1}

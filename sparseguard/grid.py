@@ -14,8 +14,9 @@ from .checks import positive
 from .defenses import DEFENSES
 from .defenses.sparse_guard import SparseGuard
 from .experiment import USUAL_ATTACK, Experiment
+from .places import write
 from .result import Result
-from .store import Store, write
+from .store import Store
 from .workers import DONE, Pace, compute, jobs, one_thread
 
 Entry = str | Mapping[str, Any]

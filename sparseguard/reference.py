@@ -23,6 +23,8 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
 
+from .places import write
+
 Cell = tuple[dict[str, Any], dict[str, Tensor]]
 """A JSON-able record, and tensors by name."""
 FOLDER = Path(__file__).resolve().parent / "reference_data"
@@ -80,9 +82,7 @@ def pack(cells: Mapping[str, Cell], scale: str, folder: Path | None = None) -> P
         (path, payload),
         (place / INDEX, json.dumps(index | {path.name: hashlib.sha256(payload).hexdigest()}, indent=1).encode()),
     ):
-        partial = target.with_name(f".partial-{target.name}")
-        partial.write_bytes(data)
-        partial.rename(target)
+        write(target, data)
     _shipped.cache_clear()
     return path
 

@@ -13,9 +13,10 @@ from . import reference
 from .checks import whole
 from .experiment import Experiment
 from .grid import run_grid
+from .places import digest
 from .result import Result
 from .scales import check_scale
-from .store import Store, digest
+from .store import Store
 from .studies.recalled import key_of
 from .workers import jobs
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import shutil
 import tempfile
 import time
@@ -23,29 +22,11 @@ from safetensors.torch import load, save
 from torch import Tensor
 
 from . import reference
+from .places import PARTIAL, canonical, digest, home, write
 from .reference import Cell as Cell
 
-PARTIAL = ".partial-"
-"""What a name starts with while what it names is not complete."""
 _STALE_SECONDS = 86_400
 """Age after which what a killed run left half-written is removed."""
-
-
-def home() -> Path:
-    """Folder of results: ``SPARSEGUARD_HOME``; by default ``runs/`` beside the ``notebooks`` folder, or here."""
-    if os.environ.get("SPARSEGUARD_HOME"):
-        return Path(os.environ["SPARSEGUARD_HOME"]).expanduser()
-    checkout = Path(__file__).resolve().parent.parent
-    return (checkout if (checkout / "notebooks").is_dir() else Path.cwd()) / "runs"
-
-
-def digest(key: dict[str, Any]) -> str:
-    """Hash of a JSON-able key, independent of the order of its entries."""
-    return hashlib.sha256(_canonical(key)).hexdigest()[:20]
-
-
-def _canonical(value: Any) -> bytes:
-    return json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=True).encode()
 
 
 class Store:
@@ -93,11 +74,11 @@ class Store:
         self.prepare()
         payload = save({key: value.detach().cpu().contiguous() for key, value in arrays.items()})
         body = {"record": record, "arrays_sha256": hashlib.sha256(payload).hexdigest()}
-        body["sha256"] = hashlib.sha256(_canonical(body)).hexdigest()
+        body["sha256"] = hashlib.sha256(canonical(body)).hexdigest()
         partial = Path(tempfile.mkdtemp(dir=self.folder, prefix=f"{PARTIAL}{name}-"))
         try:
-            _write(partial / "arrays.safetensors", payload)
-            _write(partial / "result.json", json.dumps(body, indent=1, sort_keys=True).encode())
+            write(partial / "arrays.safetensors", payload)
+            write(partial / "result.json", json.dumps(body, indent=1, sort_keys=True).encode())
             partial.chmod(0o755)
             target = self.folder / name
             if target.exists():
@@ -135,7 +116,7 @@ class Store:
             body = json.loads((folder / "result.json").read_bytes())
             payload = (folder / "arrays.safetensors").read_bytes()
             claimed = body.pop("sha256")
-            if claimed != hashlib.sha256(_canonical(body)).hexdigest():
+            if claimed != hashlib.sha256(canonical(body)).hexdigest():
                 raise ValueError("result.json does not match its checksum")
             if body["arrays_sha256"] != hashlib.sha256(payload).hexdigest():
                 raise ValueError("arrays.safetensors does not match its checksum")
@@ -143,18 +124,3 @@ class Store:
         except (OSError, ValueError, KeyError, TypeError, AttributeError, SafetensorError) as error:
             warnings.warn(f"the stored result {folder} is damaged ({error}); it is computed again.", stacklevel=2)
             return None
-
-
-def _write(path: Path, data: bytes) -> None:
-    with path.open("wb") as file:
-        file.write(data)
-        file.flush()
-        os.fsync(file.fileno())
-
-
-def write(path: Path, data: bytes) -> None:
-    """Write a file whole or not at all; one that exists is replaced."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f"{PARTIAL}{os.getpid()}-{path.name}")
-    _write(partial, data)
-    partial.rename(path)

@@ -14,8 +14,9 @@ from torch import Tensor
 
 from . import metrics as measure
 from .access import grant
-from .data import Gathering, Split, fingerprint, judge_images, load_data
+from .data import Split, fingerprint, judge_images, load_data
 from .device import device_name
+from .ondisk import Gathering
 from .result import METRICS, Result
 from .scales import check_scale
 from .targets import Target

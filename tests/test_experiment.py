@@ -18,9 +18,10 @@ from sparseguard.attacks.nearest import Nearest
 from sparseguard.data import Split
 from sparseguard.defenses.sparse import SparseDefense
 from sparseguard.metrics import psnr, ssim
+from sparseguard.places import digest
 from sparseguard.result import METRICS
 from sparseguard.scales import SCALES
-from sparseguard.store import Store, digest
+from sparseguard.store import Store
 from sparseguard.studies import clusters, costs
 from sparseguard.studies.walkthrough import walk_through
 

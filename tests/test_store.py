@@ -10,7 +10,8 @@ import pytest
 import torch
 
 import sparseguard.store as module
-from sparseguard.store import Store, digest, home
+from sparseguard.places import digest, home
+from sparseguard.store import Store
 
 RECORD = {"metrics": {"psnr": 20.25, "fid": None, "best": float("inf")}, "details": {"text": "λ"}}
 
@@ -80,7 +81,7 @@ def test_a_full_disk_is_a_sentence_and_loses_nothing(tmp_path: Path, monkeypatch
         path.write_bytes(data[: len(data) // 2])
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(module, "_write", full)
+    monkeypatch.setattr(module, "write", full)
     with pytest.raises(OSError, match=r"could not be written to .* \(No space left on device\)"):
         store.save("cell", {"n": 2}, arrays())
     found = store.load("cell")
@@ -98,11 +99,11 @@ def test_a_folder_that_cannot_be_written_is_a_sentence(tmp_path: Path) -> None:
 def test_a_run_killed_while_saving_leaves_no_result(tmp_path: Path) -> None:
     """Invariant 6: the process is killed at every moment of the save that can be told apart."""
     script = (
-        "import sys, time, torch; import sparseguard.store as s; write = s._write\n"
+        "import sys, time, torch; import sparseguard.store as s; write = s.write\n"
         "def slow(path, data):\n"
         "    half = len(data) // 2\n"
         "    path.write_bytes(data[:half]); print(path.name, flush=True); time.sleep(0.5); write(path, data)\n"
-        "s._write = slow\n"
+        "s.write = slow\n"
         "s.Store(sys.argv[1]).save('cell', {'n': 1}, {'x': torch.zeros(9)})\n"
     )
     for lines in (1, 2):

@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ..data import Gathering, cut
+from ..ondisk import Gathering, cut
 
 LEAKS_KEPT = 16 * 2**30
 """Bytes of leaks that are kept, on disk where memory should not hold them; beyond it every batch is queried again (the

@@ -1,19 +1,15 @@
 """Images: loaders, the seeded 70/30 split, the bundled mini sets."""
 
 from .datasets import DATASETS, Images, check_dataset, data_home, load_images
-from .ondisk import Gathering, OnDisk, cut
 from .sources import fingerprint, source
 from .split import Split, attack_images, judge_images, load_data, load_pool
 
 __all__ = [
     "DATASETS",
-    "Gathering",
     "Images",
-    "OnDisk",
     "Split",
     "attack_images",
     "check_dataset",
-    "cut",
     "data_home",
     "fingerprint",
     "judge_images",

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from .ondisk import CHUNK, Gathering, Scratch, large
+from ..ondisk import CHUNK, Gathering, Scratch, large
 
 PARTS = ("train", "val", "test")
 """Of MedMNIST's convention: ``train_images``, ``train_labels``, and so on; pooled in this order."""

@@ -15,7 +15,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from ..checks import one_of
-from .ondisk import Gathering
+from ..ondisk import Gathering
 from .pixels import Mode, coloured, resized
 
 ATTRIBUTE = "Smiling"

@@ -13,12 +13,12 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from ..store import digest, write
-from ..store import home as results_home
+from ..ondisk import OnDisk
+from ..places import digest, write
+from ..places import home as results_home
 from .archives import read_archive
 from .celeba import ATTRIBUTE, read_celeba
 from .folders import read_folder
-from .ondisk import OnDisk
 from .pixels import coloured, resized
 from .sources import Source, fingerprint, read, source
 

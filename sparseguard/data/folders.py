@@ -15,7 +15,7 @@ from PIL import Image, ImageOps
 from torch import Tensor
 from tqdm import tqdm
 
-from .ondisk import Gathering
+from ..ondisk import Gathering
 from .pixels import Mode, coloured, resized
 
 KINDS = {"L": "grey", "RGB": "RGB"}

@@ -15,9 +15,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ..ondisk import OnDisk, cut, joined, large
 from ..scales import Scale, check_scale
 from .datasets import Images, data_home, images_of, load_images
-from .ondisk import OnDisk, cut, joined, large
 from .sources import fingerprint
 
 LEAST = 4

@@ -13,9 +13,9 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from ..data.ondisk import OnDisk, large
+from ..ondisk import OnDisk, large
+from ..places import digest, home, write
 from ..sparse import SparseCoding2d
-from ..store import digest, home, write
 
 CHUNK = 250
 """Images that are coded at a time."""

@@ -29,7 +29,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ..data import Images, Split, check_dataset, cut, load_pool
+from ..data import Images, Split, check_dataset, load_pool
+from ..ondisk import cut
 from ..scales import Scale
 from ..targets import Target
 from .base import Defense, Family, fit, nonnegative

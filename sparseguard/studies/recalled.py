@@ -9,8 +9,9 @@ from typing import Any, Generic, TypeVar
 from torch import Tensor
 
 from ..experiment import Experiment
+from ..places import digest
 from ..reference import told
-from ..store import Cell, Store, digest
+from ..store import Cell, Store
 
 T = TypeVar("T")
 VERSIONS = {"clusters": 2, "costs": 1, "energy curves": 2, "kept": 2, "walk": 1}

@@ -8,9 +8,9 @@ import yaml
 
 from sparseguard.data import Split
 from sparseguard.defenses import make_defense
+from sparseguard.places import digest
 from sparseguard.scales import SCALES
 from sparseguard.sparse import SparseCoding2d
-from sparseguard.store import digest
 from sparseguard.studies.layer import BATCH, LayerStudy
 from sparseguard.studies.trace import energy_curves, kept
 

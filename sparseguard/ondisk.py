@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..store import PARTIAL, home
+from .places import PARTIAL, home
 
 IN_MEMORY = 2**28
 """Bytes of images that are held in memory; beyond that they lie in a file."""

@@ -10,11 +10,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
-from sparseguard import Experiment, trial
-from sparseguard.data import datasets, load_data, load_images, ondisk, split
+from sparseguard import Experiment, ondisk, trial
+from sparseguard.data import datasets, load_data, load_images, split
 from sparseguard.data.folders import Found
-from sparseguard.data.ondisk import Gathering, OnDisk, cut, joined
-from sparseguard.store import Store, home
+from sparseguard.ondisk import Gathering, OnDisk, cut, joined
+from sparseguard.places import home
+from sparseguard.store import Store
 
 
 @pytest.fixture
