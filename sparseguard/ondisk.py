@@ -16,7 +16,7 @@ from torch import Tensor
 
 from .places import PARTIAL, home
 
-IN_MEMORY = 2**28
+IN_MEMORY = 2**27
 """Bytes of images that are held in memory; beyond that they lie in a file."""
 CHUNK = 1000
 """Images that are read at a time where all are gone through."""

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 from ..access import BlackBox
 from ..checks import flag, whole
+from ..ondisk import cut
 from ..scales import Scale
 from .base import Attack, Fitted
 from .decoders import DECODERS, Decoder, Mean
@@ -25,6 +26,8 @@ from .race import PAYS, Runner, race
 from .ridge import ridge
 
 RIDGE, MEAN = "ridge", "mean image"
+CHECKED = 5000
+"""Validation images, at most, that choose among decoders and say when one ends."""
 
 
 @dataclass(frozen=True)
@@ -65,16 +68,16 @@ class Inversion(Attack):
             return self.observe(box, asked)
 
         queries = Queries(observe, images, scale.attack_queries if self.bent else 0)
-        checks = Queries(observe, validation)
+        checks = Queries(observe, cut(validation, slice(CHECKED)))
         leak, image = tuple(queries.sample.shape[1:]), tuple(images.shape[1:])
         mean, std = float(queries.sample.mean()), max(float(queries.sample.std()), 1e-12)
 
         @torch.no_grad()
         def score(network: nn.Module) -> float:
             network.eval()
-            pairs = checks.in_order(len(validation))
+            pairs = checks.in_order(CHECKED)
             errors = [(network(a.to(device)).clamp(0, 1) - b.to(device)).square().sum() for a, b in pairs]
-            return float(torch.stack(errors).sum()) / validation.numel()
+            return float(torch.stack(errors).sum()) / checks.images.numel()
 
         names = self.decoders or scale.decoders
         runners = {

@@ -40,7 +40,7 @@ class Known:
         classes: their names, in the order of the labels.
         load: images and labels of the full set, read as a :class:`Source` says; ``True`` allows a part of it where that
             is all there is, and many images are put down in a file.
-        places: files and folders under SPARSEGUARD_DATA that hold it, or a part of it.
+        places: files and folders under SPARSEGUARD_DATA that hold it, or a part of it; none: a library has it.
         total: images that the full set has.
         licence, origin: as its page states them.
         size: pixels a side that it is resized to unless told otherwise; ``None``: as it is.
@@ -160,6 +160,14 @@ def _celeba(of: Source, part: bool, place: Path | None) -> tuple[Tensor, Tensor]
         raise _absent("celeba", data_home(), error) from error
 
 
+def _lfw_subset(of: Source, part: bool, place: Path | None) -> tuple[Tensor, Tensor]:
+    """A hundred faces of Labeled Faces in the Wild and a hundred pieces of its backgrounds, in scikit-image's wheel."""
+    from skimage.data import lfw_subset
+
+    images = torch.from_numpy(lfw_subset()).float().unsqueeze(1)
+    return images, (torch.arange(len(images)) < len(images) // 2).long()
+
+
 DATASETS: dict[str, Known] = {
     "mnist": Known(
         tuple("0123456789"), partial(_idx, "MNIST"), ("MNIST/raw",), 70_000,
@@ -178,6 +186,9 @@ DATASETS: dict[str, Known] = {
     "celeba": Known(
         ("without", "with"), _celeba, ("celeba",), 202_599,
         "non-commercial research only", "Liu et al., 2015", size=32, attribute=ATTRIBUTE,
+    ),
+    "lfw_subset": Known(
+        ("background", "face"), _lfw_subset, (), 200, "none stated", "Huang et al., 2007; scikit-image"
     ),
 }  # fmt: skip
 

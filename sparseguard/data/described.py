@@ -19,6 +19,7 @@ def described() -> list[str]:
     for name, known in DATASETS.items():
         there = [place for place in known.places if (data_home() / place).exists()]
         where = f"in {data_home() / there[0]}" if there else f"not in {data_home()}"
+        where = where if known.places else "comes with a library that is installed"
         labelled = "" if known.attribute is None else f", labelled by attribute={known.attribute} unless told otherwise"
         bundled = ", a part of it in the package" if known.bundled else ""
         size = "" if known.size is None else f", resized to {known.size} x {known.size} unless size= says otherwise"

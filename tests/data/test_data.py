@@ -181,3 +181,14 @@ def test_unknown_names_are_answered_with_the_list() -> None:
         load_data("imagenet")
     with pytest.raises(ValueError, match="scale must be one of smoke, quick, medium, paper, not 'huge'"):
         load_data("mnist", "huge")
+
+
+def test_the_faces_that_come_with_a_library() -> None:
+    images = load_images("lfw_subset", bundled=True)
+    assert images.images.shape == (200, 1, 25, 25)
+    assert torch.bincount(images.labels).tolist() == [100, 100]
+    faces = images.images[images.labels == 1]
+    spread = faces.std(0).mean() / images.images[images.labels == 0].std(0).mean()
+    assert spread < 0.9  # faces are alike, backgrounds are not
+    split = load_data("lfw_subset", "quick")
+    assert (len(split.train_images), len(split.attack_images), len(split.held_images)) == (126, 27, 27)
