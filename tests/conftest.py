@@ -5,6 +5,7 @@ from pathlib import Path
 
 # test processes run side by side, a core each, and so do the programs that they start
 os.environ |= {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1", "SPARSEGUARD_JOBS": "1"}
+os.environ.setdefault("XDG_CACHE_HOME", str(Path("~/.cache").expanduser()))  # compiled code, whatever HOME is given
 
 import pytest
 import torch

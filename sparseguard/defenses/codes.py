@@ -7,6 +7,7 @@ images; it may be deleted at any time. A run that was killed goes on with the ch
 from __future__ import annotations
 
 import hashlib
+import math
 from pathlib import Path
 
 import torch
@@ -33,12 +34,11 @@ def encode(layer: SparseCoding2d, images: Tensor) -> Tensor:
         code: Tensor = layer(part.to(layer.dictionary.device))
         return code.to(part.device)
 
-    one = codes(images[:1])
-    size = 4 * one[0].numel()
+    shape = (len(images), layer.features, *(-(-n // s) for n, s in zip(images.shape[2:], layer.stride)))
+    size = 4 * math.prod(shape[1:])
     if not large(len(images) * size):
         return torch.cat([codes(part) for part in images.split(CHUNK)])
     place = home() / ".codes" / fingerprint(layer, images)
-    shape = (len(images), *one.shape[1:])
     done = finished(place, size)
     place.mkdir(parents=True, exist_ok=True)
     with (place / "codes").open("r+b" if done else "wb") as file:
