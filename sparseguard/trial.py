@@ -29,7 +29,9 @@ FID_NOT_ASKED = (
     "are downloaded then, or beforehand by `python -m sparseguard data fid`."
 )
 BATCH = 250
-"""Images that are rebuilt and measured at a time."""
+"""Images that are rebuilt at a time."""
+MEASURED = 50
+"""Images that are compared at a time."""
 PER_IMAGE: dict[str, Callable[[Tensor, Tensor], Tensor]] = {"psnr": measure.psnr, "ssim": measure.ssim}
 STAGES = ("training the target", "training the attackers", "measuring")
 
@@ -78,7 +80,13 @@ def trained(experiment: Experiment, split: Split, device: str) -> Iterator[Targe
 
 def compared(originals: Tensor, reconstructions: Tensor) -> dict[str, Tensor]:
     """What is measured image by image: ``(N,)`` each."""
-    return {name: metric(originals, reconstructions) for name, metric in PER_IMAGE.items()}
+    found = {name: torch.empty(len(originals), dtype=torch.float64) for name in PER_IMAGE}  # in one piece: small ones
+    for start in range(0, len(originals), MEASURED):  # between large ones keep those from being given back
+        part = slice(start, start + MEASURED)
+        a, b = originals[part], reconstructions[part]
+        for name, metric in PER_IMAGE.items():
+            found[name][part] = metric(a, b)
+    return found
 
 
 def run(experiment: Experiment, device: str, show: Callable[[str], None]) -> Result:
@@ -116,9 +124,8 @@ def run(experiment: Experiment, device: str, show: Callable[[str], None]) -> Res
                 raise ArithmeticError(f"{experiment.label}: the attack's reconstructions are not finite.")
         reconstructions = gathering.done()
         guess = attacked.mean(0)
-        pairs = zip(originals.split(BATCH), reconstructions.split(BATCH), strict=True)
-        scores = [(compared(a, b), compared(a, guess.expand_as(a))) for a, b in pairs]
-        per_image, guessed = ({name: torch.cat([s[k][name] for s in scores]) for name in PER_IMAGE} for k in (0, 1))
+        per_image = compared(originals, reconstructions)
+        guessed = compared(originals, guess.expand(len(originals), -1, -1, -1))
         fid: float | None = None
         fid_note: str | None = FID_NOT_ASKED
         if experiment.fid:
