@@ -18,6 +18,8 @@ from .places import PARTIAL, home
 
 IN_MEMORY = 2**27
 """Bytes of images that are held in memory; beyond that they lie in a file."""
+SLOW = 5.0
+"""Seconds after which what goes through all images shows how far it is."""
 CHUNK = 1000
 """Images that are read at a time where all are gone through."""
 
@@ -145,7 +147,7 @@ class Gathering:
         if self._bytes > self._most:
             self._file = self._file or self._opened()
             for kept in self._parts:
-                self._file.write(kept.detach().cpu().contiguous().numpy().tobytes())
+                self._file.write(raw(kept))
             self._parts.clear()
 
     def _opened(self) -> Any:
@@ -164,6 +166,11 @@ class Gathering:
         shape, dtype = (self._count, *self.last.shape[1:]), str(self.last.dtype).removeprefix("torch.")
         folder, self._folder = self._folder if self._path is None else None, None
         return OnDisk(lies, shape, dtype, folder=folder)
+
+
+def raw(tensor: Tensor) -> bytes:
+    """Its elements as they lie in a file."""
+    return tensor.detach().cpu().contiguous().numpy().tobytes()
 
 
 def large(size: int) -> bool:

@@ -15,13 +15,11 @@ from torch import Tensor
 from tqdm import tqdm
 
 from ..checks import one_of
-from ..ondisk import Gathering
+from ..ondisk import SLOW, Gathering
 from .pixels import Mode, coloured, resized
 
 ATTRIBUTE = "Smiling"
 """Half of the faces smile (48 %), so that a classifier has to look at them; the hair, say, is mostly one colour."""
-SLOW = 5.0
-"""Seconds after which reading shows how far it is."""
 
 
 def read_celeba(

@@ -15,15 +15,13 @@ from PIL import Image, ImageOps
 from torch import Tensor
 from tqdm import tqdm
 
-from ..ondisk import Gathering
+from ..ondisk import SLOW, Gathering
 from .pixels import Mode, coloured, resized
 
 KINDS = {"L": "grey", "RGB": "RGB"}
 """Pillow's names of the two kinds of images that are read."""
 LARGEST_RATIO, LARGEST_ZIP = 200, 16 * 2**30
 """A zip file that unpacks to more times its size, or to more bytes, is taken for one that is meant to harm."""
-SLOW = 5.0
-"""Seconds after which reading shows how far it is."""
 _KINDS = {"P": "a palette", "CMYK": "CMYK colours", "LA": "an alpha channel", "RGBA": "an alpha channel",
           "PA": "an alpha channel", "La": "an alpha channel", "RGBa": "an alpha channel"}  # fmt: skip
 

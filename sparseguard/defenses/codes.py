@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from ..ondisk import OnDisk, large
+from ..ondisk import SLOW, OnDisk, large, raw
 from ..places import digest, home, write
 from ..sparse import SparseCoding2d
 
@@ -22,8 +22,6 @@ CHUNK = 250
 """Images that are coded at a time."""
 DONE = "done"
 """File with the number of images whose codes are there."""
-SLOW = 5.0
-"""Seconds after which coding shows how far it is."""
 
 
 @torch.no_grad()
@@ -46,7 +44,7 @@ def encode(layer: SparseCoding2d, images: Tensor) -> Tensor:
         with tqdm(desc="sparse codes", initial=done, total=len(images), delay=SLOW) as bar:
             for start in range(done, len(images), CHUNK):
                 found = codes(images[start : start + CHUNK])
-                file.write(found.float().cpu().contiguous().numpy().tobytes())
+                file.write(raw(found.float()))
                 file.flush()
                 write(place / DONE, str(start + len(found)).encode())
                 bar.update(len(found))
@@ -55,9 +53,9 @@ def encode(layer: SparseCoding2d, images: Tensor) -> Tensor:
 
 def fingerprint(layer: SparseCoding2d, images: Tensor) -> str:
     """Of all that codes depend on."""
-    content = hashlib.sha256(layer.dictionary.detach().cpu().contiguous().numpy().tobytes())
+    content = hashlib.sha256(raw(layer.dictionary))
     for part in images.split(CHUNK):
-        content.update(part.cpu().contiguous().numpy().tobytes())
+        content.update(raw(part))
     return digest({"layer": repr(layer), "tol": layer.tol, "standardize": layer.standardize, "nonneg": layer.nonneg,
                    "shape": list(images.shape), "content": content.hexdigest()})  # fmt: skip
 
