@@ -21,7 +21,7 @@ OPTIONS = ("size", "mode", "broken", "attribute")
 FULL = 0
 """``size=full``: images as they are, also of a known set that is resized otherwise."""
 LEAST_SIZE = 11
-"""Tensor: SSIM compares windows of so many."""
+"""Pixels: SSIM compares windows of so many."""
 BROKEN = ("refuse", "skip")
 
 
@@ -63,7 +63,7 @@ class Source:
         return f"{self.path.stem if self.of_your_own else self.name}{sized}{labelled}"
 
     def pixels(self, usual: int | None = None) -> int | None:
-        """Tensor a side that images are resized to, where ``usual`` is what they are otherwise; ``None``: none are."""
+        """Pixels a side that images are resized to, where ``usual`` is what they are otherwise; ``None``: none are."""
         return (usual if self.size is None else self.size) or None
 
 

@@ -30,7 +30,7 @@ JUDGED = 10
 class Split:
     """Three disjoint parts of one data set; images float32 ``(N, C, H, W)`` in [0, 1], labels int64 ``(N,)``.
 
-    A part that memory should not hold stays on disk (:class:`~sparseguard.data.ondisk.OnDisk`).
+    A part that memory should not hold stays on disk (:class:`~sparseguard.ondisk.OnDisk`).
 
     ``train`` (70 %) is private: the target trains on it and the attack reconstructs it. The 30 % hold-out is halved:
     ``attack`` trains the attackers, ``held`` measures accuracy and validates the attackers. Where the scale gives the
