@@ -61,10 +61,11 @@ def test_matrices_move_as_torchs_muon_moves_them(rows: int, columns: int, alike:
     theirs = [nn.Parameter(p.detach().clone()) for p in ours.parameters()]
     muon = Muon(ours, 0.01)
     other = torch.optim.Muon(theirs, lr=0.01, weight_decay=0.0, adjust_lr_fn="match_rms_adamw")
-    for own, twin in zip(ours.parameters(), theirs, strict=True):
-        own.grad = conditioned(rows, columns)
-        twin.grad = own.grad.clone()
-    for _ in range(3):
+    first = [conditioned(rows, columns) for _ in theirs]
+    for share in (1.0, -0.1, -0.1):  # against what came before: momentum carries on
+        for own, twin, gradient in zip(ours.parameters(), theirs, first, strict=True):
+            own.grad = share * gradient
+            twin.grad = own.grad.clone()
         muon.step(0.01)
         other.step()
     for own, twin in zip(ours.parameters(), theirs, strict=True):
