@@ -2,6 +2,7 @@
 
     python benchmarks/attackers.py                                  # all decoders, the learning rates around today's
     python benchmarks/attackers.py --decoder unet --rate 1e-3 --rate 2e-3 --batch 16 --batch 32
+    python benchmarks/attackers.py --decoder unet --rate 5e-3 --decay 0 --decay 1 --updates 2048
     python benchmarks/attackers.py --copies                         # with and without bent copies
     python benchmarks/attackers.py --optimizers --decoder unet      # Muon and Adam, each at the rates given
     python benchmarks/attackers.py --halving                        # does dropping losers ever drop the winner?
@@ -16,6 +17,7 @@ from __future__ import annotations
 import time
 from contextlib import ExitStack
 from dataclasses import replace
+from itertools import product
 from statistics import mean
 from typing import Annotated
 from unittest import mock
@@ -65,8 +67,8 @@ LAST: list[float] = []
 class Adam(Muon):
     """In Muon's place."""
 
-    def __init__(self, network: nn.Module, rate: float) -> None:
-        super().__init__(network, rate)
+    def __init__(self, network: nn.Module, rate: float, weight_decay: float = 0.0) -> None:
+        super().__init__(network, rate, weight_decay)
         self._alike, self._adam = {}, torch.optim.Adam(self.parameters, lr=rate, betas=BETAS)
 
 
@@ -74,6 +76,7 @@ def main(
     decoder: Annotated[list[str] | None, typer.Option(help="repeat for several")] = None,
     rate: Annotated[list[float] | None, typer.Option(help="learning rates; repeat for several")] = None,
     batch: Annotated[list[int] | None, typer.Option(help="batch sizes; repeat for several")] = None,
+    decay: Annotated[list[float] | None, typer.Option(help="weight decays; repeat for several")] = None,
     updates: int = 1024,
     setting: str = "split",
     scale: str = "quick",
@@ -98,12 +101,14 @@ def main(
         usual = DECODERS[member]
         found: dict[str, float] = {}
         rates = rate or [usual.learning_rate / 2, usual.learning_rate, usual.learning_rate * 2]
-        for chosen in [(r, b) for r in rates for b in batch or [usual.batch_size]]:
+        decays = decay or [usual.weight_decay]
+        for chosen in product(rates, batch or [usual.batch_size], decays):
             kinds = [(bent, kind) for bent in (True, False)[: 1 + copies] for kind in (Muon, Adam)[: 1 + optimizers]]
             for bent, kind in kinds:
                 LAST.clear()
-                trial = replace(usual, learning_rate=chosen[0], batch_size=chosen[1])
-                note = f"{kind.__name__} at {chosen[0]:g}, batch {chosen[1]}{'' if bent else ', own images alone'}"
+                trial = replace(usual, learning_rate=chosen[0], batch_size=chosen[1], weight_decay=chosen[2])
+                note = f"{kind.__name__} at {chosen[0]:g}, batch {chosen[1]}, decay {chosen[2]:g}"
+                note += "" if bent else ", own images alone"
                 with mock.patch.dict(DECODERS, {member: trial}), mock.patch.object(race, "Muon", kind):
                     for name, box in targets.items():
                         print(f"{name}, {note}: {course(box, split, scale, updates, (member,), bent)}", flush=True)

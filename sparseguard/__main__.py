@@ -133,12 +133,13 @@ def report(
     notebooks: Annotated[Path, typer.Option(help="folder of the notebooks")] = Path("notebooks"),
     jobs: Annotated[int, typer.Option(help="notebooks at a time; 0: one a core")] = 0,
     parameters: Annotated[str, typer.Option(help="JSON object of parameters for every notebook")] = "{}",
+    measure: Annotated[bool, typer.Option(help="compute cells that are neither shipped nor stored")] = False,
     figures: Annotated[
         Path | None, typer.Option(help="a reference run: figures go there, outputs into the notebooks themselves")
     ] = None,
 ) -> None:
     """Execute the notebooks and leave each as .ipynb and HTML, with an index."""
-    values: dict[str, Any] = json.loads(parameters)
+    values = {"measure": measure} | _object("--parameters", parameters)
     typer.echo(f"The report is in {site.build(notebooks, out, values, jobs, figures)}.")
 
 

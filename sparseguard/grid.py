@@ -149,6 +149,7 @@ def run_grid(
     store: Store | str | None = "default",
     progress: bool = True,
     at_a_time: int | None = None,
+    measure: bool = True,
 ) -> list[Result]:
     """Run cells; finished ones are read from the store, so a killed grid goes on where it was.
 
@@ -158,15 +159,22 @@ def run_grid(
         progress: show what is computed, and the time left; :data:`PROGRESS` names a file that is told besides.
         at_a_time: cells that are computed side by side, a process and a thread each; ``None``: see
             :func:`sparseguard.workers.jobs`. With 1, or without a store, they are computed in this process.
+        measure: compute what the store lacks; otherwise only what it has is returned, and reports say what is missing.
 
     Raises:
-        ValueError, ArithmeticError, OSError: as :meth:`Experiment.run`; the cells that were finished are kept.
+        ValueError, ArithmeticError, OSError: as :meth:`Experiment.run`; the cells that were finished are kept. A
+            ``ValueError`` also if nothing is to be computed, and nothing is there.
     """
     place = Store() if store == "default" else Store(store) if isinstance(store, str) else store
     # cells of one seed share their split and judge, and those that follow each other a target
     by_seed = sorted(experiments, key=lambda e: e.seed)
     found = {} if place is None else {e: r for e in by_seed if (r := e.stored(place)) and not r.fid_can_be_had_now()}
-    missing = [e for e in dict.fromkeys(by_seed) if e not in found]
+    missing = [e for e in dict.fromkeys(by_seed) if e not in found] if measure else []
+    if by_seed and not measure and not found:
+        raise ValueError(
+            f"none of the {len(by_seed)} cells ({by_seed[0].dataset_name}, {by_seed[0].setting}, scale "
+            f"{by_seed[0].scale}) has been measured; measure=True computes them."
+        )
     side_by_side = at_a_time or jobs()
     pace, stages = Pace(len(missing)), dict[Experiment, str]()
     with tqdm(total=len(missing), unit="cell", disable=not progress or not missing, leave=False) as bar:
@@ -190,7 +198,7 @@ def run_grid(
                 found[e] = e.run(place, partial(tell, e))
                 if stages.pop(e, None):
                     tell(e, DONE)
-    return [found[e] for e in experiments]
+    return [found[e] for e in experiments if e in found]
 
 
 def _tell_file(line: str) -> None:

@@ -90,7 +90,7 @@ SCALES: dict[str, Scale] = {
         images=1500, attack_more=0, judge_images=500, width=32, features=(8, 16),
         epochs=5, batch_size=16, learning_rate=0.02, decay=True,
         dp_epochs=20, dp_batch_size=128, dp_learning_rate=0.5,
-        decoders=("ridge", "rows", "unet"), attack_updates=1024, attack_queries=3600,
+        decoders=("ridge", "mixer", "unet"), attack_updates=2048, attack_queries=3600,
         attack_hidden=256,
         gan_epochs=40, fakes=200, inversion_steps=80, tuning_epochs=4, fisher_images=200,
         judge_epochs=40, tol=1e-2, shown=16, downloads=False,

@@ -1,6 +1,8 @@
+from pathlib import Path
+
 import pytest
 
-from sparseguard.grid import cells, settling_cells
+from sparseguard.grid import cells, run_grid, settling_cells
 
 
 def labels(*defenses: object, lams: list[float] | None = None) -> list[str]:
@@ -52,3 +54,16 @@ def test_settling_starts_with_the_controls_and_ends_at_the_minimum() -> None:
 def test_wrong_times_are_named(times: list[float], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         settling_cells("mnist", "split", times, 0.5, "smoke", 0)
+
+
+def test_what_is_not_to_be_measured_is_left_out_and_nothing_at_all_is_a_sentence(tmp_path: Path) -> None:
+    planned = cells("mnist", "split", ["none", "none_conv"], 0.5, "smoke", 0, "nearest")
+    with pytest.raises(
+        ValueError, match=r"none of the 2 cells \(mnist, split, scale smoke\) has been measured; measure="
+    ):
+        run_grid(planned, str(tmp_path), measure=False)
+    assert run_grid([], str(tmp_path), measure=False) == []
+    done = planned[1].run(str(tmp_path))
+    found = run_grid(planned, str(tmp_path), measure=False)
+    assert [r.experiment for r in found] == [planned[1]]
+    assert found[0].metrics == done.metrics

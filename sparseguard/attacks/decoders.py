@@ -235,6 +235,8 @@ class Member:
     learning_rate: float
     """Of :class:`~sparseguard.attacks.muon.Muon`, at its highest."""
     batch_size: int = 16
+    weight_decay: float = 0.0
+    """Of its weights, in units of the learning rate, where the attacker has few images (:data:`.race.FEW`)."""
     pace: int = 1
     """Updates that it takes where the U-Net takes one, which costs more."""
     further: int = 0
@@ -247,5 +249,5 @@ DECODERS: dict[str, Member] = {
     "rows": Member(Rows, 5e-3, pace=2, further=2),
     "neighbours": Member(Neighbours, 2.5e-3),
     "mixer": Member(Mixer, 5e-3, batch_size=32),
-    "unet": Member(UNet, 5e-3),
+    "unet": Member(UNet, 5e-3, weight_decay=0.25),
 }

@@ -43,9 +43,11 @@ class Muon:
     Args:
         network: whose parameters stay where they are from now on.
         rate: learning rate.
+        weight_decay: how fast weights, not biases, shrink, in units of the learning rate.
     """
 
-    def __init__(self, network: nn.Module, rate: float) -> None:
+    def __init__(self, network: nn.Module, rate: float, weight_decay: float = 0.0) -> None:
+        self._weight_decay = weight_decay
         self.parameters = [p for p in network.parameters() if p.requires_grad]
         self._alike: dict[tuple[int, int], list[nn.Parameter]] = defaultdict(list)
         for parameter in self.parameters:
@@ -70,7 +72,7 @@ class Muon:
             momentum = self._momenta[shape] = torch.lerp(self._momenta[shape], gradients, 1 - MOMENTUM)
             size = 0.2 * max(shape) ** 0.5 * rate  # steps as long as Adam's
             for parameter, change in zip(parameters, orthogonal(gradients.lerp(momentum, MOMENTUM)), strict=True):
-                parameter.sub_(change.reshape(parameter.shape), alpha=size)
+                parameter.mul_(1 - rate * self._weight_decay).sub_(change.reshape(parameter.shape), alpha=size)
         if self._adam is not None:
             self._adam.param_groups[0]["lr"] = rate
             self._adam.step()

@@ -52,15 +52,14 @@ def printed_attack(e: Experiment) -> str | None:
     return ATTACKS.check(e.attack).printed_as if e.attack_label == e.attack else None
 
 
-def printed_row(group: Sequence[Result]) -> Printed | None:
+def printed_row(e: Experiment) -> Printed | None:
     """The paper's row of a cell, or ``None``."""
-    e = group[0].experiment
     return printed(e.setting, e.dataset, e.defense, e.lam, dict(e.options), printed_attack(e))
 
 
 def printed_number(group: Sequence[Result], metric: str) -> float | None:
     """One number of it, by the name of the column or metric."""
-    row = printed_row(group)
+    row = printed_row(group[0].experiment)
     return None if row is None else row.numbers[metric]
 
 

@@ -37,13 +37,16 @@ def pools(results: Sequence[Measured]) -> list[str]:
     return [f"Drawn from {count:,} of the {total:,} images of {name}." for name, count, total in sorted(known)]
 
 
-def provenance_of(results: Sequence[Measured], kind: str = "cells") -> str:
-    """The sentence about results of one scale."""
+def provenance_of(results: Sequence[Measured], kind: str = "cells", planned: Sequence[Experiment] = ()) -> str:
+    """The sentence about results of one scale, and how many of the planned ones are missing."""
     devices = ", ".join(sorted({r.device for r in results}))
     seeds = [r.experiment.seed for r in results]
     scale = results[0].experiment.scale
     told = provenance(f"{len(results)} {kind}", scale, seeds, devices, sum(r.seconds for r in results))
     told += "".join(f" {line}" for line in pools(results))
+    wanted, there = set(planned), {r.experiment for r in results}
+    if wanted - there:
+        told += f" {len(wanted - there)} of {len(wanted)} {kind} are not measured: they are blank or left out."
     shipped = [made for r in results if (made := getattr(r, "shipped", None))]
     if not shipped:
         return told

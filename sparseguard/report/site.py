@@ -16,6 +16,7 @@ from typing import Any
 import nbformat
 import yaml
 from nbformat import NotebookNode
+from papermill import inspect_notebook
 
 from ..grid import PROGRESS
 from ..workers import JOBS, cores
@@ -36,7 +37,7 @@ def build(notebooks: Path, out: Path, parameters: dict[str, Any], jobs: int = 0,
     Args:
         notebooks: folder of ``*.ipynb``.
         out: gets ``NAME.ipynb`` and ``NAME.html`` for each, their figures and tables in ``figures/``, and the index.
-        parameters: given to every notebook, besides ``out``.
+        parameters: given to every notebook that has one of that name, besides ``out``.
         jobs: how many at a time; 0: one a core.
         figures: a reference run: figures and tables go there, and the notebooks themselves take the outputs.
 
@@ -52,7 +53,7 @@ def build(notebooks: Path, out: Path, parameters: dict[str, Any], jobs: int = 0,
         raise ValueError(f"there is no notebook in {notebooks.resolve()}.")
     out.mkdir(parents=True, exist_ok=True)
     turns = [[s for s in sources if TURNS.get(s.stem, 0) == turn] for turn in range(max(TURNS.values()) + 1)]
-    given = yaml.safe_dump(parameters | {"out": str((figures or out / "figures").resolve())})
+    parameters = parameters | {"out": str((figures or out / "figures").resolve())}
 
     def execute(source: Path, threads: int) -> float:
         environment = os.environ | {
@@ -62,7 +63,8 @@ def build(notebooks: Path, out: Path, parameters: dict[str, Any], jobs: int = 0,
             "PYDEVD_DISABLE_FILE_VALIDATION": "1",
         }
         start = time.perf_counter()
-        target = out / source.name
+        target, known = out / source.name, inspect_notebook(str(source))
+        given = yaml.safe_dump({name: value for name, value in parameters.items() if name in known})
         print(f"running {source.name} …", flush=True)
         for command in (
             [sys.executable, "-m", "papermill", str(source), str(target), "-y", given, "--no-progress-bar"],

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import html
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Sequence, Set
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import mean, stdev
@@ -131,10 +131,15 @@ def caption(results: Sequence[Result]) -> str:
     )
 
 
-def results_table(results: Sequence[Result]) -> Table:
+def results_table(results: Sequence[Result], planned: Sequence[Experiment] = ()) -> Table:
     """The paper's table with our numbers beside it: one row a defense, strength and attack.
 
     Arrows point to the better defense. ``—``: not printed, or not measured (a footnote says why).
+
+    Args:
+        results: of one table.
+        planned: its cells in their order, if some may be missing: their rows are blank, and a row of fewer seeds than
+            the others says so.
     """
     notes: list[str] = []
 
@@ -146,10 +151,11 @@ def results_table(results: Sequence[Result]) -> Table:
         return f" [{', '.join(map(str, numbers))}]" if numbers else ""
 
     facts = sorted({name for r in results for name in r.details["facts"]})
+    groups, seeds = by_cell(results), {r.experiment.seed for r in results}
     rows = []
-    for label, group in by_cell(results).items():
-        paper = printed_row(group)
-        own = mark(warnings_about(group) + (paper.remarks.get("defense", []) if paper else []))
+    for label, cell in {e.label: e for e in planned or [r.experiment for r in results]}.items():
+        group, paper = groups.get(label, []), printed_row(cell)
+        own = mark(warnings_about(group, seeds) + (paper.remarks.get("defense", []) if paper else []))
         row = {"defense": label + own}
         for column, (metric, digits, printed_column) in COLUMNS.items():
             if printed_column:
@@ -187,7 +193,7 @@ def _as_printed(column: str, number: float) -> str:
 
 def attackers(group: Sequence[Result]) -> str:
     """Who rebuilt the images, over seeds."""
-    return ", ".join(sorted({str(r.details["attack"].get("attacker", DASH)) for r in group}))
+    return ", ".join(sorted({str(r.details["attack"].get("attacker", DASH)) for r in group})) or DASH
 
 
 def last_gain(group: Sequence[Result]) -> str:
@@ -196,9 +202,14 @@ def last_gain(group: Sequence[Result]) -> str:
     return spread([of.get("gains", {}).get(of.get("attacker")) for of in told], 2)
 
 
-def warnings_about(group: Sequence[Result]) -> list[str]:
-    """What a row has to say of itself: a target that did not learn, an attack that did not end, one of classes."""
-    found = []
+def warnings_about(group: Sequence[Result], seeds: Set[int]) -> list[str]:
+    """What a row has to say of itself: seeds that it lacks, a target that did not learn, an attack that did not end,
+    one of classes."""
+    if not group:
+        return ["Not measured."]
+    found, own = [], sorted({r.experiment.seed for r in group})
+    if set(own) < seeds:
+        found.append(f"Measured with seed{'s' if len(own) > 1 else ''} {', '.join(map(str, own))} alone.")
     known = [accuracy for r in group if (accuracy := r.metrics["accuracy"]) is not None]
     if not all(accuracy >= 0.3 for accuracy in known):
         found.append(

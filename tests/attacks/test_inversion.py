@@ -170,7 +170,7 @@ def test_weights_are_averaged_with_growing_length_and_the_rate_rises_and_falls(m
     rates: list[float] = []
 
     class Counting:
-        def __init__(self, network: nn.Module, rate: float) -> None:
+        def __init__(self, network: nn.Module, rate: float, weight_decay: float) -> None:
             self.weight = next(network.parameters())
 
         def zero_grad(self) -> None: ...
@@ -189,6 +189,17 @@ def test_weights_are_averaged_with_growing_length_and_the_rate_rises_and_falls(m
     assert rates[0] == pytest.approx(0.1 / race.WARM_UP)
     assert rates[race.WARM_UP - 1] == rates[race.STEADY - 1] == pytest.approx(0.1)
     assert rates[-1] == pytest.approx(0.1 * (race.STEADY / 512) ** 0.5)
+
+
+@pytest.mark.parametrize(("images", "decay"), [(race.FEW - 1, 0.7), (race.FEW, 0.0)])
+def test_weights_shrink_where_the_attackers_own_images_are_few(
+    images: int, decay: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    given: list[float] = []
+    monkeypatch.setattr(race, "Muon", lambda network, rate, weight_decay: given.append(weight_decay))
+    asked = Queries(lambda asked: asked, torch.rand(images, 1, 2, 2), 2 * race.FEW)
+    Runner(Line(), Member(Line, 0.1, weight_decay=0.7), asked)
+    assert given == [decay]
 
 
 def test_a_decoder_ends_when_a_doubling_does_not_pay_and_keeps_its_best() -> None:

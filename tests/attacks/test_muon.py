@@ -54,13 +54,13 @@ def test_convolutions_move_too_and_biases_move_as_adam_moves_them() -> None:
             assert torch.allclose(own, other), name
 
 
-@given(rows=st.integers(1, 9), columns=st.integers(1, 9), alike=st.integers(1, 3))
-def test_matrices_move_as_torchs_muon_moves_them(rows: int, columns: int, alike: int) -> None:
+@given(rows=st.integers(1, 9), columns=st.integers(1, 9), alike=st.integers(1, 3), decay=st.sampled_from([0.0, 5.0]))
+def test_matrices_move_as_torchs_muon_moves_them(rows: int, columns: int, alike: int, decay: float) -> None:
     """As far as its bfloat16 goes."""
     ours = nn.ModuleList(nn.Linear(columns, rows, bias=False) for _ in range(alike))
     theirs = [nn.Parameter(p.detach().clone()) for p in ours.parameters()]
-    muon = Muon(ours, 0.01)
-    other = torch.optim.Muon(theirs, lr=0.01, weight_decay=0.0, adjust_lr_fn="match_rms_adamw")
+    muon = Muon(ours, 0.01, decay)
+    other = torch.optim.Muon(theirs, lr=0.01, weight_decay=decay, adjust_lr_fn="match_rms_adamw")
     first = [conditioned(rows, columns) for _ in theirs]
     for share in (1.0, -0.1, -0.1):  # against what came before: momentum carries on
         for own, twin, gradient in zip(ours.parameters(), theirs, first, strict=True):

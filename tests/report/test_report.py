@@ -15,6 +15,7 @@ from sparseguard.report import (
     made_images,
     noise_curves,
     privacy_utility,
+    provenance_of,
     reading,
     reconstruction_grid,
     results_table,
@@ -88,6 +89,26 @@ def test_one_seed_has_no_spread_and_says_so(results: list[Result]) -> None:
     table = results_table([r for r in results if r.experiment.seed == 0])
     assert "one seed, so no spread" in table.caption
     assert "±" not in table.to_markdown().split("\n\n1. ")[0].replace("mean ±", "")
+
+
+def test_rows_that_were_not_measured_are_blank_and_those_of_fewer_seeds_say_so(results: list[Result]) -> None:
+    absent = fake("dp_sgd", 0, 20.0).experiment
+    planned = [results[0].experiment, absent, *(r.experiment for r in results)]
+    found = [r for r in results if (r.experiment.defense, r.experiment.seed) != ("laplace", 1)]
+    table = results_table(found, planned)
+    rows = table.frame.set_index(table.frame["defense"].str.split(r" \[").str[0])
+    assert list(rows.index)[:3] == ["none", absent.label, "none_conv"]
+    blank = rows.loc[absent.label]
+    assert set(blank.drop(["defense", *(c for c in rows if c.endswith("printed"))])) == {"—"}
+    assert blank["PSNR ↓ printed"] != "—", "what the paper prints stands there all the same"
+    notes = dict(enumerate(table.footnotes, 1))
+    for label, note in ((absent.label, "Not measured."), ("laplace b=0.5", "Measured with seeds 0, 2 alone.")):
+        (number,) = [str(i) for i, text in notes.items() if text == note]
+        marked = rows["defense"].str.extract(r"\[([\d, ]+)\]")[0].fillna("").str.split(", ")
+        assert [name for name in rows.index if number in marked[name]] == [label]
+    told = provenance_of(found, planned=planned)
+    assert "2 of 16 cells are not measured" in told
+    assert "not measured" not in provenance_of(results, planned=[r.experiment for r in results])
 
 
 def test_a_target_that_did_not_learn_is_marked() -> None:
