@@ -24,7 +24,7 @@ FLAGS = [
     "--headless=new", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
     "--disable-background-networking", "--disable-component-update", "--disable-sync",
 ]  # fmt: skip
-SMALL = {"defenses": ["sparse_guard"], "lams": [0.1, 0.5], "scale": "smoke", "seeds": [0], "explore": []}
+SMALL = {"defenses": ["sparse_guard"], "lams": [0.1, 0.5], "settle": [], "scale": "smoke", "seeds": [0], "explore": []}
 # when the picture's source changes, by the browser's clock
 WATCH = """image => {
     window.changes = [];

@@ -10,7 +10,7 @@ from tests.notebooks.test_notebooks import ROOT, papermill
 
 
 def test_noise_and_sparsity_side_by_side_in_both_settings(tmp_path: Path) -> None:
-    given = "{sigmas: [0.5], scales_b: [0.5, 1.0], lams: [0.5], seeds: [0, 1], scale: smoke}"
+    given = "{sigmas: [0.5], scales_b: [0.5, 1.0], lams: [0.5], seeds: [0], scale: smoke}"
     figures, home = tmp_path / "figures", tmp_path / "home"
     notebook, out = ROOT / "notebooks" / "05_noise_scale.ipynb", tmp_path / "out.ipynb"
     done = papermill(notebook, out, "-p", "out", str(figures), "-y", given, home=home)
@@ -27,9 +27,9 @@ def test_noise_and_sparsity_side_by_side_in_both_settings(tmp_path: Path) -> Non
     for table, (printed, expected_psnr) in zip(tables, found.values()):
         frame = pd.read_csv(figures / f"{table}.csv")
         assert frame["PSNR ↓ printed"].str.split(" ").str[0].tolist()[:4] == printed
-        measured = frame["PSNR ↓ measured"].str.extract(r"^([\d.]+) ± ([\d.]+)$").astype(float)[0].tolist()
+        measured = frame["PSNR ↓ measured"].astype(float).tolist()  # one seed has no spread
         assert measured == pytest.approx(expected_psnr, abs=1.2)
     reading = str(nbformat.read(out, 4).cells[-2].outputs[0].data["text/markdown"])
     assert "split: `laplace` from 0.5 to 1.0: accuracy" in reading
     assert "end-to-end: `sparse_guard lam=0.5`" in reading
-    assert len([path for path in home.iterdir() if path.is_dir()]) == 20
+    assert len([path for path in home.iterdir() if path.is_dir()]) == 10

@@ -41,26 +41,26 @@ class Run:
 
 GRID = (
     "{defenses: [none, none_standardized, {defense: laplace, b: 1.0}, {defense: laplace, front: conv}, sparse_guard, "
-    "{defense: sparse_guard, tau: 100}], lams: [0.5], seeds: [0, 1], scale: smoke}"
+    "{defense: sparse_guard, tau: 100}], lams: [0.5], seeds: %s, scale: smoke}"
 )
 SWEEP = (
-    "{defenses: [sparse_standard, sparse_guard], lams: [0.1, 0.75], seeds: [0, 1], scale: smoke, explore: [%s], "
+    "{defenses: [sparse_standard, sparse_guard], lams: [0.1, 0.75], seeds: [0], scale: smoke, explore: [%s], "
     "settle: [0.5], settle_lam: 0.75}"
 )
 # 300 images, a few steps of training: the attacker gets two to five dB beyond the mean image (11.7 dB) where no noise
 # hides it. A new notebook is one entry here, or a file beside this one.
 RUNS = {
     "01_end_to_end": Run(
-        GRID, ("headline", "grid", "made", "images", "utility"), 12, "What standardising each image does alone",
+        GRID % [0], ("headline", "grid", "made", "images", "utility"), 6, "What standardising each image does alone",
         ("40.87", "—", "24.89", "—", "17.85", "17.85"), (13.6, 13.4, 11.7, 11.7, 14.5, 14.9),
         (("setting", "end_to_end"),),
     ),
     "02_split": Run(
-        GRID, ("headline", "grid", "made", "images", "utility"), 12, "What standardising each image does alone",
+        GRID % [0, 1], ("headline", "grid", "made", "images", "utility"), 12, "What standardising each image does alone",
         ("31.21", "—", "22.63", "—", "14.98", "14.98"), (18.5, 17.9, 11.7, 13.9, 16.2, 16.5), (("setting", "split"),),
     ),
     "03_lambda": Run(
-        SWEEP % "fashion_mnist", ("curves", "settling", "multiples"), 18, "by time constants",
+        SWEEP % "fashion_mnist", ("curves", "settling", "multiples"), 11, "by time constants",
         ("23.45", "22.39", "19.54", "14.65", "—", "—", "14.65"), (15.1, 15.4, 14.3, 14.3, 15.7, 16.2, 13.5),
     ),
 }  # fmt: skip
@@ -136,9 +136,9 @@ def test_papermill_runs_it_and_the_numbers_are_right(name: str, tmp_path: Path) 
     assert files == pictures | {f"{name}.csv", f"{name}.md"}
     table = pd.read_csv(tmp_path / "figures" / f"{name}.csv")
     assert tuple(table["PSNR ↓ printed"].str.split(" ").str[0]) == run.printed
-    measured = table["PSNR ↓ measured"].str.extract(r"^([\d.]+) ± ([\d.]+)$").astype(float)
+    measured = table["PSNR ↓ measured"].astype(str).str.extract(r"^([\d.]+)(?: ± ([\d.]+))?$").astype(float)
     assert measured[0].tolist() == pytest.approx(run.measured, abs=1.2)
-    assert (measured[1] < 1.5).all()
+    assert (measured[1] < 1.5).all() or ("seeds: [0]" in run.given and measured[1].isna().all())
     assert len([path for path in home.iterdir() if path.is_dir()]) == run.cells
 
 
