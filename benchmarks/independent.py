@@ -70,6 +70,17 @@ class Attention(nn.Module):
         return image
 
 
+class Standard(nn.Module):
+    """Takes the mean of these leaks away, and divides by their deviation."""
+
+    def __init__(self, leaks: Tensor) -> None:
+        super().__init__()
+        self.mean, self.std = float(leaks.mean()), float(leaks.std())
+
+    def forward(self, leak: Tensor) -> Tensor:
+        return (leak - self.mean) / self.std
+
+
 DESIGNS = {"residual": residual, "attention": Attention}
 
 
@@ -81,8 +92,7 @@ def decode(box: BlackBox, design: str, images: Tensor, validation: Tensor, updat
     asked = torch.cat([images, *(torch.stack([bend(i) for i in images]) for _ in range(copies))])
     steady = torch.equal(box.query(images[:2]), box.query(images[:2]))
     leaks, checked = box.query(asked), box.query(validation)
-    mean, std = leaks.mean(), leaks.std()
-    network = DESIGNS[design](tuple(leaks.shape[1:]), tuple(images.shape[1:]))
+    network = nn.Sequential(Standard(leaks), DESIGNS[design](tuple(leaks.shape[1:]), tuple(images.shape[1:])))
     optimizer = torch.optim.AdamW(network.parameters(), RATE, weight_decay=1e-4)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, RATE, updates, pct_start=0.1)
     best = float("inf"), copy.deepcopy(network)
@@ -90,7 +100,7 @@ def decode(box: BlackBox, design: str, images: Tensor, validation: Tensor, updat
         own = torch.randint(len(images), (BATCH // 2,))
         index = torch.cat([own, torch.randint(len(asked), (BATCH - len(own),))])
         seen = leaks[index] if steady else box.query(asked[index])
-        loss = F.mse_loss(network((seen - mean) / std), asked[index])
+        loss = F.mse_loss(network(seen), asked[index])
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
@@ -98,18 +108,11 @@ def decode(box: BlackBox, design: str, images: Tensor, validation: Tensor, updat
         if update % max(updates // CHECKS, 1) == 0:
             network.eval()
             with torch.no_grad():
-                error = float(F.mse_loss(network((checked - mean) / std).clamp(0, 1), validation))
+                error = float(F.mse_loss(network(checked).clamp(0, 1), validation))
             network.train()
             if error < best[0]:
                 best = error, copy.deepcopy(network)
-    network = best[1].eval()
-
-    class Standardised(nn.Module):
-        def forward(self, leak: Tensor) -> Tensor:
-            image: Tensor = network((leak - mean) / std).clamp(0, 1)
-            return image
-
-    return Standardised()
+    return best[1].eval()
 
 
 def main(
@@ -135,7 +138,7 @@ def main(
             start = time.process_time()
             network = decode(box, kind, images, validation, updates)
             with torch.no_grad():
-                rebuilt = torch.cat([network(box.query(part)) for part in split.train_images.split(250)])
+                rebuilt = torch.cat([network(box.query(part)) for part in split.train_images.split(250)]).clamp(0, 1)
             found = float(psnr(split.train_images, rebuilt).mean())
             took = time.process_time() - start
             print(f"    {kind}, {updates} updates: {found:.2f} dB ({took:.0f} s)", flush=True)

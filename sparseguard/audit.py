@@ -13,6 +13,8 @@ from torch import Tensor, nn
 from . import metrics as measure
 from .access import Access, BlackBox, grant
 from .attacks import ATTACKS, Attack
+from .attacks.nearest import Nearest
+from .attacks.queries import ASKED
 from .checks import one_of, seed_of
 from .device import default_device, device_name
 from .registry import label
@@ -38,7 +40,7 @@ class Audit:
         originals: the first K victims, ``(K, C, H, W)`` in [0, 1].
         rebuilt: what became of them, by the same names, ``(K, C, H, W)`` each. No other private image is kept.
         accuracy: of the module on the victims; ``None`` without labels, or where its output is not ``(N, classes)``.
-        details: :class:`sparseguard.attacks.Fitted` 's, of ``"attack"`` and ``"random weights"``.
+        details: :class:`sparseguard.attacks.Fitted` 's, of ``"attack"``, ``"nearest image"`` and ``"random weights"``.
         seconds, device: what all of it took, and where.
     """
 
@@ -129,26 +131,26 @@ def audit(
     rebuilt: dict[str, Tensor] = {}
     details: dict[str, dict[str, Any]] = {}
 
-    def rebuild(name: str) -> BlackBox:
+    def rebuild(name: str, using: Attack) -> BlackBox:
         torch.manual_seed(seed)  # the same chance for trained and random weights
-        box = grant(method.access, target)
-        fitted = method.fit(box, attacked, validation, sizes, device)
-        parts = [fitted.reconstruct(method.observe(box, part)) for part in victims.split(250)]
+        box = grant(using.access, target)
+        fitted = using.fit(box, attacked, validation, sizes, device)
+        parts = [fitted.reconstruct(using.observe(box, part)) for part in victims.split(ASKED)]
         rebuilt[name], details[name] = torch.cat(parts), fitted.details
         return box
 
     with torch.random.fork_rng(), torch.backends.cudnn.flags(deterministic=True, benchmark=False):
         torch.manual_seed(seed)
         target = Tapped(module, leak, preprocess, victims)
-        box = rebuild(ATTACK)
+        box = rebuild(ATTACK, method)
         rebuilt[MEAN] = attacked.mean(0, keepdim=True).expand_as(victims)
         if classes is not None and holdout is None:
             rebuilt[CLASS_MEAN] = _class_means(attacked, classes[own], classes[private])
-        rebuilt[NEAREST] = attacked[_nearest(method, box, victims, attacked)]
+        rebuild(NEAREST, Nearest(views=method.views))
         output = victims if classes is None else box.classify(victims)
         if next(target.module.parameters(), None) is not None:
             untrain(target.module)
-            rebuild(RANDOM)
+            rebuild(RANDOM, method)
     logits = classes is not None and output.ndim == 2 and output.shape[1] > int(classes.max())
     accuracy = float((output.argmax(1) == classes[private]).float().mean()) if classes is not None and logits else None
     seconds, kept = time.perf_counter() - start, slice(sizes.shown)
@@ -165,16 +167,6 @@ def audit(
 def _class_means(images: Tensor, labels: Tensor, wanted: Tensor) -> Tensor:
     """The mean image of each wanted class, ``(N, C, H, W)``; that of all images where a class has none."""
     return torch.stack([(images[labels == k] if k in labels else images).mean(0) for k in wanted])
-
-
-def _nearest(method: Attack, box: BlackBox, victims: Tensor, images: Tensor) -> Tensor:
-    """Which of the images has the leak nearest to each victim's, ``(N,)``."""
-    distances = []
-    for some in images.split(250):  # leaks can be large: few are held at a time
-        known = method.observe(box, some).flatten(1)
-        rows = [torch.cdist(method.observe(box, part).flatten(1), known) for part in victims.split(250)]
-        distances.append(torch.cat(rows))
-    return torch.cat(distances, 1).argmin(1)
 
 
 def _check(module: nn.Module, images: Tensor, labels: Tensor | None, pool: Tensor, seed: int) -> None:

@@ -9,8 +9,10 @@ import torch
 from torch import Tensor
 
 from ..access import BlackBox
+from ..ondisk import Gathering
 from ..scales import Scale
 from .base import Attack, Fitted
+from .queries import ASKED
 
 
 @dataclass(frozen=True)
@@ -25,11 +27,17 @@ class Nearest(Attack):
     pairs: ClassVar[bool] = False
 
     def fit(self, box: BlackBox, images: Tensor, validation: Tensor, scale: Scale, device: str = "cpu") -> Fitted:
-        known = torch.cat([self.observe(box, part).flatten(1) for part in images.split(250)])
-        if not bool(torch.isfinite(known).all()):
-            raise ArithmeticError("the target leaks NaN or infinite values; it cannot be attacked.")
+        leaks = Gathering()
+        for part in images.split(ASKED):
+            leaks.add(self.observe(box, part).flatten(1))
+            if not bool(torch.isfinite(leaks.last).all()):
+                raise ArithmeticError("the target leaks NaN or infinite values; it cannot be attacked.")
+        known = leaks.done()
 
         def reconstruct(leak: Tensor) -> Tensor:
-            return images[torch.cdist(leak.flatten(1), known).argmin(1)]
+            least = [torch.cdist(leak.flatten(1), part).min(1) for part in known.split(ASKED)]
+            block = torch.stack([found.values for found in least], 1).argmin(1)
+            within = torch.stack([found.indices for found in least], 1)
+            return images[block * ASKED + within[torch.arange(len(leak)), block]]
 
         return Fitted(reconstruct, {"attacker": "nearest hold-out image"})

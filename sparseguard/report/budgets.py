@@ -112,7 +112,7 @@ def order_of(group: dict[str, list[Result]]) -> list[str]:
 
 
 def turned(before: dict[str, list[Result]], after: dict[str, list[Result]]) -> list[tuple[str, str]]:
-    """Pairs of defenses whose first hides more by 0.5 dB under ``before``, and less by that under ``after``."""
+    """Pairs of defenses whose first hides more by :data:`MARGIN` under ``before``, and less by that under ``after``."""
     shared = [name for name in before if name in after]
     gaps = {
         (a, b): (_psnr(before[b]) - _psnr(before[a]), _psnr(after[b]) - _psnr(after[a]))
@@ -217,7 +217,7 @@ def _lam(of: dict[float, list[Result]]) -> object:
 
 
 def survives(results: Sequence[Result]) -> tuple[list[tuple[str, str]], list[tuple[str, str]]]:
-    """Pairs whose first hides more by 0.5 dB: those that stay so, and those that do not, if the first gained
+    """Pairs whose first hides more by :data:`MARGIN`: those that stay so, and those that do not, if the first gained
     its last doubling once more and the second nothing."""
     groups = by_defense(results)
     safe: list[tuple[str, str]] = []

@@ -87,7 +87,7 @@ def noise_reading(by_setting: Mapping[str, Sequence[Result]]) -> Reading:
             free = [label for label, of in hidden.items() if any(not _costs(g, sparse[label]) for g in of)]
             first.append(
                 f"{where}: of {len(sparse)} sparse rows, noise hides as much as {sum(map(bool, hidden.values()))}, "
-                f"and without less accuracy as {len(free)}."
+                f"in {len(free)} of these cases at an accuracy that cannot be told to be less."
             )
         for name, groups in noises.items():
             weak, strong = groups[0], groups[-1]

@@ -56,7 +56,8 @@ RUNS = {
         (("setting", "end_to_end"),),
     ),
     "02_split": Run(
-        GRID % [0, 1], ("headline", "grid", "made", "images", "utility"), 12, "What standardising each image does alone",
+        GRID % [0, 1], ("headline", "grid", "made", "images", "utility"), 12,
+        "What standardising each image does alone",
         ("31.21", "—", "22.63", "—", "14.98", "14.98"), (18.5, 17.9, 11.7, 13.9, 16.2, 16.5), (("setting", "split"),),
     ),
     "03_lambda": Run(
