@@ -66,7 +66,7 @@ class Experiment:
     scale: str = "quick"
     seed: int = 0
     options: Mapping[str, Any] = field(default_factory=dict, hash=False)
-    fid: bool = True
+    fid: bool = False
     attack_options: Mapping[str, Any] = field(default_factory=dict, hash=False)
     holdout: int | None = None
     holdout_from: str | None = None
@@ -164,14 +164,26 @@ class Experiment:
 
     def key(self) -> str:
         """Name of the cell in the store."""
-        data = {"dataset": fingerprint(self.dataset), "holdout_from": fingerprint(self.holdout_from or "")}
-        return digest(asdict(self) | data | {"versions": self.versions()})
+        return self._digest(self.versions())
 
-    def versions(self) -> dict[str, Any]:
-        """What the result depends on beside the fields: versions of rooms, defense and attack, sizes of the scale."""
+    def target_key(self) -> str:
+        """Name of its target, whatever attacks that."""
+        return self.unattacked()._digest(self.versions(attacked=False))
+
+    def _digest(self, versions: dict[str, Any]) -> str:
+        data = {"dataset": fingerprint(self.dataset), "holdout_from": fingerprint(self.holdout_from or "")}
+        return digest(asdict(self) | data | {"versions": versions})
+
+    def versions(self, attacked: bool = True) -> dict[str, Any]:
+        """What the result depends on beside the fields: versions of rooms, defense and attack, sizes of the scale.
+
+        Args:
+            attacked: else the target alone.
+        """
         defense, attack = self.make_defense(), self.make_attack()
-        sizes = check_scale(self.scale).sizes((*defense.sizes, *attack.sizes))
-        return VERSIONS | {"defense": defense.revision, "attack": attack.revision, "sizes": sizes}
+        sizes = check_scale(self.scale).sizes((*defense.sizes, *(attack.sizes if attacked else ())))
+        by = {"attack": attack.revision} if attacked else {}
+        return VERSIONS | {"defense": defense.revision, **by, "sizes": sizes}
 
     def stored(self, store: Store | None = None) -> Result | None:
         """The result, if the store (by default the usual one) has it; nothing is computed."""

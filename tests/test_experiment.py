@@ -14,6 +14,7 @@ import torch
 
 import sparseguard.experiment as module
 from sparseguard import Experiment, Result, load_data, trial
+from sparseguard.attacks import Inversion
 from sparseguard.attacks.nearest import Nearest
 from sparseguard.data import Split
 from sparseguard.defenses.sparse import SparseDefense
@@ -173,10 +174,10 @@ def test_a_revised_defense_or_attack_is_computed_again_and_other_cells_are_still
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     kept = {
-        "ec9030ee550b25cc7ec5": Experiment(),
+        "3294666e74f3b5c60a69": Experiment(),
         "bd190a1e06a484867934": Experiment(defense="none_conv", scale="smoke", fid=False),
-        "985847a95ca11fefd38c": Experiment(defense="gaussian", options={"front": "conv"}, attack_options={"views": 16}),
-        "3848f9be22443ba26850": Experiment(
+        "42d07d0f9b35c1627bc7": Experiment(defense="gaussian", options={"front": "conv"}, attack_options={"views": 16}),
+        "1e291a1016c51866d138": Experiment(
             setting="split", defense="gong_cl", options={"consolidation": 1.0}, holdout=900
         ),
     }
@@ -206,10 +207,14 @@ def test_what_is_measured_beside_cells_follows_their_keys(monkeypatch: pytest.Mo
 
     monkeypatch.setattr(Store, "recall", asked)
     plain, sparse = of(Experiment()), of(Experiment(defense="sparse_guard"))
-    assert plain[0] == "3302ea06bc4ecad7f53d"  # literally: a key that changes unawares throws away what was computed
+    assert plain[0] == "7da180af9c481dd3a8b3"  # literally: a key that changes unawares throws away what was computed
     monkeypatch.setattr(SparseDefense, "revision", SparseDefense.revision + 1)
     assert of(Experiment()) == plain
     assert not set(of(Experiment(defense="sparse_guard"))) & set(sparse)
+    monkeypatch.setattr(Inversion, "revision", Inversion.revision + 1)
+    features, *attacked = of(Experiment())
+    assert features == plain[0] == of(Experiment(attack="nearest"))[0]
+    assert not set(attacked) & set(plain)
 
 
 def test_an_attack_with_other_images_has_those_and_says_so(split: Split) -> None:

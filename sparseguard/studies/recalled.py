@@ -18,9 +18,14 @@ VERSIONS = {"clusters": 2, "costs": 1, "energy curves": 2, "kept": 2, "walk": 1}
 """Each is raised whenever the same study would give other numbers; what changes an experiment changes its key."""
 
 
+OF_TARGETS = ("clusters",)
+"""Studies of a trained target that nothing attacks."""
+
+
 def key_of(own: Mapping[str, Any], experiment: Experiment | None) -> dict[str, Any]:
     """What a study depends on: what it says itself, ``study`` being its name, its version, and the experiment."""
-    return dict(own) | {"version": VERSIONS[own["study"]], "experiment": experiment and experiment.key()}
+    key = experiment and (experiment.target_key() if own["study"] in OF_TARGETS else experiment.key())
+    return dict(own) | {"version": VERSIONS[own["study"]], "experiment": key}
 
 
 @dataclass(frozen=True)

@@ -99,7 +99,7 @@ def test_rows_that_were_not_measured_are_blank_and_those_of_fewer_seeds_say_so(r
     rows = table.frame.set_index(table.frame["defense"].str.split(r" \[").str[0])
     assert list(rows.index)[:3] == ["none", absent.label, "none_conv"]
     blank = rows.loc[absent.label]
-    assert set(blank.drop(["defense", *(c for c in rows if c.endswith("printed"))])) == {"—"}
+    assert set(blank.drop(["defense", *(c for c in rows if str(c).endswith("printed"))])) == {"—"}
     assert blank["PSNR ↓ printed"] != "—", "what the paper prints stands there all the same"
     notes = dict(enumerate(table.footnotes, 1))
     for label, note in ((absent.label, "Not measured."), ("laplace b=0.5", "Measured with seeds 0, 2 alone.")):
