@@ -176,6 +176,7 @@ def test_every_parameter_file_fits_its_notebook() -> None:
             assert set(given) <= set(allowed), file
             merged = allowed | given
             assert merged.pop("out") == ""
+            assert merged.pop("measure", True) is True
             for name in ("explore", "settle", "settle_lam"):
                 merged.pop(name, None)
             if notebook.stem in RUNS:
@@ -191,7 +192,7 @@ def test_sparse_rows_stand_beside_each_regime_and_comparable_controls(name: str,
 
     given = parameters(ROOT / "notebooks" / f"{name}.ipynb")
     given |= yaml.safe_load((ROOT / "params" / name / f"{file}.yaml").read_text()) if file else {}
-    given.pop("out")
+    del given["out"], given["measure"]
     labels = {e.label for e in cells(**given, **dict(RUNS[name].fixed))}  # type: ignore[arg-type]
     sparse = {f"{d} lam=0.5{tau}" for d in ("sparse_standard", "sparse_guard") for tau in ("", " tau=1000", " tau=100")}
     rivals = {"none", "none_standardized", "none_conv", "gaussian sigma=0.5 front=conv", "laplace b=0.5 front=conv"}
