@@ -163,36 +163,35 @@ def image_distributions(results: Sequence[Result]) -> Figure:
 def privacy_utility(results: Sequence[Result]) -> Figure:
     """Accuracy against the attack's SSIM: one mark a defense and strength, bars one standard deviation over seeds.
 
-    Strengths of one defense with the same further options are joined by a line and named beside their marks; the legend
-    names a single one. Up and to the left is better. Cells that lack one of the two numbers are left out.
+    Strengths of one defense with the same further options are joined by a line, along which marks grow with the
+    strength; the legend names them. Up and to the left is better. Cells that lack one of the two numbers are left out.
     """
     figure, axis = plt.subplots(figsize=(7.5, 4.8))
-    lines: dict[str, dict[str, list[tuple[float, float, float, float, str, str]]]] = {}
-    for label, group in by_cell(measured(results, ("ssim", "accuracy"))[0]).items():
-        both = np.array([values(group, "ssim"), values(group, "accuracy")]).T
-        middle, deviation = both.mean(0), both.std(0, ddof=1) if len(both) > 1 else np.zeros(2)
-        defense, variant = group[0].experiment.defense, group[0].experiment.variant
-        strength = label.removeprefix(defense).removesuffix(variant.removeprefix(defense)).strip()
-        lines.setdefault(defense, {}).setdefault(variant, []).append((*middle, *deviation, strength, label))
-    for defense, variants in lines.items():
+    curves: dict[str, dict[str, list[list[Result]]]] = {}
+    for group in by_cell(measured(results, ("ssim", "accuracy"))[0]).values():
+        e = group[0].experiment
+        curves.setdefault(e.defense, {}).setdefault(e.variant, []).append(group)
+    for defense, variants in curves.items():
         colour, marker = look(defense)
-        for (fill, line), (variant, points) in zip(cycle(VARIANTS), variants.items()):
-            x, y, sx, sy = (np.array([p[k] for p in points], dtype=float) for k in range(4))
-            several = len(points) > 1
-            joined = line if several else "none"
-            named = variant if several else points[0][5]
-            axis.errorbar(
-                x, y, xerr=sx, yerr=sy, label=named, color=colour, marker=marker, fillstyle=fill, ls=joined, ms=7,
-                capsize=2, lw=1,
-            )  # fmt: skip
-            for k, (a, b, _, _, strength, _) in enumerate(points if several else []):
-                offset, side = ((6, 4), "left") if k % 2 else ((-6, -10), "right")
-                axis.annotate(
-                    strength, (a, b), xytext=offset, ha=side, textcoords="offset points", fontsize=7, color=colour
-                )
+        for (fill, line), groups in zip(cycle(VARIANTS), variants.values()):
+            groups.sort(key=lambda group: s if isinstance(s := group[0].experiment.strength, float) else 0.0)
+            weakest, strengths = (
+                groups[0][0].experiment,
+                ", ".join(str(group[0].experiment.strength) for group in groups),
+            )
+            name = weakest.label.replace(f"={weakest.strength}", f"={strengths}", 1)
+            both = [np.array([values(group, "ssim"), values(group, "accuracy")]) for group in groups]
+            axis.plot(*np.array([of.mean(1) for of in both]).T, color=colour, ls=line, lw=1)
+            for of, size in zip(both, np.linspace(5, 10, len(both)) if len(both) > 1 else [7]):
+                (x, y), (xerr, yerr) = of.mean(1), of.std(1, ddof=1) if of.shape[1] > 1 else (0, 0)
+                axis.errorbar(
+                    x, y, xerr=xerr, yerr=yerr, label=name, color=colour, marker=marker, fillstyle=fill,
+                    ls="none", ms=size, capsize=2, lw=1,
+                )  # fmt: skip
     axis.set_xlabel("SSIM of the attack's reconstructions (left: more private)")
     axis.set_ylabel("accuracy on the hold-out (up: more useful)")
     axis.set_title(f"Privacy and utility: {_title(results)}", fontsize=10)
-    axis.legend(fontsize=8, loc="upper left", bbox_to_anchor=(1.01, 1.0))
+    handles = dict(zip(*axis.get_legend_handles_labels()[::-1]))  # of a curve the mark of its greatest strength
+    axis.legend(handles.values(), handles, fontsize=8, loc="upper left", bbox_to_anchor=(1.01, 1.0))
     plt.close(figure)
     return figure

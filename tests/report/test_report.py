@@ -5,6 +5,7 @@ import matplotlib.image
 import numpy as np
 import pytest
 import torch
+from matplotlib.lines import Line2D
 
 from sparseguard import list_defenses
 from sparseguard.experiment import Experiment
@@ -254,16 +255,22 @@ def test_the_printed_row_stands_beside_each_regime_with_a_remark(regimes: list[R
 
 def test_regimes_and_fronts_are_curves_of_their_own(regimes: list[Result]) -> None:
     axis = privacy_utility(regimes).axes[0]
-    names = ["laplace b=0.5", "laplace b=0.5 front=conv", "sparse_guard", "sparse_guard lam=0.5 tau=1000",
-             "sparse_guard lam=0.5 tau=100"]  # fmt: skip
-    containers, labels = axis.get_legend_handles_labels()
-    assert labels == names
-    lines = [container[0] for container in containers]  # type: ignore[index]
-    assert [len(line.get_xdata()) for line in lines] == [1, 1, 3, 1, 1]
-    assert len({line.get_color() for line in lines}) == 2
-    looks = {(line.get_color(), line.get_marker(), line.get_fillstyle()) for line in lines}
-    assert len(looks) == 5
-    assert [text.get_text() for text in axis.texts] == ["lam=0.1", "lam=0.25", "lam=0.5"]
+    names = ["laplace b=0.5", "laplace b=0.5 front=conv", "sparse_guard lam=0.1, 0.25, 0.5",
+             "sparse_guard lam=0.5 tau=1000", "sparse_guard lam=0.5 tau=100"]  # fmt: skip
+    marks: dict[str, list[Line2D]] = {}
+    for container in axis.containers:
+        marks.setdefault(str(container.get_label()), []).append(container[0])
+    assert list(marks) == names
+    legend = axis.get_legend()
+    assert legend is not None
+    assert [text.get_text() for text in legend.get_texts()] == names
+    assert [len(of) for of in marks.values()] == [1, 1, 3, 1, 1]
+    assert [mark.get_markersize() for mark in marks[names[2]]] == [5.0, 7.5, 10.0]
+    curves = [x.tolist() for line in axis.lines if len(x := np.asarray(line.get_xdata())) == 3]
+    assert curves == [[np.asarray(mark.get_xdata()).item() for mark in marks[names[2]]]]
+    first = [of[0] for of in marks.values()]
+    assert len({mark.get_color() for mark in first}) == 2
+    assert len({(mark.get_color(), mark.get_marker(), mark.get_fillstyle()) for mark in first}) == 5
 
 
 def test_no_two_defenses_look_alike() -> None:
@@ -308,7 +315,7 @@ def test_figures_show_what_they_should(results: list[Result], tmp_path: Path) ->
     torch.testing.assert_close(shown, results[0].originals[:, 0])
     utility = privacy_utility(results)
     labels = utility.axes[0].get_legend_handles_labels()[1]
-    assert labels == ["none", "none_conv", "laplace b=0.5", "sparse_guard"]
+    assert list(dict.fromkeys(labels)) == ["none", "none_conv", "laplace b=0.5", "sparse_guard lam=0.1, 0.5"]
     boxes = image_distributions(results)
     assert [label.get_text() for label in boxes.axes[0].get_yticklabels()][-1] == "sparse_guard lam=0.5"
     for name, figure in (("grid", grid), ("utility", utility), ("boxes", boxes)):
