@@ -124,7 +124,11 @@ class Peaks:
 
 
 def costs(
-    experiments: Sequence[Experiment], store: Store | None = None, progress: bool = True, here: bool = False
+    experiments: Sequence[Experiment],
+    store: Store | None = None,
+    progress: bool = True,
+    here: bool = False,
+    fill: bool = True,
 ) -> list[Cost]:
     """Costs of all cells of a table, in its order, seed by seed: a seed's ``none`` stands in one round with the others.
 
@@ -133,9 +137,11 @@ def costs(
     Args:
         here: measure on this machine, with this many threads, whatever travels with the package. Else the costs of
             another machine are read, if all of the table were measured there.
+        fill: measure what is missing; otherwise those of the machine that most were measured on are returned alone.
 
     Raises:
-        ValueError: a seed without a cell of ``none``, which the others are compared with.
+        ValueError: a seed without a cell of ``none``, which the others are compared with; or nothing is to be measured,
+            and nothing was.
         ValueError, ArithmeticError, OSError: as :func:`measure`; what was measured before is kept.
     """
     plain = {(e.seed, e.attack_label) for e in experiments if e.defense_label == "none"}
@@ -144,10 +150,15 @@ def costs(
         seeds = ", ".join(sorted({str(seed) for seed, _ in missing}))
         raise ValueError(f"costs are relative to none: defenses must name it; there is no cell of it for seed {seeds}.")
     elsewhere = [] if here else _places()
-    known = ([_study(e, place).stored(store) for e in experiments] for place in [_here(), *elsewhere])
-    whole = next(([c for c in of if c is not None] for of in known if None not in of), None)
-    if whole is not None:
-        return whole
+    known = [[_study(e, place).stored(store) for e in experiments] for place in [_here(), *elsewhere]]
+    there = max(([c for c in of if c is not None] for of in known), key=len)
+    if len(there) == len(experiments):
+        return there
+    if not fill:
+        compared = {c.experiment.seed for c in there if c.experiment.defense_label == "none"}
+        if not compared:
+            raise ValueError(f"none of the {len(experiments)} costs has been measured; measure=True takes them.")
+        return [c for c in there if c.experiment.seed in compared]
     found: dict[Experiment, Cost] = {}
     with tqdm(total=len(experiments), unit="cell", disable=not progress, leave=False) as bar:
         for e in sorted(experiments, key=lambda e: e.seed):

@@ -113,7 +113,11 @@ def test_each_cell_pays_for_its_own_models_and_is_kept(monkeypatch: pytest.Monke
     monkeypatch.setattr("sparseguard.studies.costs.apart", spy)
     store = Store()
     assert stored(GAN, store) is None
+    with pytest.raises(ValueError, match="none of the 2 costs has been measured; measure=True takes them"):
+        costs([GAN, NONE], store, fill=False)
     gan, none = costs([GAN, NONE], store, progress=False)
+    later = [replace(e, seed=1) for e in (NONE, GAN)]
+    assert costs([GAN, *later, NONE], store, fill=False) == [gan, none]
     assert alone == ["gan weight=1.0, seed 0", "none, seed 0"]
     assert gan.seconds_by_stage["target"] > none.seconds_by_stage["target"]
 
