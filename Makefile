@@ -1,9 +1,9 @@
-# make report  builds the environment, runs the notebooks (quick, bundled data), leaves build/report/index.html, and
-#              computes a few shipped cells anew
+# make report  builds the environment, runs the notebooks on the results that are shipped or stored, leaves
+#              build/report/index.html, and computes a few shipped cells anew
 # make reproduce  computes every shipped cell of SCALE (quick) anew, which takes hours and says how many, and then the
 #              report from them; a run that was stopped goes on where it was
 # make test    builds the environment, checks style and types, runs the tests
-# make reference  the same, and leaves figures in figures/ and the outputs in the notebooks
+# make reference  the notebooks alone, and leaves figures in figures/ and the outputs in the notebooks
 # make lab     opens JupyterLab with the right kernel
 # make locked  builds the environment from requirements.lock instead, hashes checked; before any of the others
 PYTHON ?= python3
