@@ -106,6 +106,8 @@ def settling_curves(results: Sequence[Result]) -> Figure:
 def settling_reading(results: Sequence[Result]) -> Reading:
     """What settling does, by a fixed rule: to each metric, to the code, and against the controls at both ends."""
     stages, controls = _stages(results)
+    if len(stages) < 2:
+        return Reading("Fewer than two times were measured: what settling does cannot be told.")
     first, *_, last = stages
     lines = [f"{course(metric, stages)}." for metric in SWEPT]
     for fact, (name, digits) in FACTS.items():
