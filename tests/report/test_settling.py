@@ -66,3 +66,8 @@ def test_one_seed_tells_no_difference() -> None:
     assert "cannot be told apart from 0.5 (-2.1)" in text
     assert "differs from" not in text
     assert len(settling_curves(made([0])).axes) == 6
+
+
+def test_one_time_alone_tells_nothing_of_settling(results: list[Result]) -> None:
+    at_the_end = [r for r in results if r.experiment.options.get("tau") is None]
+    assert "cannot be told" in str(settling_reading(at_the_end))
