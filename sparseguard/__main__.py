@@ -139,8 +139,8 @@ def report(
     ] = None,
 ) -> None:
     """Execute the notebooks and leave each as .ipynb and HTML, with an index."""
-    values = {"measure": measure} | _object("--parameters", parameters)
-    typer.echo(f"The report is in {site.build(notebooks, out, values, jobs, figures)}.")
+    values = _object("--parameters", parameters)
+    typer.echo(f"The report is in {site.build(notebooks, out, values, jobs, figures, measure)}.")
 
 
 def main() -> int:

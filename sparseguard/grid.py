@@ -168,7 +168,8 @@ def run_grid(
     place = Store() if store == "default" else Store(store) if isinstance(store, str) else store
     # cells of one seed share their split and judge, and those that follow each other a target
     by_seed = sorted(experiments, key=lambda e: e.seed)
-    found = {} if place is None else {e: r for e in by_seed if (r := e.stored(place)) and not r.fid_can_be_had_now()}
+    stored = {} if place is None else {e: r for e in by_seed if (r := e.stored(place))}
+    found = {e: r for e, r in stored.items() if not (measure and r.fid_can_be_had_now())}
     missing = [e for e in dict.fromkeys(by_seed) if e not in found] if measure else []
     if by_seed and not measure and not found:
         raise ValueError(

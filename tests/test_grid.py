@@ -2,6 +2,7 @@ from pathlib import Path
 
 import pytest
 
+from sparseguard import Result
 from sparseguard.grid import cells, run_grid, settling_cells
 
 
@@ -56,7 +57,9 @@ def test_wrong_times_are_named(times: list[float], message: str) -> None:
         settling_cells("mnist", "split", times, 0.5, "smoke", 0)
 
 
-def test_what_is_not_to_be_measured_is_left_out_and_nothing_at_all_is_a_sentence(tmp_path: Path) -> None:
+def test_what_is_not_to_be_measured_is_left_out_and_nothing_at_all_is_a_sentence(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     planned = cells("mnist", "split", ["none", "none_conv"], 0.5, "smoke", 0, "nearest")
     with pytest.raises(
         ValueError, match=r"none of the 2 cells \(mnist, split, scale smoke\) has been measured; measure="
@@ -67,3 +70,5 @@ def test_what_is_not_to_be_measured_is_left_out_and_nothing_at_all_is_a_sentence
     found = run_grid(planned, str(tmp_path), measure=False)
     assert [r.experiment for r in found] == [planned[1]]
     assert found[0].metrics == done.metrics
+    monkeypatch.setattr(Result, "fid_can_be_had_now", lambda self: True)
+    assert run_grid(planned, str(tmp_path), measure=False)[0].metrics == done.metrics, "what was measured is shown"

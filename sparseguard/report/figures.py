@@ -175,10 +175,8 @@ def privacy_utility(results: Sequence[Result]) -> Figure:
         colour, marker = look(defense)
         for (fill, line), groups in zip(cycle(VARIANTS), variants.values()):
             groups.sort(key=lambda group: s if isinstance(s := group[0].experiment.strength, float) else 0.0)
-            weakest, strengths = (
-                groups[0][0].experiment,
-                ", ".join(str(group[0].experiment.strength) for group in groups),
-            )
+            weakest = groups[0][0].experiment
+            strengths = ", ".join(str(group[0].experiment.strength) for group in groups)
             name = weakest.label.replace(f"={weakest.strength}", f"={strengths}", 1)
             both = [np.array([values(group, "ssim"), values(group, "accuracy")]) for group in groups]
             axis.plot(*np.array([of.mean(1) for of in both]).T, color=colour, ls=line, lw=1)

@@ -28,7 +28,14 @@ LOOK, QUIET = 0.2, 5.0
 """Seconds between two looks at what a notebook computes, and between two lines about it."""
 
 
-def build(notebooks: Path, out: Path, parameters: dict[str, Any], jobs: int = 0, figures: Path | None = None) -> Path:
+def build(
+    notebooks: Path,
+    out: Path,
+    parameters: dict[str, Any],
+    jobs: int = 0,
+    figures: Path | None = None,
+    measure: bool = False,
+) -> Path:
     """Execute every notebook of a folder and write ``out/index.html``.
 
     Notebooks run side by side, one a core, because the small networks of the quick scale use one core better than two;
@@ -37,9 +44,10 @@ def build(notebooks: Path, out: Path, parameters: dict[str, Any], jobs: int = 0,
     Args:
         notebooks: folder of ``*.ipynb``.
         out: gets ``NAME.ipynb`` and ``NAME.html`` for each, their figures and tables in ``figures/``, and the index.
-        parameters: given to every notebook that has one of that name, besides ``out``.
+        parameters: given to every notebook, besides ``out``.
         jobs: how many at a time; 0: one a core.
         figures: a reference run: figures and tables go there, and the notebooks themselves take the outputs.
+        measure: compute what is neither shipped nor stored; given to the notebooks that have such a parameter.
 
     Returns:
         The index.
@@ -53,7 +61,7 @@ def build(notebooks: Path, out: Path, parameters: dict[str, Any], jobs: int = 0,
         raise ValueError(f"there is no notebook in {notebooks.resolve()}.")
     out.mkdir(parents=True, exist_ok=True)
     turns = [[s for s in sources if TURNS.get(s.stem, 0) == turn] for turn in range(max(TURNS.values()) + 1)]
-    parameters = parameters | {"out": str((figures or out / "figures").resolve())}
+    usual = parameters | {"out": str((figures or out / "figures").resolve())}
 
     def execute(source: Path, threads: int) -> float:
         environment = os.environ | {
@@ -63,8 +71,8 @@ def build(notebooks: Path, out: Path, parameters: dict[str, Any], jobs: int = 0,
             "PYDEVD_DISABLE_FILE_VALIDATION": "1",
         }
         start = time.perf_counter()
-        target, known = out / source.name, inspect_notebook(str(source))
-        given = yaml.safe_dump({name: value for name, value in parameters.items() if name in known})
+        target = out / source.name
+        given = yaml.safe_dump(usual | ({"measure": measure} if "measure" in inspect_notebook(str(source)) else {}))
         print(f"running {source.name} …", flush=True)
         for command in (
             [sys.executable, "-m", "papermill", str(source), str(target), "-y", given, "--no-progress-bar"],

@@ -9,8 +9,8 @@ from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 from sparseguard.report import committed, site
 
 
-def write(folder: Path, stem: str, text: str, code: str) -> None:
-    tagged = new_code_cell('out = ""\nword = ""', metadata={"tags": ["parameters"]})
+def write(folder: Path, stem: str, text: str, code: str, parameters: str = "") -> None:
+    tagged = new_code_cell(f'out = ""\nword = ""\n{parameters}', metadata={"tags": ["parameters"]})
     book = new_notebook(cells=[new_markdown_cell(text), tagged, new_code_cell(code)])
     book.metadata["kernelspec"] = {"name": "python3", "display_name": "Python 3", "language": "python"}
     nbformat.write(book, folder / f"{stem}.ipynb")
@@ -22,9 +22,13 @@ def test_pages_come_in_their_turn_link_to_each_other_and_show_their_figures(tmp_
     note = f"from pathlib import Path\nwith Path({str(log)!r}).open('a') as f: f.write('%s ' + word + '\\n')\n"
     picture = note % "07" + "import matplotlib.pyplot as plt\nplt.plot([0, 1]);"
     write(notebooks, "00_overview", "# Front page\n[seven](07_compute_time.ipynb)", note % "00")
-    write(notebooks, "01_end_to_end", "# First", note % "01")
+    write(notebooks, "01_end_to_end", "# First", note % "01", "measure = True")
     write(notebooks, "07_compute_time", "# Time", picture)
-    index = site.build(notebooks, out, {"word": "λ", "unheard": 1}, figures=tmp_path / "figures")
+    index = site.build(notebooks, out, {"word": "λ"}, figures=tmp_path / "figures")
+    for path in notebooks.glob("*.ipynb"):
+        told = nbformat.read(out / path.name, 4)
+        injected = [c.source for c in told.cells if "injected-parameters" in c.metadata.get("tags", [])]
+        assert ["measure = False" in source for source in injected] == [path.stem == "01_end_to_end"]
     assert log.read_text().splitlines() == ["01 λ", "07 λ", "00 λ"]
     pages = ["00_overview.html", "01_end_to_end.html", "07_compute_time.html"]
     text = index.read_text()
