@@ -265,7 +265,11 @@ def test_every_scale_names_decoders_that_exist_and_a_floor(scale: Any) -> None:
     assert scale.attack_updates % race.SHORTEST == 0
 
 
-def test_the_nearest_image_is_the_one_itself_where_the_attacker_has_it(split: Split) -> None:
+@pytest.mark.parametrize("asked", [250, 7])
+def test_the_nearest_image_is_the_one_itself_where_the_attacker_has_it(
+    asked: int, split: Split, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sparseguard.attacks.nearest.ASKED", asked)  # all at once, and in several pieces
     box, own = BlackBox(Renamed()), split.attack_images
     fitted = make_attack("nearest").fit(box, own, split.held_images, SMOKE)
     assert torch.equal(fitted.reconstruct(box.query(own.flip(0))), own.flip(0))

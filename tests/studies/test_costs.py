@@ -118,6 +118,9 @@ def test_each_cell_pays_for_its_own_models_and_is_kept(monkeypatch: pytest.Monke
     gan, none = costs([GAN, NONE], store, progress=False)
     later = [replace(e, seed=1) for e in (NONE, GAN)]
     assert costs([GAN, *later, NONE], store, fill=False) == [gan, none]
+    measure(later[1], store)  # of a seed without none, which it would be compared with
+    alone.pop()
+    assert costs([GAN, *later, NONE], store, fill=False) == [gan, none]
     assert alone == ["gan weight=1.0, seed 0", "none, seed 0"]
     assert gan.seconds_by_stage["target"] > none.seconds_by_stage["target"]
 
