@@ -28,7 +28,7 @@ from torch import nn
 
 from sparseguard import Experiment, load_data
 from sparseguard.access import BlackBox
-from sparseguard.attacks import Inversion, race
+from sparseguard.attacks import Holdout, Inversion, race
 from sparseguard.attacks.decoders import DECODERS
 from sparseguard.attacks.muon import BETAS, Muon
 from sparseguard.attacks.race import decibels
@@ -51,7 +51,7 @@ def course(box: BlackBox, split: Split, scale: str, updates: int, decoders: tupl
     torch.manual_seed(0)
     start = time.process_time()
     attack = Inversion(decoders=decoders, updates=updates, bent=bent)
-    fitted = attack.fit(box, split.attack_images, split.held_images, SCALES[scale])
+    fitted = attack.fit(box, Holdout(split.attack_images, split.held_images), SCALES[scale])
     told = [
         f"{name} " + ", ".join(f"{count}: {decibels(error):.2f}" for count, error in rungs)
         for name, rungs in fitted.details["courses"].items()

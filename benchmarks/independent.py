@@ -130,13 +130,13 @@ def main(
     for name in target or ["none", "none_conv", "sparse_guard"]:
         cell = Experiment("mnist", setting, name, scale=scale, seed=seed, holdout=holdout, fid=False)
         box = BlackBox(train_target(cell, split, "cpu"))
-        images, validation = cell.holdout_images(split)
+        known = cell.holdout_images(split)
         stored = cell.stored()
         usual = "not computed" if stored is None else f"{stored.metrics['psnr']:.2f} dB"
-        print(f"{cell.label}, {len(images)} images: the attack's cell {usual}", flush=True)
+        print(f"{cell.label}, {len(known.images)} images: the attack's cell {usual}", flush=True)
         for kind in design or list(DESIGNS):
             start = time.process_time()
-            network = decode(box, kind, images, validation, updates)
+            network = decode(box, kind, known.images, known.validation, updates)
             with torch.no_grad():
                 rebuilt = torch.cat([network(box.query(part)) for part in split.train_images.split(250)]).clamp(0, 1)
             found = float(psnr(split.train_images, rebuilt).mean())

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from . import metrics as measure
 from .access import Access, BlackBox, grant
-from .attacks import ATTACKS, Attack
+from .attacks import ATTACKS, Attack, Holdout
 from .attacks.nearest import Nearest
 from .attacks.queries import ASKED
 from .checks import one_of, seed_of
@@ -128,13 +128,15 @@ def audit(
     private = order[:cut] if holdout is None else torch.arange(len(images))
     victims, attacked, validation = (part.detach().cpu().float() for part in (images[private], pool[own], pool[rest]))
     classes = None if labels is None else labels.cpu()
+    told = None if classes is None or holdout is not None else classes[own]
+    known = Holdout(attacked, validation, told)
     rebuilt: dict[str, Tensor] = {}
     details: dict[str, dict[str, Any]] = {}
 
     def rebuild(name: str, using: Attack) -> BlackBox:
         torch.manual_seed(seed)  # the same chance for trained and random weights
         box = grant(using.access, target)
-        fitted = using.fit(box, attacked, validation, sizes, device)
+        fitted = using.fit(box, known, sizes, device)
         parts = [fitted.reconstruct(using.observe(box, part)) for part in victims.split(ASKED)]
         rebuilt[name], details[name] = torch.cat(parts), fitted.details
         return box

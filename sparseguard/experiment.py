@@ -6,11 +6,10 @@ from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
-from torch import Tensor
 from tqdm.auto import tqdm
 
 from . import trial
-from .attacks import ATTACKS, Attack
+from .attacks import ATTACKS, Attack, Holdout
 from .checks import positive, seed_of, whole
 from .data import Split, attack_images, check_dataset, fingerprint, load_data, source
 from .defenses import DEFENSES, Defense, Family
@@ -107,8 +106,8 @@ class Experiment:
         """The cell of the usual attack on the same target: what all attacks on it share."""
         return replace(self, attack=USUAL_ATTACK, attack_options={}, holdout=None, holdout_from=None, fid=False)
 
-    def holdout_images(self, split: Split) -> tuple[Tensor, Tensor]:
-        """The images that the attacker learns from, and those that he chooses by."""
+    def holdout_images(self, split: Split) -> Holdout:
+        """What the attacker learns from and chooses by."""
         if self.holdout_from is not None:
             other = load_data(self.holdout_from, self.scale, self.seed)
             if other.image_shape != split.image_shape:
@@ -117,7 +116,8 @@ class Experiment:
                     f"{other.image_shape}."
                 )
             split = other
-        return attack_images(split, self.scale, self.holdout), split.held_images
+        attacked = attack_images(split, self.scale, self.holdout)
+        return Holdout(attacked.images, split.held_images, attacked.labels)
 
     @property
     def family(self) -> Family:

@@ -110,8 +110,8 @@ def run(experiment: Experiment, device: str, show: Callable[[str], None]) -> Res
         show(STAGES[1])
         start = time.perf_counter()
         torch.manual_seed(experiment.seed)  # an attack does not depend on how much chance the training used
-        attacked, checked = experiment.holdout_images(split)
-        fitted = attack.fit(box, attacked, checked, scale, device)
+        known = experiment.holdout_images(split)
+        fitted = attack.fit(box, known, scale, device)
         seconds_attack = time.perf_counter() - start
 
         show(STAGES[2])
@@ -123,7 +123,7 @@ def run(experiment: Experiment, device: str, show: Callable[[str], None]) -> Res
             if not bool(torch.isfinite(gathering.last).all()):
                 raise ArithmeticError(f"{experiment.label}: the attack's reconstructions are not finite.")
         reconstructions = gathering.done()
-        guess = attacked.mean(0)
+        guess = known.images.mean(0)
         per_image = compared(originals, reconstructions)
         guessed = compared(originals, guess.expand(len(originals), -1, -1, -1))
         fid: float | None = None
@@ -153,7 +153,7 @@ def run(experiment: Experiment, device: str, show: Callable[[str], None]) -> Res
         "attack": fitted.details,
         "pool": list(split.pool),
         "train_images": len(originals),
-        "attack_images": len(attacked),
+        "attack_images": len(known.images),
         "device": device_name(device),
         "torch": torch.__version__,
         "notes": {"fid": fid_note} if fid_note else {},

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from sparseguard import audit
 from sparseguard.access import BlackBox, WhiteBox
-from sparseguard.attacks import ATTACKS, Fitted, Inversion
+from sparseguard.attacks import ATTACKS, Fitted, Holdout, Inversion
 from sparseguard.audit import ATTACK, CLASS_MEAN, MEAN, NEAREST, RANDOM, Audit
 from sparseguard.data import Split
 from sparseguard.report import audit_figure, audit_reading, audit_table
@@ -239,9 +239,9 @@ def test_victims_are_not_among_what_the_attacker_learns_from(images: Tensor, mon
     seen: list[Tensor] = []
 
     class Spy(Inversion):
-        def fit(self, box: BlackBox, images: Tensor, validation: Tensor, scale: Scale, device: str = "cpu") -> Fitted:
-            seen.extend((images, validation))
-            return super().fit(box, images, validation, scale, device)
+        def fit(self, box: BlackBox, holdout: Holdout, scale: Scale, device: str = "cpu") -> Fitted:
+            seen.extend((holdout.images, holdout.validation))
+            return super().fit(box, holdout, scale, device)
 
     monkeypatch.setitem(ATTACKS.members, "inversion", Spy)
     few, others = images[:20], images[20:50]
@@ -266,14 +266,14 @@ def test_an_attack_is_given_the_access_that_it_declares(images: Tensor, monkeypa
     given: list[BlackBox] = []
 
     class Spy(Inversion):
-        def fit(self, box: BlackBox, images: Tensor, validation: Tensor, scale: Scale, device: str = "cpu") -> Fitted:
+        def fit(self, box: BlackBox, holdout: Holdout, scale: Scale, device: str = "cpu") -> Fitted:
             given.append(box)
             if isinstance(box, WhiteBox):
-                x = images[:2].clone().requires_grad_()
+                x = holdout.images[:2].clone().requires_grad_()
                 box.model.leak(x).square().sum().backward()
                 assert x.grad is not None
                 assert float(x.grad.abs().sum()) > 0
-            return super().fit(box, images, validation, scale, device)
+            return super().fit(box, holdout, scale, device)
 
     class White(Spy):
         access = "white_box"

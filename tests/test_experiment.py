@@ -219,21 +219,26 @@ def test_what_is_measured_beside_cells_follows_their_keys(monkeypatch: pytest.Mo
 
 def test_an_attack_with_other_images_has_those_and_says_so(split: Split) -> None:
     count = len(split.attack_images)
-    usual, held = smoke().holdout_images(split)
-    assert torch.equal(usual, split.attack_images)
-    assert torch.equal(held, split.held_images)
-    few, _ = smoke(holdout=7).holdout_images(split)
-    assert torch.equal(few, split.attack_images[:7])
-    more, _ = smoke(holdout=count + 30).holdout_images(split)
+    usual = smoke().holdout_images(split)
+    assert torch.equal(usual.images, split.attack_images)
+    assert torch.equal(usual.validation, split.held_images)
+    assert usual.labels is not None
+    assert torch.equal(usual.labels, split.attack_labels)
+    few = smoke(holdout=7).holdout_images(split)
+    assert torch.equal(few.images, split.attack_images[:7])
+    known = smoke(holdout=count + 30).holdout_images(split)
+    more = known.images
+    assert known.labels is not None
+    assert len(known.labels) == len(more)
     assert torch.equal(more[:count], split.attack_images)
     everyone = torch.cat([split.train_images, split.attack_images, split.held_images]).flatten(1)
     assert float(torch.cdist(more[count:].flatten(1), everyone).min()) > 0, "a spare image is in the split"
     with pytest.raises(ValueError, match="holdout must be at most 4545 for mnist at scale 'smoke', not 5000"):
         smoke(holdout=5000).holdout_images(split)
-    other, checked = smoke(holdout_from="fashion_mnist").holdout_images(split)
+    other = smoke(holdout_from="fashion_mnist").holdout_images(split)
     fashion = load_data("fashion_mnist", "smoke", 0)
-    assert torch.equal(other, fashion.attack_images)
-    assert torch.equal(checked, fashion.held_images)
+    assert torch.equal(other.images, fashion.attack_images)
+    assert torch.equal(other.validation, fashion.held_images)
     labels = [smoke(**c).label for c in ({}, {"holdout": 7}, {"attack": "nearest"}, {"holdout_from": "mnist"})]
     assert labels == ["none", "none under inversion holdout=7", "none under nearest", "none"]
 

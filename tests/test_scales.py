@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from sparseguard.access import grant
-from sparseguard.attacks import ATTACKS, list_attacks
+from sparseguard.attacks import ATTACKS, Holdout, list_attacks
 from sparseguard.data import Split
 from sparseguard.defenses import DEFENSES, list_defenses
 from sparseguard.defenses.base import triangle
@@ -49,7 +49,9 @@ def test_an_attack_declares_the_sizes_that_it_reads(name: str, split: Split, wat
     torch.manual_seed(0)
     attack = ATTACKS.make(name, {})
     target = DEFENSES.make("none", {}).build(split, "split", SCALES["smoke"]).eval()
-    attack.fit(grant(attack.access, target), split.attack_images, split.held_images, watched)
+    attack.fit(
+        grant(attack.access, target), Holdout(split.attack_images, split.held_images, split.attack_labels), watched
+    )
     assert seen - set(COMMON) == set(attack.sizes)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from ..registry import Registry
-from .base import Attack, Fitted
+from .base import Attack, Fitted, Holdout
 from .dictionary_decode import DictionaryDecode
 from .inversion import Inversion
 from .nearest import Nearest
@@ -37,4 +37,14 @@ def make_attack(name: str, **options: Any) -> Attack:
     return ATTACKS.make(name, options)
 
 
-__all__ = ["ATTACKS", "Attack", "DictionaryDecode", "Fitted", "Inversion", "Refinement", "list_attacks", "make_attack"]
+__all__ = [
+    "ATTACKS",
+    "Attack",
+    "DictionaryDecode",
+    "Fitted",
+    "Holdout",
+    "Inversion",
+    "Refinement",
+    "list_attacks",
+    "make_attack",
+]

@@ -32,6 +32,21 @@ class Fitted:
 
 
 @dataclass(frozen=True)
+class Holdout:
+    """The attacker's own images, ``(N, C, H, W)`` in [0, 1], none of them private.
+
+    Attributes:
+        images: what he learns from.
+        validation: disjoint from these: they choose among attackers and stages of training.
+        labels: classes of ``images``, ``(N,)`` int64, for attacks that want them; ``None``: he does not know them.
+    """
+
+    images: Tensor
+    validation: Tensor
+    labels: Tensor | None = None
+
+
+@dataclass(frozen=True)
 class Attack:
     """Base of all attacks. The fields of a subclass are its options.
 
@@ -65,13 +80,12 @@ class Attack:
             leak = leak + (again - leak) / (seen + 1)
         return leak
 
-    def fit(self, box: BlackBox, images: Tensor, validation: Tensor, scale: Scale, device: str = "cpu") -> Fitted:
+    def fit(self, box: BlackBox, holdout: Holdout, scale: Scale, device: str = "cpu") -> Fitted:
         """Learn to rebuild images.
 
         Args:
             box: the deployed target: a :class:`~sparseguard.access.WhiteBox` for an attack with that access.
-            images: hold-out images that the attacker learns from, ``(N, C, H, W)`` in [0, 1].
-            validation: disjoint hold-out images that choose among attackers and stages of training.
+            holdout: the attacker's own images.
             scale: budget.
             device: where the attacker computes.
 

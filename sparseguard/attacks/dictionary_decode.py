@@ -18,7 +18,7 @@ from ..access import Access, BlackBox, WhiteBox
 from ..checks import flag
 from ..scales import Scale
 from ..sparse import SparseCoding2d
-from .base import Attack, Fitted
+from .base import Attack, Fitted, Holdout
 from .inverses import inverse
 from .least_squares import Map
 from .queries import Queries
@@ -37,7 +37,7 @@ class DictionaryDecode(Attack):
             leaves the front) from the leak by ridge regression, and go back from there.
 
     Example:
-        >>> fitted = DictionaryDecode().fit(box, attack_images, held_images, scale)         # doctest: +SKIP
+        >>> fitted = DictionaryDecode().fit(box, Holdout(attack_images, held_images), scale)         # doctest: +SKIP
         >>> images = fitted.reconstruct(box.query(victims))                                 # doctest: +SKIP
     """
 
@@ -50,7 +50,8 @@ class DictionaryDecode(Attack):
         flag("estimate", self.estimate)
 
     @torch.no_grad()
-    def fit(self, box: BlackBox, images: Tensor, validation: Tensor, scale: Scale, device: str = "cpu") -> Fitted:
+    def fit(self, box: BlackBox, holdout: Holdout, scale: Scale, device: str = "cpu") -> Fitted:
+        images, validation = holdout.images, holdout.validation
         front, rest = box.model.to(device).stages() if isinstance(box, WhiteBox) else ([], [])
         layers = [*front, *rest]
         if not layers:

@@ -19,7 +19,7 @@ from ..access import BlackBox
 from ..checks import flag, whole
 from ..ondisk import cut
 from ..scales import Scale
-from .base import Attack, Fitted
+from .base import Attack, Fitted, Holdout
 from .decoders import DECODERS, Decoder, Mean
 from .queries import Queries
 from .race import PAYS, Runner, race
@@ -40,7 +40,7 @@ class Inversion(Attack):
         updates: most updates of a U-Net, cheaper decoders take more; ``None``: the scale's.
 
     Example:
-        >>> fitted = Inversion().fit(box, attack_images, held_images, scale)         # doctest: +SKIP
+        >>> fitted = Inversion().fit(box, Holdout(attack_images, held_images), scale)         # doctest: +SKIP
         >>> images = fitted.reconstruct(box.query(victims))                          # doctest: +SKIP
     """
 
@@ -63,12 +63,13 @@ class Inversion(Attack):
                 raise ValueError(f"decoders must be among {', '.join((RIDGE, *DECODERS))}, not {self.decoders!r}.")
             object.__setattr__(self, "decoders", names)
 
-    def fit(self, box: BlackBox, images: Tensor, validation: Tensor, scale: Scale, device: str = "cpu") -> Fitted:
+    def fit(self, box: BlackBox, holdout: Holdout, scale: Scale, device: str = "cpu") -> Fitted:
         def observe(asked: Tensor) -> Tensor:
             return self.observe(box, asked)
 
+        images = holdout.images
         queries = Queries(observe, images, scale.attack_queries if self.bent else 0)
-        checks = Queries(observe, cut(validation, slice(CHECKED)))
+        checks = Queries(observe, cut(holdout.validation, slice(CHECKED)))
         leak, image = tuple(queries.sample.shape[1:]), tuple(images.shape[1:])
         mean, std = float(queries.sample.mean()), max(float(queries.sample.std()), 1e-12)
 

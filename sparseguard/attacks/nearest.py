@@ -11,7 +11,7 @@ from torch import Tensor
 from ..access import BlackBox
 from ..ondisk import Gathering
 from ..scales import Scale
-from .base import Attack, Fitted
+from .base import Attack, Fitted, Holdout
 from .queries import ASKED
 
 
@@ -20,14 +20,14 @@ class Nearest(Attack):
     """Answer each leak with the attacker's own image whose leak has the smallest Euclidean distance.
 
     Example:
-        >>> fitted = Nearest().fit(box, attack_images, held_images, scale)         # doctest: +SKIP
+        >>> fitted = Nearest().fit(box, Holdout(attack_images, held_images), scale)         # doctest: +SKIP
         >>> images = fitted.reconstruct(box.query(victims))                        # doctest: +SKIP
     """
 
     pairs: ClassVar[bool] = False
 
-    def fit(self, box: BlackBox, images: Tensor, validation: Tensor, scale: Scale, device: str = "cpu") -> Fitted:
-        leaks = Gathering()
+    def fit(self, box: BlackBox, holdout: Holdout, scale: Scale, device: str = "cpu") -> Fitted:
+        images, leaks = holdout.images, Gathering()
         for part in images.split(ASKED):
             leaks.add(self.observe(box, part).flatten(1))
             if not bool(torch.isfinite(leaks.last).all()):

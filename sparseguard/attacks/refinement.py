@@ -18,7 +18,7 @@ from torch import Tensor
 from ..access import Access, BlackBox, Leaky, WhiteBox
 from ..checks import whole
 from ..scales import Scale
-from .base import Fitted
+from .base import Fitted, Holdout
 from .inversion import Inversion
 from .race import PAYS, decibels
 
@@ -42,7 +42,7 @@ class Refinement(Inversion):
         draws: passes that estimate the mean leak of an image, where the target's noise makes it random.
 
     Example:
-        >>> fitted = Refinement().fit(box, attack_images, held_images, scale)        # doctest: +SKIP
+        >>> fitted = Refinement().fit(box, Holdout(attack_images, held_images), scale)        # doctest: +SKIP
         >>> images = fitted.reconstruct(box.query(victims))                          # doctest: +SKIP
     """
 
@@ -57,11 +57,11 @@ class Refinement(Inversion):
         for name in ("steps", "draws"):
             whole(name, getattr(self, name))
 
-    def fit(self, box: BlackBox, images: Tensor, validation: Tensor, scale: Scale, device: str = "cpu") -> Fitted:
+    def fit(self, box: BlackBox, holdout: Holdout, scale: Scale, device: str = "cpu") -> Fitted:
         if not isinstance(box, WhiteBox):
             raise ValueError("refinement needs a white box: it descends through the target.")
-        start = super().fit(box, images, validation, scale, device)
-        truth = validation[:CHECKING]
+        start = super().fit(box, holdout, scale, device)
+        truth = holdout.validation[:CHECKING]
         leak = self.observe(box, truth)
         with torch.no_grad():
             model, two = box.model.to(device), truth[:2].to(device)

@@ -135,15 +135,15 @@ def judge_images(dataset: str, scale: str) -> Images:
     return _taken(pool, _draw(pool.labels, size, 0).judge)
 
 
-def attack_images(split: Split, scale: str, count: int | None = None) -> Tensor:
+def attack_images(split: Split, scale: str, count: int | None = None) -> Images:
     """So many hold-out images for an attacker: the split's, then those of other seeds; ``None``: the split's.
 
     Raises:
         ValueError: there are not so many.
     """
-    own = split.attack_images
+    own, labels = split.attack_images, split.attack_labels
     if count is None or count <= len(own):
-        return cut(own, slice(count))
+        return Images(cut(own, slice(count)), labels[:count], split.classes)
     size = check_scale(scale)
     pool = _pool(split.dataset, size)
     spare = _draw(pool.labels, size, split.seed).spare
@@ -151,7 +151,8 @@ def attack_images(split: Split, scale: str, count: int | None = None) -> Tensor:
         raise ValueError(
             f"holdout must be at most {len(own) + len(spare)} for {split.dataset} at scale {scale!r}, not {count}."
         )
-    return joined(own, _taken(pool, spare[: count - len(own)]).images)
+    more = _taken(pool, spare[: count - len(own)])
+    return Images(joined(own, more.images), torch.cat([labels, more.labels]), split.classes)
 
 
 def load_data(dataset: str, scale: str = "quick", seed: int = 0) -> Split:

@@ -72,7 +72,7 @@ def _walk(experiment: Experiment) -> list[Stage]:
         attack = experiment.make_attack()
         box = grant(attack.access, target)
         torch.manual_seed(experiment.seed)
-        fitted = attack.fit(box, *experiment.holdout_images(split), scale, device)
+        fitted = attack.fit(box, experiment.holdout_images(split), scale, device)
     image = split.held_images[:1]
     stages, counts = [Stage("image", image[0], "target")], dict.fromkeys((name for _, name in _NAMES), 0)
     x = image.to(device)

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from sparseguard import BlackBox, SparseCoding2d, list_defenses
 from sparseguard.access import Leaky, WhiteBox
-from sparseguard.attacks import DictionaryDecode, Fitted, make_attack
+from sparseguard.attacks import DictionaryDecode, Fitted, Holdout, make_attack
 from sparseguard.attacks.inverses import inverse
 from sparseguard.data import Split
 from sparseguard.defenses import make_defense
@@ -38,7 +38,7 @@ def target_of(front: Sequence[nn.Module], body: nn.Module | None = None, noise: 
 def attacked(target: Target, split: Split, estimate: bool = False) -> tuple[Fitted, Tensor]:
     """The fitted attack, and what it makes of the private images."""
     box = WhiteBox(target)
-    fitted = DictionaryDecode(estimate=estimate).fit(box, split.attack_images, split.held_images, SMOKE)
+    fitted = DictionaryDecode(estimate=estimate).fit(box, Holdout(split.attack_images, split.held_images), SMOKE)
     return fitted, fitted.reconstruct(box.query(split.train_images))
 
 
@@ -147,7 +147,7 @@ def test_every_defense_is_taken_apart_and_left_as_it_was(name: str, estimate: bo
     before = [{key: value.clone() for key, value in module.state_dict().items()} for module in modules]
     victims = split.train_images[:20]
     attack = DictionaryDecode(estimate=estimate)
-    fitted = attack.fit(box, split.attack_images, split.held_images[:8], SMOKE)
+    fitted = attack.fit(box, Holdout(split.attack_images, split.held_images[:8]), SMOKE)
     images = fitted.reconstruct(attack.observe(box, victims))
     assert images.shape == victims.shape
     assert 0 <= float(images.min()) <= float(images.max()) <= 1
@@ -182,7 +182,7 @@ def test_what_cannot_be_taken_apart_is_named(split: Split) -> None:
     images = split.attack_images
     for box in (BlackBox(target_of([Standardize()])), WhiteBox(Closed())):
         with pytest.raises(ValueError, match="needs a target that it can take apart, layer by layer"):
-            DictionaryDecode().fit(box, images, images, SMOKE)
+            DictionaryDecode().fit(box, Holdout(images, images), SMOKE)
     with pytest.raises(ValueError, match="no way back through a MaxPool2d: it changes channels or rows"):
         attacked(target_of([nn.MaxPool2d(2)]), split)
 

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from sparseguard import BlackBox, list_attacks, list_defenses
 from sparseguard.access import Leaky, WhiteBox, grant
-from sparseguard.attacks import ATTACKS, Inversion, inversion, make_attack, queries, race
+from sparseguard.attacks import ATTACKS, Holdout, Inversion, inversion, make_attack, queries, race
 from sparseguard.attacks.decoders import DECODERS, Decoder, Member
 from sparseguard.attacks.queries import Queries, bend
 from sparseguard.attacks.race import PAYS, Runner, decibels, rungs
@@ -69,7 +69,7 @@ def counted(box: BlackBox) -> list[int]:
 def quality(box: BlackBox, attack: Any, split: Split, scale: Any = SMOKE) -> float:
     """PSNR of the private images, in dB."""
     torch.manual_seed(0)
-    fitted = attack.fit(box, split.attack_images, split.held_images, scale)
+    fitted = attack.fit(box, Holdout(split.attack_images, split.held_images), scale)
     victims = split.train_images
     return float(psnr(victims, fitted.reconstruct(attack.observe(box, victims))).mean())
 
@@ -92,7 +92,9 @@ def test_an_attack_leaves_the_target_as_it_was(name: str, attack: str, split: Sp
     modes = [m.training for m in target.modules()]
     deployed = inspect.getclosurevars(box.query.__wrapped__).nonlocals["function"].__self__  # type: ignore[attr-defined]
     inside = {key: value.clone() for key, value in deployed.state_dict().items()}
-    make_attack(attack).fit(box, split.attack_images[:20], split.held_images[:10], replace(SMOKE, attack_updates=2))
+    make_attack(attack).fit(
+        box, Holdout(split.attack_images[:20], split.held_images[:10]), replace(SMOKE, attack_updates=2)
+    )
     for module, kept in ((target, before), (deployed, inside)):
         assert all(torch.equal(value, kept[key]) for key, value in module.state_dict().items())
         assert all(p.grad is None for p in module.parameters())
@@ -128,7 +130,7 @@ def test_every_defense_is_attacked_by_the_same_rule(split: Split, monkeypatch: p
     for name in list_defenses():
         torch.manual_seed(0)
         target = make_defense(name).build(split, "split", scale)
-        fitted = Inversion().fit(BlackBox(target), split.attack_images[:20], split.held_images[:20], scale)
+        fitted = Inversion().fit(BlackBox(target), Holdout(split.attack_images[:20], split.held_images[:20]), scale)
         told = fitted.details
         assert set(told["errors"]) == {*scale.decoders, "mean image"}
         assert told["queries"] == scale.attack_queries
@@ -271,7 +273,7 @@ def test_the_nearest_image_is_the_one_itself_where_the_attacker_has_it(
 ) -> None:
     monkeypatch.setattr("sparseguard.attacks.nearest.ASKED", asked)  # all at once, and in several pieces
     box, own = BlackBox(Renamed()), split.attack_images
-    fitted = make_attack("nearest").fit(box, own, split.held_images, SMOKE)
+    fitted = make_attack("nearest").fit(box, Holdout(own, split.held_images), SMOKE)
     assert torch.equal(fitted.reconstruct(box.query(own.flip(0))), own.flip(0))
 
 
@@ -309,7 +311,9 @@ def test_a_target_that_leaks_its_label_yields_the_class_mean_and_nothing_better(
 def test_a_decoder_that_diverges_is_not_the_answer(split: Split, monkeypatch: pytest.MonkeyPatch) -> None:
     wild = {"rows": replace(DECODERS["rows"], learning_rate=float("inf"))}
     monkeypatch.setattr(inversion, "DECODERS", DECODERS | wild)
-    fitted = Inversion(decoders=("rows",)).fit(BlackBox(Glass()), split.attack_images, split.held_images, SMOKE)
+    fitted = Inversion(decoders=("rows",)).fit(
+        BlackBox(Glass()), Holdout(split.attack_images, split.held_images), SMOKE
+    )
     assert fitted.details["attacker"] == "mean image"
     assert fitted.reconstruct(torch.rand(2, 1, 28, 28)).shape == (2, 1, 28, 28)
 
@@ -344,11 +348,11 @@ def test_a_deterministic_box_is_asked_once_and_a_random_one_anew(split: Split) -
     images, scale = split.attack_images, SMOKE
     box = BlackBox(Glass())
     seen = counted(box)
-    Inversion().fit(box, images, split.held_images, scale)
+    Inversion().fit(box, Holdout(images, split.held_images), scale)
     assert sum(seen) == 2 * 4 + 2 * len(images) - len(images) + scale.attack_queries + 2 * len(split.held_images)
     box = BlackBox(Glass(noise=0.5))
     seen = counted(box)
-    Inversion(decoders=("rows",)).fit(box, images, split.held_images, scale)
+    Inversion(decoders=("rows",)).fit(box, Holdout(images, split.held_images), scale)
     assert sum(seen) > DECODERS["rows"].batch_size * scale.attack_updates / 2
 
 
@@ -359,7 +363,7 @@ def test_leaks_that_do_not_fit_into_memory_are_asked_again_with_the_same_result(
     for limit in (queries.LEAKS_KEPT, 0):
         monkeypatch.setattr(queries, "LEAKS_KEPT", limit)
         torch.manual_seed(0)
-        fitted = Inversion().fit(BlackBox(Glass()), split.attack_images, split.held_images, SMOKE)
+        fitted = Inversion().fit(BlackBox(Glass()), Holdout(split.attack_images, split.held_images), SMOKE)
         results.append(fitted.details["errors"])
     assert results[0] == pytest.approx(results[1], rel=1e-4)
 
@@ -447,7 +451,7 @@ def test_ridge_is_the_closed_form(leak: tuple[int, ...], elements: int) -> None:
 
 
 def test_reconstructions_are_images(split: Split) -> None:
-    fitted = Inversion().fit(BlackBox(Glass()), split.attack_images, split.held_images, SMOKE)
+    fitted = Inversion().fit(BlackBox(Glass()), Holdout(split.attack_images, split.held_images), SMOKE)
     rebuilt = fitted.reconstruct(100 * torch.randn(5, 1, 28, 28))
     assert rebuilt.shape == (5, 1, 28, 28)
     assert 0 <= float(rebuilt.min()) <= float(rebuilt.max()) <= 1
@@ -459,7 +463,7 @@ def test_a_leak_that_is_not_finite_ends_with_a_sentence(split: Split) -> None:
             return x / 0
 
     with pytest.raises(ArithmeticError, match="leaks NaN or infinite"):
-        Inversion().fit(BlackBox(Broken()), split.attack_images, split.held_images, SMOKE)
+        Inversion().fit(BlackBox(Broken()), Holdout(split.attack_images, split.held_images), SMOKE)
 
 
 @pytest.mark.parametrize(
@@ -484,8 +488,8 @@ def test_a_second_attack_is_one_file_and_one_line(split: Split, monkeypatch: pyt
 
     @dataclass(frozen=True)
     class Guess(Attack):
-        def fit(self, box: BlackBox, images: Tensor, validation: Tensor, scale: Any, device: str = "cpu") -> Fitted:
-            return Fitted(lambda leak: images.mean(0, keepdim=True).expand(len(leak), -1, -1, -1))
+        def fit(self, box: BlackBox, holdout: Holdout, scale: Any, device: str = "cpu") -> Fitted:
+            return Fitted(lambda leak: holdout.images.mean(0, keepdim=True).expand(len(leak), -1, -1, -1))
 
     monkeypatch.setitem(ATTACKS.members, "guess", Guess)
     assert quality(BlackBox(Glass()), make_attack("guess"), split) == pytest.approx(mean_image(split))

@@ -8,7 +8,7 @@ from torch import Tensor
 import sparseguard.attacks.refinement as refinement
 from sparseguard import BlackBox
 from sparseguard.access import Leaky, WhiteBox
-from sparseguard.attacks import Inversion, Refinement, make_attack
+from sparseguard.attacks import Holdout, Inversion, Refinement, make_attack
 from sparseguard.attacks.race import PAYS, decibels
 from sparseguard.attacks.refinement import Likelihood
 from sparseguard.data import Split
@@ -77,7 +77,10 @@ def test_pixels_under_another_name_are_found(split: Split) -> None:
     """No row of the leak is a row of the image, so the floor of the family alone is far off."""
     box, victims = WhiteBox(Shuffled()), split.train_images[:30]
     found = [
-        quality(victims, attack.fit(box, split.attack_images, split.held_images, SMOKE).reconstruct(box.query(victims)))
+        quality(
+            victims,
+            attack.fit(box, Holdout(split.attack_images, split.held_images), SMOKE).reconstruct(box.query(victims)),
+        )
         for attack in (Inversion(decoders=("ridge",)), Refinement(decoders=("ridge",), steps=80))
     ]
     assert found[0] < 20
@@ -95,7 +98,7 @@ def test_where_it_does_not_pay_the_decoders_image_is_kept(split: Split, monkeypa
     box, results = WhiteBox(Glass()), []
     for attack in (Inversion(), Refinement(steps=3)):
         torch.manual_seed(0)
-        results.append(attack.fit(box, split.attack_images, split.held_images, SMOKE))
+        results.append(attack.fit(box, Holdout(split.attack_images, split.held_images), SMOKE))
     before, after = results
     leak = box.query(split.train_images[:20])
     assert torch.equal(before.reconstruct(leak), after.reconstruct(leak))
@@ -112,7 +115,9 @@ def test_it_is_never_worse_on_validation_images_and_leaves_the_target_alone(name
     box = WhiteBox(target)
     modules = (target, box.model)
     before = [{key: value.clone() for key, value in module.state_dict().items()} for module in modules]
-    fitted = Refinement(decoders=("ridge",), steps=3).fit(box, split.attack_images, split.held_images[:12], SMOKE)
+    fitted = Refinement(decoders=("ridge",), steps=3).fit(
+        box, Holdout(split.attack_images, split.held_images[:12]), SMOKE
+    )
     details, errors = fitted.details, fitted.details["errors"]
     if details["steps"]:
         assert details["attacker"] == "refinement of ridge"
@@ -150,7 +155,7 @@ def test_a_random_target_is_asked_for_its_mean(noise: float, passes: int, split:
             return super().observe(box, images)
 
     images = split.attack_images
-    Counted(decoders=("ridge",), steps=1, draws=3).fit(WhiteBox(Shuffled(noise)), images, images[:10], SMOKE)
+    Counted(decoders=("ridge",), steps=1, draws=3).fit(WhiteBox(Shuffled(noise)), Holdout(images, images[:10]), SMOKE)
     (model,) = set(seen)
     assert isinstance(model, Shuffled)
     # two passes ask whether it is random; then one step for each of six choices, and one to check
@@ -174,7 +179,7 @@ def test_bad_options_are_named(options: dict[str, Any], message: str) -> None:
 
 def test_a_black_box_is_not_enough(split: Split) -> None:
     with pytest.raises(ValueError, match="needs a white box"):
-        Refinement().fit(BlackBox(Shuffled()), split.attack_images, split.held_images, SMOKE)
+        Refinement().fit(BlackBox(Shuffled()), Holdout(split.attack_images, split.held_images), SMOKE)
 
 
 def test_it_is_not_the_attack_of_the_papers_tables() -> None:

@@ -39,6 +39,6 @@ def test_the_judges_images_are_nobody_elses(name: str, scale: str) -> None:
     assert len(own) == SCALES[scale].judge_images
     for seed in range(4):
         split = load_data(name, scale, seed)
-        public, everybody = load_pool(name, SCALES[scale]).images, attack_images(split, scale, 3000)
+        public, everybody = load_pool(name, SCALES[scale]).images, attack_images(split, scale, 3000).images
         others = torch.cat([split.train_images, everybody, split.held_images, public])
         assert float(torch.cdist(own, others.flatten(1)).min()) > 0, f"seed {seed}"

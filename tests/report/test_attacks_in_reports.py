@@ -6,11 +6,10 @@ from typing import Any
 
 import pytest
 import torch
-from torch import Tensor
 
 from sparseguard import Experiment, Result
 from sparseguard.access import BlackBox
-from sparseguard.attacks import ATTACKS, Attack, Fitted
+from sparseguard.attacks import ATTACKS, Attack, Fitted, Holdout
 from sparseguard.grid import cells, run_grid
 from sparseguard.report import (
     image_distributions,
@@ -34,8 +33,8 @@ class Guess(Attack):
 
     shade: float = 1.0
 
-    def fit(self, box: BlackBox, images: Tensor, validation: Tensor, scale: Scale, device: str = "cpu") -> Fitted:
-        mean = self.shade * images.mean(0, keepdim=True)
+    def fit(self, box: BlackBox, holdout: Holdout, scale: Scale, device: str = "cpu") -> Fitted:
+        mean = self.shade * holdout.images.mean(0, keepdim=True)
         return Fitted(lambda leak: mean.expand(len(leak), -1, -1, -1), {"attacker": "mean"})
 
 
