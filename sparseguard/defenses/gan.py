@@ -8,7 +8,7 @@ original and GAN-generated samples." Loss of a batch of real images ``x`` with l
 with as many generated images as the batch size, labels ``y'`` drawn from the private ones, a fresh ``z`` each step.
 Gradients of both terms reach the target, none the generator.
 
-Simplifications: the paper prints no network and no loss of its GAN; this one is convolutional and small (``cgan.py``).
+Simplifications: the paper prints no network and no loss of its GAN; this one is small (``priors.gan``).
 At small scales it trains for more epochs, because there are fewer images.
 """
 
@@ -25,8 +25,7 @@ from ..data import Split
 from ..scales import Scale
 from ..targets import Target
 from .base import Defense, Family, fit, nonnegative
-from .cgan import shared_gan
-from .shared import derived_seed
+from .shared import derived_seed, shared_gan
 
 
 @dataclass(frozen=True)

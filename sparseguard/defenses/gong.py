@@ -15,7 +15,7 @@ which injects public features into the protected label and pushes out of it what
 
 Simplifications: every label is protected. The public class of a label is fixed. ``-log(1 - p_y)`` stands for raising
 the loss of inverted samples, of which it is the bounded form. ``x_pub`` is made once, ``x_inv`` anew in each tuning
-epoch, a pool of each from which every step draws a batch. The GAN is small and conditional (``cgan.py``), and its label
+epoch, a pool of each from which every step draws a batch. The GAN is small and conditional, and its label
 embedding is optimised together with ``z``. The public classifier is a plain target of the split setting.
 """
 
@@ -31,10 +31,10 @@ from torch import Tensor
 
 from ..data import Images, Split, check_dataset, load_pool
 from ..ondisk import cut
+from ..priors.search import invert
 from ..scales import Scale
 from ..targets import Target
 from .base import Defense, Family, fit, nonnegative
-from .inversion import invert, log_not
 from .public import in_shape, public_models
 from .shared import derived_seed
 
@@ -132,3 +132,13 @@ def no_guard() -> float:
 def mean_probability(target: Target, images: Tensor, labels: Tensor) -> float:
     """Mean probability that the target gives each image's label."""
     return float(target(images).softmax(1).gather(1, labels[:, None]).mean())
+
+
+def log_not(logits: Tensor, labels: Tensor) -> Tensor:
+    """``log(1 - p_y)`` of softmax probabilities, ``(B, K)`` and ``(B,)`` to ``(B,)``; exact where ``p_y`` is near 1.
+
+    >>> log_not(torch.tensor([[0.0, 0.0], [0.0, 50.0]]), torch.tensor([0, 1]))
+    tensor([ -0.6931, -50.0000])
+    """
+    others = logits.scatter(1, labels[:, None], float("-inf"))
+    return others.logsumexp(1) - logits.logsumexp(1)

@@ -10,12 +10,12 @@ from torch import Tensor
 
 from ..data import Images, Split
 from ..normalisation import Normalize
+from ..priors.gan import Generator
+from ..priors.search import invert
 from ..scales import Scale
 from ..targets import Target
 from .base import fit
-from .cgan import Generator, shared_gan
-from .inversion import invert
-from .shared import shared
+from .shared import shared, shared_gan
 
 
 @dataclass(frozen=True)

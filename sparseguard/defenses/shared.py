@@ -11,8 +11,10 @@ from collections.abc import Callable
 from typing import TypeVar
 
 import torch
+from torch import Tensor
 
 from ..data import Split
+from ..priors.gan import Generator, train_gan
 from ..scales import Scale
 
 T = TypeVar("T")
@@ -33,3 +35,17 @@ def shared(split: Split, name: str, scale: Scale, device: torch.device, make: Ca
             split.derived[key] = make()
     found: T = split.derived[key]
     return found
+
+
+def shared_gan(
+    split: Split, name: str, images: Tensor, labels: Tensor, classes: int, scale: Scale, device: torch.device
+) -> Generator:
+    """:func:`~sparseguard.priors.gan.train_gan` for the scale's epochs, once for all cells of a split.
+
+    ``name`` says of which images.
+    """
+
+    def train() -> Generator:
+        return train_gan(images.to(device), labels.to(device), classes, scale.gan_epochs)
+
+    return shared(split, f"GAN of {name} images", scale, device, train)

@@ -15,9 +15,10 @@ from sparseguard import BlackBox, list_attacks, list_defenses
 from sparseguard.access import Leaky, WhiteBox, grant
 from sparseguard.attacks import ATTACKS, Holdout, Inversion, inversion, make_attack, queries, race
 from sparseguard.attacks.decoders import DECODERS, Decoder, Member
-from sparseguard.attacks.queries import Queries, bend
+from sparseguard.attacks.queries import Queries
 from sparseguard.attacks.race import PAYS, Runner, decibels, rungs
 from sparseguard.attacks.ridge import ridge
+from sparseguard.bending import bend
 from sparseguard.data import Split
 from sparseguard.defenses import make_defense
 from sparseguard.metrics import psnr

@@ -14,10 +14,10 @@ from sparseguard import Experiment, load_data
 from sparseguard.data import Images, Split
 from sparseguard.defenses import make_defense
 from sparseguard.defenses.base import trained
-from sparseguard.defenses.gong import Gong
+from sparseguard.defenses.gong import Gong, log_not
 from sparseguard.defenses.gong_cl import GongCL, fisher, moved
-from sparseguard.defenses.inversion import invert, log_not
 from sparseguard.defenses.public import in_shape, public_models
+from sparseguard.priors.search import invert
 from sparseguard.scales import SCALES
 from sparseguard.targets import Target
 

@@ -1,6 +1,6 @@
 """Latent optimisation: images that a classifier assigns a wanted class, found in the range of a generator.
 
-What a GAN-based inversion attack does (Zhang et al., CVPR 2020), here in the hands of a defense.
+What a GAN-based inversion attack does (Zhang et al., CVPR 2020), also in the hands of a defense.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from .cgan import Generator
+from .gan import Generator
 
 STEP = 0.2
 """Step size of Adam on the latents."""
@@ -41,13 +41,3 @@ def invert(generator: Generator, classifier: nn.Module, labels: Tensor, steps: i
     with torch.no_grad():
         images: Tensor = generator(latent)
     return images
-
-
-def log_not(logits: Tensor, labels: Tensor) -> Tensor:
-    """``log(1 - p_y)`` of softmax probabilities, ``(B, K)`` and ``(B,)`` to ``(B,)``; exact where ``p_y`` is near 1.
-
-    >>> log_not(torch.tensor([[0.0, 0.0], [0.0, 50.0]]), torch.tensor([0, 1]))
-    tensor([ -0.6931, -50.0000])
-    """
-    others = logits.scatter(1, labels[:, None], float("-inf"))
-    return others.logsumexp(1) - logits.logsumexp(1)

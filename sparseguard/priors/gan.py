@@ -1,4 +1,4 @@
-"""A small conditional GAN for images of any shape, shared by the defenses that need one.
+"""A small conditional GAN for images of any shape: what some defenses fake with, and an attacker's prior.
 
 Generator and discriminator both see the label (Mirza and Osindero, 2014). The generator is dense; the discriminator is
 convolutional with spectral normalisation (Miyato et al., 2018), conditioned by projection (Miyato and Koyama, 2018),
@@ -19,10 +19,6 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.utils.parametrizations import spectral_norm
-
-from ..data import Split
-from ..scales import Scale
-from .shared import shared
 
 LATENT = 32
 """Entries of ``z``, and of the embedding of the label."""
@@ -174,14 +170,3 @@ def train_gan(images: Tensor, labels: Tensor, classes: int, epochs: int) -> Gene
                 for statistic, now in zip(kept.buffers(), generator.buffers()):
                     statistic.copy_(now)
     return kept
-
-
-def shared_gan(
-    split: Split, name: str, images: Tensor, labels: Tensor, classes: int, scale: Scale, device: torch.device
-) -> Generator:
-    """:func:`train_gan` for the scale's epochs, once for all cells of a split; ``name`` says of which images."""
-
-    def train() -> Generator:
-        return train_gan(images.to(device), labels.to(device), classes, scale.gan_epochs)
-
-    return shared(split, f"GAN of {name} images", scale, device, train)
