@@ -11,7 +11,7 @@ from tqdm.auto import tqdm
 from . import trial
 from .attacks import ATTACKS, Attack, Holdout
 from .checks import positive, seed_of, whole
-from .data import Split, attack_images, check_dataset, fingerprint, load_data, source
+from .data import Split, attack_images, check_dataset, counterpart, fingerprint, load_data, source
 from .defenses import DEFENSES, Defense, Family
 from .device import default_device
 from .places import digest
@@ -92,6 +92,12 @@ class Experiment:
         object.__setattr__(self, "options", spelled)
         attack_options = ATTACKS.spelled(self.attack, _tuples(self.attack_options))
         object.__setattr__(self, "attack_options", attack_options)
+        if self.make_attack().shifted and self.holdout_from is None:
+            if not counterpart(self.dataset):
+                raise ValueError(
+                    f"a shifted prior is of another data set than {self.dataset!r}: name it as holdout_from."
+                )
+            object.__setattr__(self, "holdout_from", counterpart(self.dataset))
 
     def make_defense(self) -> Defense:
         """The defense with its options."""

@@ -19,6 +19,14 @@ METRICS = (
     "seconds_target", "seconds_attack", "seconds_evaluation",
 )  # fmt: skip
 
+OF_CLASSES = (
+    "judge_top5", "judge_confidence", "distance_private", "distance_holdout",
+    "precision", "recall", "density", "coverage",
+)  # fmt: skip
+"""Further ones of an attack on classes: of what it found, and under ``..._prior_only`` of its control, which has
+``psnr``, ``ssim``, ``fd_judge`` and ``judge_accuracy`` too."""
+OF_PRIOR = tuple(f"{name}_prior_only" for name in ("psnr", "ssim", "fd_judge", "judge_accuracy", *OF_CLASSES))
+
 
 @dataclass(frozen=True)
 class Result:
@@ -29,7 +37,8 @@ class Result:
             why. PSNR in dB, SSIM in [-1, 1], accuracies in [0, 1], distances without a unit (``row_frechet`` in 10^3).
         per_image: ``psnr`` and ``ssim`` of every training image, ``(N,)``.
         originals, reconstructions: the first K training images and what the attack made of them, ``(K, C, H, W)`` in
-            [0, 1], aligned. No other private image is kept.
+            [0, 1], aligned. No other private image is kept. Of an attack on classes: the first K images that it found,
+            and the private ones of their class that are nearest to them; ``per_image`` is of these pairs then.
         exhibits: what the defense made in training, by name, ``(K, C, h, w)`` each: dictionaries, generated images.
         details: what the attack tells of itself (``attack``, see :class:`sparseguard.attacks.Fitted`), device,
             versions, notes, the number of the target's ``parameters``, and ``facts`` that the defense's training

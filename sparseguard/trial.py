@@ -14,10 +14,11 @@ from torch import Tensor
 
 from . import metrics as measure
 from .access import grant
+from .attacks import Found
 from .data import Split, fingerprint, judge_images, load_data
 from .device import device_name
 from .ondisk import Gathering
-from .result import METRICS, Result
+from .result import METRICS, OF_CLASSES, OF_PRIOR, Result
 from .scales import check_scale
 from .targets import Target
 
@@ -89,6 +90,40 @@ def compared(originals: Tensor, reconstructions: Tensor) -> dict[str, Tensor]:
     return found
 
 
+def resembled(images: Tensor, labels: Tensor, split: Split) -> Tensor:
+    """For each image ``(K, C, H, W)`` the private one of its class that is nearest to it, pixel by pixel."""
+    return split.train_images[measure.nearest_of_class(images, labels, split.train_images, split.train_labels)]
+
+
+def of_classes(found: Found, split: Split, judge: measure.Judge) -> dict[str, float | None]:
+    """The metrics :data:`OF_CLASSES` and :data:`OF_PRIOR`."""
+    labels, sets = found.labels, ((split.train_images, split.train_labels), (split.held_images, split.held_labels))
+    known = [(measure.judge_features(judge, images), of) for images, of in sets]
+    counts = torch.stack([of.bincount(minlength=len(split.classes)) for _, of in known]).min(0).values
+
+    def measured(images: Tensor) -> dict[str, float | None]:
+        features = measure.judge_features(judge, images)
+        private, holdout = (
+            float(measure.distance_to_class(features, labels, near, of, counts).mean()) for near, of in known
+        )
+        few = len(split.classes) <= 5
+        return {
+            "judge_top5": None if few else measure.judge_accuracy(judge, images, labels, 5),
+            "judge_confidence": measure.judge_confidence(judge, images, labels),
+            "distance_private": private,
+            "distance_holdout": holdout,
+            **measure.manifolds_of_classes(*known[0], features, labels),
+        }
+
+    pairs = compared(resembled(found.prior_only, labels, split), found.prior_only)
+    prior_only = measured(found.prior_only) | {
+        **{name: float(values.mean()) for name, values in pairs.items()},
+        "fd_judge": measure.fd_judge(judge, split.train_images, found.prior_only),
+        "judge_accuracy": measure.judge_accuracy(judge, found.prior_only, labels),
+    }
+    return measured(found.images) | {f"{name}_prior_only": number for name, number in prior_only.items()}
+
+
 def run(experiment: Experiment, device: str, show: Callable[[str], None]) -> Result:
     """Compute a cell; ``show`` is told the name of each stage, one of :data:`STAGES`.
 
@@ -116,13 +151,17 @@ def run(experiment: Experiment, device: str, show: Callable[[str], None]) -> Res
 
         show(STAGES[2])
         start = time.perf_counter()
-        originals = split.train_images
+        private, labels, found = split.train_images, split.train_labels, fitted.found
         gathering = Gathering()
-        for part in originals.split(BATCH):
+        for part in [] if found else private.split(BATCH):
             gathering.add(fitted.reconstruct(attack.observe(box, part)))
             if not bool(torch.isfinite(gathering.last).all()):
                 raise ArithmeticError(f"{experiment.label}: the attack's reconstructions are not finite.")
-        reconstructions = gathering.done()
+        originals, reconstructions = (
+            (private, gathering.done())
+            if found is None
+            else (resembled(found.images, found.labels, split), found.images)
+        )
         guess = known.images.mean(0)
         per_image = compared(originals, reconstructions)
         guessed = compared(originals, guess.expand(len(originals), -1, -1, -1))
@@ -134,25 +173,26 @@ def run(experiment: Experiment, device: str, show: Callable[[str], None]) -> Res
             "psnr": float(per_image["psnr"].mean()),
             "ssim": float(per_image["ssim"].mean()),
             "fid": fid,
-            "fd_judge": measure.fd_judge(judge, originals, reconstructions),
+            "fd_judge": measure.fd_judge(judge, private, reconstructions),
             "row_frechet": measure.row_frechet(originals, reconstructions),
-            "judge_accuracy": measure.judge_accuracy(judge, reconstructions, split.train_labels),
-            "judge_accuracy_originals": measure.judge_accuracy(judge, originals, split.train_labels),
+            "judge_accuracy": measure.judge_accuracy(judge, reconstructions, found.labels if found else labels),
+            "judge_accuracy_originals": measure.judge_accuracy(judge, private, labels),
             "accuracy": float((held == split.held_labels).float().mean()),
             "psnr_mean_image": float(guessed["psnr"].mean()),
             "ssim_mean_image": float(guessed["ssim"].mean()),
             "seconds_target": seconds_target,
             "seconds_attack": seconds_attack,
+            **({} if found is None else of_classes(found, split, judge)),
             "seconds_evaluation": time.perf_counter() - start,
         }
-    assert set(numbers) == set(METRICS)
+    assert set(numbers) == {*METRICS, *(() if found is None else (*OF_CLASSES, *OF_PRIOR))}
     for name, number in numbers.items():
         if number is not None and math.isnan(number):
             raise ArithmeticError(f"{experiment.label}: {name} is not a number.")
     details = {
         "attack": fitted.details,
         "pool": list(split.pool),
-        "train_images": len(originals),
+        "train_images": len(private),
         "attack_images": len(known.images),
         "device": device_name(device),
         "torch": torch.__version__,

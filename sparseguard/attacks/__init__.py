@@ -5,10 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 from ..registry import Registry
-from .base import Attack, Fitted, Holdout
+from .base import Attack, Fitted, Found, Holdout
 from .dictionary_decode import DictionaryDecode
 from .inversion import Inversion
+from .leak_matching import LeakMatching, LeakMatchingBlackBox
 from .nearest import Nearest
+from .plug_and_play import PlugAndPlay, PlugAndPlayBlackBox
 from .refinement import Refinement
 
 ATTACKS: Registry[Attack] = Registry("attack", {
@@ -16,6 +18,10 @@ ATTACKS: Registry[Attack] = Registry("attack", {
     "refinement": Refinement,
     "dictionary_decode": DictionaryDecode,
     "nearest": Nearest,
+    "plug_and_play": PlugAndPlay,
+    "plug_and_play_black_box": PlugAndPlayBlackBox,
+    "leak_matching": LeakMatching,
+    "leak_matching_black_box": LeakMatchingBlackBox,
 })  # fmt: skip
 
 
@@ -42,6 +48,7 @@ __all__ = [
     "Attack",
     "DictionaryDecode",
     "Fitted",
+    "Found",
     "Holdout",
     "Inversion",
     "Refinement",

@@ -15,6 +15,18 @@ from ..scales import Scale
 
 
 @dataclass(frozen=True)
+class Found:
+    """What an attack on classes found: images ``(K, C, H, W)`` in [0, 1] that stand for labels ``(K,)``.
+
+    ``prior_only`` are the images that the same choice finds without the search, for the same labels: the control.
+    """
+
+    images: Tensor
+    labels: Tensor
+    prior_only: Tensor
+
+
+@dataclass(frozen=True)
 class Fitted:
     """An attack that has learned.
 
@@ -29,6 +41,8 @@ class Fitted:
 
     reconstruct: Callable[[Tensor], Tensor]
     details: dict[str, Any] = field(default_factory=dict)
+    found: Found | None = None
+    """Of an attack on classes: what is measured then, in place of reconstructions of the private images."""
 
 
 @dataclass(frozen=True)
@@ -69,6 +83,11 @@ class Attack:
 
     def __post_init__(self) -> None:
         whole("views", self.views)
+
+    @property
+    def shifted(self) -> bool:
+        """The attacker's images are of another data set than the private ones."""
+        return False
 
     def observe(self, box: BlackBox, images: Tensor) -> Tensor:
         """The leak of images as this attacker sees it: ``(N, ...)``."""

@@ -35,9 +35,14 @@ class Nearest(Attack):
         known = leaks.done()
 
         def reconstruct(leak: Tensor) -> Tensor:
-            least = [torch.cdist(leak.flatten(1), part).min(1) for part in known.split(ASKED)]
-            block = torch.stack([found.values for found in least], 1).argmin(1)
-            within = torch.stack([found.indices for found in least], 1)
-            return images[block * ASKED + within[torch.arange(len(leak)), block]]
+            return images[nearest(known, leak)]
 
         return Fitted(reconstruct, {"attacker": "nearest hold-out image"})
+
+
+def nearest(known: Tensor, leak: Tensor) -> Tensor:
+    """Number of the nearest of known leaks ``(M, D)``, for leaks ``(N, ...)`` of as many entries: ``(N,)``."""
+    least = [torch.cdist(leak.flatten(1), part).min(1) for part in known.split(ASKED)]
+    block = torch.stack([found.values for found in least], 1).argmin(1)
+    within = torch.stack([found.indices for found in least], 1)
+    return block * ASKED + within[torch.arange(len(leak)), block]

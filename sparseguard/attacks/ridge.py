@@ -53,7 +53,7 @@ class Linear(nn.Module):
         return rows.reshape(-1, self.rows, self.image[0], self.image[2]).transpose(1, 2)
 
 
-def _solutions(x: Tensor, y: Tensor) -> Iterator[Tensor]:
+def solutions(x: Tensor, y: Tensor) -> Iterator[Tensor]:
     """``(x'x + penalty I)^-1 x'y`` for each penalty, by whichever of both systems is smaller."""
     primal = x.shape[1] <= x.shape[0]
     gram = x.T @ x if primal else x @ x.T
@@ -85,7 +85,7 @@ def ridge(
         if x.shape[1] > MOST and len(x) > MOST:
             x, y = x[:MOST], y[:MOST]
         trial.before, trial.after = x.mean(0), y.mean(0)
-        for weight in _solutions(x - trial.before, y - trial.after):
+        for weight in solutions(x - trial.before, y - trial.after):
             trial.weight = weight
             error = score(trial)
             if error < best[0]:

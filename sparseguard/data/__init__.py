@@ -1,6 +1,6 @@
 """Images: loaders, the seeded 70/30 split, the bundled mini sets."""
 
-from .datasets import DATASETS, Images, check_dataset, data_home, load_images
+from .datasets import DATASETS, Images, check_dataset, counterpart, data_home, load_images
 from .sources import fingerprint, source
 from .split import Split, attack_images, judge_images, load_data, load_pool
 
@@ -10,6 +10,7 @@ __all__ = [
     "Split",
     "attack_images",
     "check_dataset",
+    "counterpart",
     "data_home",
     "fingerprint",
     "judge_images",

@@ -193,6 +193,15 @@ DATASETS: dict[str, Known] = {
 }  # fmt: skip
 
 
+def counterpart(dataset: str) -> str:
+    """The other of the two grey sets, which stands for public images as in the released code; empty for any other set.
+
+    >>> counterpart("mnist"), counterpart("cifar10")
+    ('fashion_mnist', '')
+    """
+    return {"mnist": "fashion_mnist", "fashion_mnist": "mnist"}.get(dataset, "")
+
+
 def check_dataset(text: str) -> str:
     """``text`` if it names a data set, or a ``ValueError`` with what is allowed.
 

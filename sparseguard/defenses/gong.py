@@ -29,7 +29,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ..data import Images, Split, check_dataset, load_pool
+from ..data import Images, Split, check_dataset, counterpart, load_pool
 from ..ondisk import cut
 from ..priors.search import invert
 from ..scales import Scale
@@ -37,9 +37,6 @@ from ..targets import Target
 from .base import Defense, Family, fit, nonnegative
 from .public import in_shape, public_models
 from .shared import derived_seed
-
-GREY = ("mnist", "fashion_mnist")
-"""Two sets, each public where the other is private, as in the released code."""
 
 
 @dataclass(frozen=True)
@@ -112,8 +109,7 @@ class Gong(Defense):
     def public_part(self, split: Split, scale: Scale) -> tuple[Images, Tensor, Tensor]:
         """Public images in the private ones' shape, and the private images and labels that train the target."""
         images, labels = split.train_images, split.train_labels
-        others = [name for name in GREY if name != split.dataset]
-        name = self.public or (others[0] if split.dataset in GREY else "")
+        name = self.public or counterpart(split.dataset)
         if not name:
             most = len(images) - max(len(images) // 5, 1)
             public = Images(cut(images, slice(most, None)), labels[most:], split.classes)

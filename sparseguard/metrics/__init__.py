@@ -1,17 +1,23 @@
 """How well reconstructions show what the originals showed."""
 
+from .classes import distance_to_class, manifolds_of_classes, nearest_of_class
 from .frechet import fid, fid_obstacle, frechet_distance, row_frechet
 from .image import SSIM_WINDOW, psnr, ssim
-from .judge import Judge, fd_judge, judge_accuracy, train_judge
+from .judge import Judge, fd_judge, judge_accuracy, judge_confidence, judge_features, train_judge
 
 __all__ = [
     "SSIM_WINDOW",
     "Judge",
+    "distance_to_class",
     "fd_judge",
     "fid",
     "fid_obstacle",
     "frechet_distance",
     "judge_accuracy",
+    "judge_confidence",
+    "judge_features",
+    "manifolds_of_classes",
+    "nearest_of_class",
     "psnr",
     "row_frechet",
     "ssim",

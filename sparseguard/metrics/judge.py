@@ -72,11 +72,21 @@ def judge_features(judge: Judge, images: Tensor, batch_size: int = 100) -> Tenso
 
 
 @torch.no_grad()
-def judge_accuracy(judge: Judge, images: Tensor, labels: Tensor) -> float:
-    """Share of images in which the judge sees their label."""
-    features = judge_features(judge, images)
-    logits = judge.classifier(features.to(judge.classifier.weight.device)).to(labels.device)
-    return float((logits.argmax(1) == labels).float().mean())
+def judge_logits(judge: Judge, images: Tensor) -> Tensor:
+    """What the judge sees: ``(N, classes)``, on the images' device."""
+    logits: Tensor = judge.classifier(judge_features(judge, images).to(judge.classifier.weight.device))
+    return logits.to(images.device)
+
+
+def judge_accuracy(judge: Judge, images: Tensor, labels: Tensor, top: int = 1) -> float:
+    """Share of images whose label is among the ``top`` that the judge finds likeliest."""
+    likeliest = judge_logits(judge, images).topk(top, 1).indices.to(labels.device)
+    return float((likeliest == labels[:, None]).any(1).float().mean())
+
+
+def judge_confidence(judge: Judge, images: Tensor, labels: Tensor) -> float:
+    """Mean probability that the judge gives each image's label."""
+    return float(judge_logits(judge, images).softmax(1).cpu().gather(1, labels.cpu()[:, None]).mean())
 
 
 def fd_judge(judge: Judge, originals: Tensor, reconstructions: Tensor) -> float:

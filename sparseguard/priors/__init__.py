@@ -1,1 +1,82 @@
-"""Generative models of images, and the search in their latents; they see images and labels, nothing else."""
+"""Generative models of images, and the search in their latents; they see images and labels, nothing else.
+
+An attacker names the prior that it searches. It is trained on the images that the attacker has, with bent copies where
+they are few, once for the same images: it is kept beside the results, in ``.priors``.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from ..bending import bend
+from ..ondisk import raw
+from ..places import home
+from ..scales import Scale
+from ..store import Cell, Store
+from .base import Prior
+from .conditional import Conditional
+from .gan import Generator, train_gan
+from .pca import PCA
+
+KINDS = ("hold_out", "labelled", "shifted", "pca")
+"""What a prior is called: a GAN of the attacker's hold-out images, one that is told their labels too, one of images of
+another data set, and principal components."""
+REVISION = 0
+"""Raised whenever the same images would give another GAN."""
+SIZES = ("gan_epochs", "attack_queries")
+"""Sizes of a :class:`~sparseguard.scales.Scale` that a prior depends on."""
+
+
+def make_prior(name: str, images: Tensor, labels: Tensor | None, scale: Scale, device: str = "cpu") -> Prior:
+    """The prior of that name, of these images.
+
+    Args:
+        name: one of :data:`KINDS`; a ``shifted`` prior is a ``hold_out`` one, of images from elsewhere.
+        images: ``(N, C, H, W)`` in [0, 1].
+        labels: ``(N,)`` int64, for a ``labelled`` one.
+
+    Raises:
+        ValueError: labels are missing.
+        ArithmeticError: the GAN's training diverged.
+    """
+    images = images[: scale.attack_queries]
+    if name == "labelled" and labels is None:
+        raise ValueError("a labelled prior needs the labels of the attacker's images; hold_out does without.")
+    told = labels[: len(images)] if name == "labelled" and labels is not None else torch.zeros(len(images)).long()
+    chance = torch.Generator().manual_seed(0)
+    copies = max(math.ceil(scale.attack_queries / len(images)) - 1, 0)
+    asked = torch.cat([images, *(bend(images, chance) for _ in range(copies))])
+    if name == "pca":
+        return PCA.of(asked).to(device)
+    present, told = told.unique(return_inverse=True)
+
+    def train() -> Cell:
+        with torch.random.fork_rng():
+            torch.manual_seed(0)  # the same prior for every cell that has these images
+            trained = train_gan(asked.to(device), told.repeat(copies + 1).to(device), len(present), scale.gan_epochs)
+        return {"prior": "gan", "images": len(images)}, trained.state_dict()
+
+    sizes = {size: getattr(scale, size) for size in SIZES}
+    of = {"images": _hash(images), "labels": _hash(told)}
+    key = {"prior": "gan", "revision": REVISION, "device": str(device), "sizes": sizes} | of
+    _, weights = Store(_folder(), shipped=False).recall(key, train)
+    with torch.random.fork_rng():
+        generator = Generator(images.mean(0), len(present))
+    generator.load_state_dict(weights)
+    return Conditional(generator).to(device)
+
+
+def _folder() -> Path:
+    return home() / ".priors"
+
+
+def _hash(values: Tensor) -> str:
+    return hashlib.sha256(raw(values)).hexdigest()
+
+
+__all__ = ["KINDS", "PCA", "SIZES", "Conditional", "Prior", "make_prior"]

@@ -425,14 +425,14 @@ def test_ridge_is_the_closed_form(leak: tuple[int, ...], elements: int) -> None:
     """Both systems, of elements and of examples, give scikit-learn's answer, and a linear leak is inverted exactly."""
     from sklearn.linear_model import Ridge
 
-    from sparseguard.attacks.ridge import _solutions
+    from sparseguard.attacks.ridge import solutions
 
     for examples in (elements + 20, elements - 20):
         x, y = torch.randn(examples, elements), torch.randn(examples, 5)
         gram = x.T @ x if elements <= examples else x @ x.T
         penalty = 1e-2 * float(gram.diagonal().mean())
         expected = torch.from_numpy(Ridge(alpha=penalty, fit_intercept=False).fit(x.numpy(), y.numpy()).coef_).float()
-        *_, third, _, _ = _solutions(x, y)
+        *_, third, _, _ = solutions(x, y)
         torch.testing.assert_close(third, expected.T, atol=1e-4, rtol=1e-3)
     generator = torch.Generator().manual_seed(0)
     images = torch.rand(300, 1, 12, 6, generator=generator)
