@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
@@ -188,7 +189,9 @@ class Experiment:
         """
         defense, attack = self.make_defense(), self.make_attack()
         sizes = check_scale(self.scale).sizes((*defense.sizes, *(attack.sizes if attacked else ())))
-        by = {"attack": attack.revision} if attacked else {}
+        by: dict[str, Any] = {"attack": attack.revision} if attacked else {}
+        if attacked and attack.reads:
+            by["reads"] = [hashlib.sha256(file.read_bytes()).hexdigest() for file in attack.reads]
         return VERSIONS | {"defense": defense.revision, **by, "sizes": sizes}
 
     def stored(self, store: Store | None = None) -> Result | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, ClassVar
 
 import torch
@@ -88,6 +89,11 @@ class Attack:
     def shifted(self) -> bool:
         """The attacker's images are of another data set than the private ones."""
         return False
+
+    @property
+    def reads(self) -> tuple[Path, ...]:
+        """Files that its result depends on."""
+        return ()
 
     def observe(self, box: BlackBox, images: Tensor) -> Tensor:
         """The leak of images as this attacker sees it: ``(N, ...)``."""

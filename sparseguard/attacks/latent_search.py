@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import ClassVar
 
 import torch
 from torch import Tensor
 
 from ..access import BlackBox, Leaky, WhiteBox
-from ..checks import one_of, positive, whole
-from ..priors import KINDS, SIZES, Prior, make_prior
+from ..checks import positive, whole
+from ..priors import SIZES, STYLEGAN, Prior, check_prior, make_prior
 from ..priors.search import Loss, evolve
 from ..scales import Scale
 from .base import Attack, Holdout
@@ -23,7 +24,8 @@ class LatentSearch(Attack):
 
     Args:
         prior: ``hold_out`` (a GAN of the attacker's images), ``labelled`` (one that is told their labels too),
-            ``shifted`` (a GAN of another data set's images, ``holdout_from``) or ``pca`` (principal components).
+            ``shifted`` (a GAN of another data set's images, ``holdout_from``), ``pca`` (principal components), or
+            ``stylegan:PATH`` (a checkpoint, see :mod:`sparseguard.priors.stylegan`).
         candidates: images that the prior draws; the scale takes its share (``search``).
         rate: step size of Adam; ``None``: the prior's.
         draws: passes that estimate a mean, where the target's noise makes its answers random.
@@ -38,7 +40,7 @@ class LatentSearch(Attack):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        one_of("prior", self.prior, KINDS)
+        check_prior(self.prior)
         for name in ("candidates", "draws"):
             whole(name, getattr(self, name))
         if self.rate is not None:
@@ -47,6 +49,10 @@ class LatentSearch(Attack):
     @property
     def shifted(self) -> bool:
         return self.prior == "shifted"
+
+    @property
+    def reads(self) -> tuple[Path, ...]:
+        return (Path(self.prior.removeprefix(STYLEGAN)).expanduser(),) if self.prior.startswith(STYLEGAN) else ()
 
     def trained(self, holdout: Holdout, scale: Scale, device: str) -> tuple[Prior, Tensor, torch.Generator]:
         """The prior, its candidates' latents, and what further chance comes from."""

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from ..bending import bend
+from ..checks import one_of
 from ..ondisk import raw
 from ..places import home
 from ..scales import Scale
@@ -22,28 +23,42 @@ from .base import Prior
 from .conditional import Conditional
 from .gan import Generator, train_gan
 from .pca import PCA
+from .stylegan import load_stylegan
 
 KINDS = ("hold_out", "labelled", "shifted", "pca")
 """What a prior is called: a GAN of the attacker's hold-out images, one that is told their labels too, one of images of
-another data set, and principal components."""
+another data set, and principal components; beside these ``stylegan:PATH``, a checkpoint of your own."""
+STYLEGAN = "stylegan:"
 REVISION = 0
 """Raised whenever the same images would give another GAN."""
 SIZES = ("gan_epochs", "attack_queries")
 """Sizes of a :class:`~sparseguard.scales.Scale` that a prior depends on."""
 
 
+def check_prior(name: str) -> str:
+    """``name`` if it is one of :data:`KINDS`, or ``stylegan:`` and the path of a file; else a ``ValueError``."""
+    if not isinstance(name, str) or not name.startswith(STYLEGAN):
+        return one_of("prior", name, (*KINDS, f"{STYLEGAN}PATH"))
+    if not Path(name.removeprefix(STYLEGAN)).expanduser().is_file():
+        raise ValueError(f"there is no StyleGAN checkpoint {name.removeprefix(STYLEGAN)}.")
+    return name
+
+
 def make_prior(name: str, images: Tensor, labels: Tensor | None, scale: Scale, device: str = "cpu") -> Prior:
     """The prior of that name, of these images.
 
     Args:
-        name: one of :data:`KINDS`; a ``shifted`` prior is a ``hold_out`` one, of images from elsewhere.
+        name: as :func:`check_prior` has it; a ``shifted`` prior is a ``hold_out`` one, of images from elsewhere.
         images: ``(N, C, H, W)`` in [0, 1].
         labels: ``(N,)`` int64, for a ``labelled`` one.
 
     Raises:
-        ValueError: labels are missing.
+        ValueError: labels are missing, or a checkpoint is of another kind or of other images.
         ArithmeticError: the GAN's training diverged.
     """
+    if name.startswith(STYLEGAN):
+        channels, height, width = images.shape[1:]
+        return load_stylegan(name.removeprefix(STYLEGAN), (channels, height, width)).to(device)
     images = images[: scale.attack_queries]
     if name == "labelled" and labels is None:
         raise ValueError("a labelled prior needs the labels of the attacker's images; hold_out does without.")
@@ -79,4 +94,4 @@ def _hash(values: Tensor) -> str:
     return hashlib.sha256(raw(values)).hexdigest()
 
 
-__all__ = ["KINDS", "PCA", "SIZES", "Conditional", "Prior", "make_prior"]
+__all__ = ["KINDS", "PCA", "SIZES", "STYLEGAN", "Conditional", "Prior", "check_prior", "make_prior"]

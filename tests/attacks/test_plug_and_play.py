@@ -1,4 +1,5 @@
 import math
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -162,10 +163,22 @@ def test_a_shifted_prior_is_of_the_other_data_set() -> None:
         Experiment(dataset="cifar10", attack="plug_and_play", attack_options={"prior": "shifted"})
 
 
+def test_a_cell_depends_on_what_the_priors_file_holds(tmp_path: Path) -> None:
+    file = tmp_path / "g.pt"
+    keys = []
+    for content in ("a", "b", "a"):
+        file.write_text(content)
+        keys.append(Experiment(attack="leak_matching", attack_options={"prior": f"stylegan:{file}"}).key())
+    assert keys[0] == keys[2] != keys[1]
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"prior": "diffusion"}, "prior must be one of hold_out, labelled, shifted, pca, not 'diffusion'"),
+        (
+            {"prior": "diffusion"},
+            "prior must be one of hold_out, labelled, shifted, pca, stylegan:PATH, not 'diffusion'",
+        ),
         ({"candidates": 0}, "candidates must be a whole number from 1 on, not 0"),
         ({"steps": 0}, "steps must be a whole number from 1 on, not 0"),
         ({"results": 300}, "not 2000 candidates, 200 tries and 300 results"),
