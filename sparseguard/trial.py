@@ -95,8 +95,8 @@ def resembled(images: Tensor, labels: Tensor, split: Split) -> Tensor:
     return split.train_images[measure.nearest_of_class(images, labels, split.train_images, split.train_labels)]
 
 
-def of_classes(found: Found, split: Split, judge: measure.Judge) -> dict[str, float | None]:
-    """The metrics :data:`OF_CLASSES` and :data:`OF_PRIOR`."""
+def of_classes(found: Found, split: Split, judge: measure.Judge) -> tuple[dict[str, float | None], dict[str, Tensor]]:
+    """The metrics :data:`OF_CLASSES` and :data:`OF_PRIOR`, and what is measured image by image of the control."""
     labels, sets = found.labels, ((split.train_images, split.train_labels), (split.held_images, split.held_labels))
     known = [(measure.judge_features(judge, images), of) for images, of in sets]
     counts = torch.stack([of.bincount(minlength=len(split.classes)) for _, of in known]).min(0).values
@@ -121,7 +121,8 @@ def of_classes(found: Found, split: Split, judge: measure.Judge) -> dict[str, fl
         "fd_judge": measure.fd_judge(judge, split.train_images, found.prior_only),
         "judge_accuracy": measure.judge_accuracy(judge, found.prior_only, labels),
     }
-    return measured(found.images) | {f"{name}_prior_only": number for name, number in prior_only.items()}
+    numbers = measured(found.images) | {f"{name}_prior_only": number for name, number in prior_only.items()}
+    return numbers, {f"{name}_prior_only": values for name, values in pairs.items()}
 
 
 def run(experiment: Experiment, device: str, show: Callable[[str], None]) -> Result:
@@ -165,6 +166,7 @@ def run(experiment: Experiment, device: str, show: Callable[[str], None]) -> Res
         guess = known.images.mean(0)
         per_image = compared(originals, reconstructions)
         guessed = compared(originals, guess.expand(len(originals), -1, -1, -1))
+        further, of_control = ({}, {}) if found is None else of_classes(found, split, judge)
         fid: float | None = None
         fid_note: str | None = FID_NOT_ASKED
         if experiment.fid:
@@ -182,7 +184,7 @@ def run(experiment: Experiment, device: str, show: Callable[[str], None]) -> Res
             "ssim_mean_image": float(guessed["ssim"].mean()),
             "seconds_target": seconds_target,
             "seconds_attack": seconds_attack,
-            **({} if found is None else of_classes(found, split, judge)),
+            **further,
             "seconds_evaluation": time.perf_counter() - start,
         }
     assert set(numbers) == {*METRICS, *(() if found is None else (*OF_CLASSES, *OF_PRIOR))}
@@ -205,7 +207,7 @@ def run(experiment: Experiment, device: str, show: Callable[[str], None]) -> Res
     return Result(
         experiment,
         numbers,
-        {name: values.float() for name, values in per_image.items()},
+        {name: values.float() for name, values in (per_image | of_control).items()},
         originals[kept].clone(),
         reconstructions[kept].clone(),
         details,

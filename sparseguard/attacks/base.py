@@ -19,7 +19,8 @@ from ..scales import Scale
 class Found:
     """What an attack on classes found: images ``(K, C, H, W)`` in [0, 1] that stand for labels ``(K,)``.
 
-    ``prior_only`` are the images that the same choice finds without the search, for the same labels: the control.
+    The first ones, one a class, are those that the attacker is surest of, and so on. ``prior_only`` are the images that
+    the same choice finds without the search, for the same labels: the control.
     """
 
     images: Tensor

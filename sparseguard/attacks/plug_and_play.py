@@ -129,9 +129,9 @@ class PlugAndPlay(LatentSearch):
         first_try = tries * torch.arange(classes, device=latents.device)[:, None]
         for name, points in (("search", ended), ("prior only", start)):
             found = judged(points)
-            best = (found.view(classes, tries).topk(results).indices + first_try).flatten()
+            best = (found.view(classes, tries).topk(results).indices + first_try).T.flatten()  # the surest first
             kept[name], sure[name] = torch.cat(list(self._shown(prior, points[best]))).cpu(), float(found[best].mean())
-        asked = labels.view(classes, tries)[:, :results].flatten().cpu()
+        asked = torch.arange(classes).repeat(results)
         answer = Nearest(views=self.views).fit(box, Holdout(kept["search"], holdout.validation), scale, device)
         details: dict[str, Any] = {
             "attacker": f"{self.prior} prior",
@@ -172,7 +172,7 @@ class PlugAndPlayBlackBox(PlugAndPlay):
     access: ClassVar[Access] = "black_box"
     printed_as: ClassVar[str | None] = None
 
-    queries: int = 2000
+    queries: int = 1000
 
     def __post_init__(self) -> None:
         super().__post_init__()

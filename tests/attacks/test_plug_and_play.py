@@ -62,7 +62,7 @@ def test_the_search_finds_what_the_target_asks_for(kind: type[PlugAndPlay], spli
     fitted = attack.fit(box, known(split), SMOKE)
     found, losses, sure = fitted.found, fitted.details["losses"], fitted.details["confidence"]
     assert found is not None
-    assert found.labels.tolist() == [label for label in range(4) for _ in range(4)]
+    assert found.labels.tolist() == [*range(4)] * 4
     assert found.images.shape == found.prior_only.shape == (16, 1, 28, 28)
     assert min(losses) < losses[0] - 0.05
     assert sure["search"] > sure["prior only"] + 0.05
