@@ -59,6 +59,7 @@ def make_prior(name: str, images: Tensor, labels: Tensor | None, scale: Scale, d
     if name.startswith(STYLEGAN):
         channels, height, width = images.shape[1:]
         return load_stylegan(name.removeprefix(STYLEGAN), (channels, height, width)).to(device)
+    sizes = {size: getattr(scale, size) for size in SIZES}
     images = images[: scale.attack_queries]
     if name == "labelled" and labels is None:
         raise ValueError("a labelled prior needs the labels of the attacker's images; hold_out does without.")
@@ -76,7 +77,6 @@ def make_prior(name: str, images: Tensor, labels: Tensor | None, scale: Scale, d
             trained = train_gan(asked.to(device), told.repeat(copies + 1).to(device), len(present), scale.gan_epochs)
         return {"prior": "gan", "images": len(images)}, trained.state_dict()
 
-    sizes = {size: getattr(scale, size) for size in SIZES}
     of = {"images": _hash(images), "labels": _hash(told)}
     key = {"prior": "gan", "revision": REVISION, "device": str(device), "sizes": sizes} | of
     _, weights = Store(_folder(), shipped=False).recall(key, train)

@@ -57,7 +57,8 @@ def test_the_loss_is_the_distance_in_the_poincare_ball() -> None:
 def test_the_search_finds_what_the_target_asks_for(kind: type[PlugAndPlay], split: Split) -> None:
     """For each quarter, images in which it is brighter against the others than in what the prior alone offers."""
     torch.manual_seed(0)
-    attack = kind(prior="pca", candidates=3000, tries=300, results=200, judgements=100)
+    more = {"queries": 20000} if kind is PlugAndPlayBlackBox else {}
+    attack = kind(prior="pca", candidates=3000, tries=300, results=200, judgements=100, **more)
     box = (WhiteBox if attack.access == "white_box" else BlackBox)(Brightest())
     fitted = attack.fit(box, known(split), SMOKE)
     found, losses, sure = fitted.found, fitted.details["losses"], fitted.details["confidence"]
