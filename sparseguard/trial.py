@@ -104,7 +104,7 @@ def of_classes(found: Found, split: Split, judge: measure.Judge) -> tuple[dict[s
     def measured(images: Tensor) -> dict[str, float | None]:
         features = measure.judge_features(judge, images)
         private, holdout = (
-            float(measure.distance_to_class(features, labels, near, of, counts).mean()) for near, of in known
+            float(measure.distance_to_class(features, labels, near, of, counts).nanmean()) for near, of in known
         )
         few = len(split.classes) <= 5
         return {

@@ -31,11 +31,11 @@ def distance_to_class(features: Tensor, labels: Tensor, known: Tensor, of_known:
     Args:
         features, labels: ``(K, D)`` and ``(K,)``.
         known, of_known: ``(N, D)`` and ``(N,)``.
-        counts: known ones that are chosen of each class, ``(classes,)``, at most as many as there are.
+        counts: how many known ones are chosen of each class, ``(classes,)``; NaN where none is.
     """
     apart = _squared(features, known)
-    found = torch.empty(len(features), dtype=torch.float64)
-    for label in labels.unique().tolist():
+    found = torch.full((len(features),), math.nan, dtype=torch.float64)
+    for label in (k for k in labels.unique().tolist() if counts[k]):
         mine = labels == label
         distances = apart[mine][:, of_known == label].sort(1).values
         n, m = distances.shape[1], int(counts[label])

@@ -14,6 +14,8 @@ _SETTINGS = {"end_to_end": "end-to-end", "split": "split"}
 _DATASETS = {
     "mnist": "MNIST", "fashion_mnist": "Fashion MNIST", "cifar10": "CIFAR10", "medical_mnist": "Medical MNIST",
 }  # fmt: skip
+_PLUG_AND_PLAY = "plug-and-play"
+"""This attack has tables of its own for one setting, whose networks are those of the end-to-end one."""
 _TAUS = (None, 1000.0, 100.0)
 """What a printed sparse row can mean: settled codes (section 3), or a time constant: Table 5's, the released code's."""
 _LAPLACE = "LAPLACE-NOISE Titcombe et al. (2021) b="
@@ -40,6 +42,7 @@ class Contrast:
     than_setting: str | None = None
     than_metric: str | None = None
     than_value: float | None = None
+    attack: str = "inversion"
     times: float = 1.0
 
 
@@ -141,7 +144,7 @@ def printed(
     name, value = label
     table = printed_tables()
     rows = table[
-        (table.setting == _SETTINGS[setting])
+        (table.setting == (attack if setting == "end_to_end" and attack == _PLUG_AND_PLAY else _SETTINGS[setting]))
         & (table.attack == attack)
         & (table.dataset == _DATASETS[dataset])
         & (table.defense == name)

@@ -4,6 +4,7 @@ from . import layer_figures, layer_tables, site
 from .audit import audit_figure, audit_reading, audit_table
 from .budgets import attackers_table, budget_curves, budgets_reading, equal_accuracy_table, ladder_table
 from .claims import claims_figure, claims_reading, claims_rule, claims_table, judge_claims, linked
+from .classes import classes_grid, classes_reading, classes_table, search_curves, ssim_histogram
 from .clusters import features_figure, features_reading, features_table
 from .costs import costs_figure, costs_table
 from .costs_reading import costs_reading
@@ -33,6 +34,9 @@ __all__ = [
     "claims_reading",
     "claims_rule",
     "claims_table",
+    "classes_grid",
+    "classes_reading",
+    "classes_table",
     "costs_figure",
     "costs_reading",
     "costs_table",
@@ -62,7 +66,9 @@ __all__ = [
     "reconstruction_grid",
     "results_table",
     "save",
+    "search_curves",
     "settling_curves",
     "settling_reading",
     "site",
+    "ssim_histogram",
 ]

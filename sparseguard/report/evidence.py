@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from itertools import product
 from typing import Any, ClassVar
 
@@ -69,7 +70,7 @@ class Evidence:
         for dataset in self.datasets:
             for setting in test.settings:
                 for metric in test.metrics:
-                    read = self._layer if metric in ("excess", "explained") else self._cells
+                    read = self._layer if metric in ("excess", "explained") else partial(self._cells, test.attack)
                     ours = read(dataset, setting, test.of, metric)
                     if test.than_value is not None:
                         for of in ours:
@@ -85,12 +86,15 @@ class Evidence:
         """Of everything that was found so far, in one sentence."""
         found = [one for one in self._found.values() if one is not None]
         devices = ", ".join(sorted({one.device for one in found})) or "nothing found"
-        what = f"{len(found)} stored results of {', '.join(self.datasets)}, attack {USUAL_ATTACK}"
+        attacks = ", ".join(dict.fromkeys(e.attack_label for (_, e), one in self._found.items() if one is not None))
+        what = f"{len(found)} stored results of {', '.join(self.datasets)}, attack {attacks or USUAL_ATTACK}"
         return provenance(what, self.scale, self.seeds, devices, sum(one.seconds for one in found))
 
-    def _cells(self, dataset: str, setting: str, entries: Sequence[Entry], metric: str) -> list[list[float] | None]:
+    def _cells(
+        self, attack: str, dataset: str, setting: str, entries: Sequence[Entry], metric: str
+    ) -> list[list[float] | None]:
         rows: dict[str, list[Experiment]] = {}
-        for e in cells(dataset, setting, list(entries), LAMS, self.scale, self.seeds, fid=self.fid):
+        for e in cells(dataset, setting, list(entries), LAMS, self.scale, self.seeds, attack, self.fid):
             rows.setdefault(e.label, []).append(e)
         return [self._numbers(experiments, metric) for experiments in rows.values()]
 

@@ -53,12 +53,14 @@ def look(defense: str) -> tuple[str, str]:
     return COLOURS[place % len(COLOURS)], MARKERS[place % len(MARKERS)]
 
 
-def _title(results: Sequence[Result]) -> str:
+def title(results: Sequence[Result]) -> str:
+    """What was measured, for a figure."""
     e = results[0].experiment
     return f"{e.dataset}, {e.setting.replace('_', '-')}, attack {', '.join(by_attack(results))}, scale {e.scale}"
 
 
-def _one_seed(results: Sequence[Result]) -> dict[str, Result]:
+def one_seed(results: Sequence[Result]) -> dict[str, Result]:
+    """Results of the first seed by row."""
     first = min(r.experiment.seed for r in results)
     return {label: next(r for r in group if r.experiment.seed == first) for label, group in by_cell(results).items()}
 
@@ -84,7 +86,7 @@ def reconstruction_grid(results: Sequence[Result]) -> Figure:
 
     Shows every image that a result keeps.
     """
-    shown = _one_seed(results)
+    shown = one_seed(results)
     columns = min(len(r.originals) for r in shown.values())
     height = len(shown) + 1
     figure, axes = plt.subplots(height, columns, figsize=(0.45 * columns + 2.4, 0.47 * height + 0.5), squeeze=False)
@@ -93,15 +95,15 @@ def reconstruction_grid(results: Sequence[Result]) -> Figure:
                             for n, r in shown.items())]  # fmt: skip
     for axis_row, label, images in zip(axes, labels, [first.originals, *(r.reconstructions for r in shown.values())]):
         image_row(axis_row, label, images)
-    title = f"Originals and reconstructions: {_title(results)}, seed {first.experiment.seed}"
-    figure.suptitle(title, fontsize=10, y=0.92)
+    what = f"Originals and reconstructions: {title(results)}, seed {first.experiment.seed}"
+    figure.suptitle(what, fontsize=10, y=0.92)
     plt.close(figure)
     return figure
 
 
 def headline(results: Sequence[Result], columns: int = 10) -> Figure:
     """The rows of :data:`HEADLINE`, large, each at its last strength; first seed, the first images."""
-    rows = {r.experiment.variant: r for r in _one_seed(results).values()}
+    rows = {r.experiment.variant: r for r in one_seed(results).values()}
     shown = [rows[name] for name in HEADLINE if name in rows] or list(rows.values())[: len(HEADLINE)]
     columns = min(columns, *(len(r.originals) for r in shown))
     size = (0.95 * columns + 3.2, 0.97 * (len(shown) + 1) + 0.5)
@@ -110,7 +112,7 @@ def headline(results: Sequence[Result], columns: int = 10) -> Figure:
     for axis_row, r in zip(axes[1:], shown):
         label = f"{r.experiment.label}\n{spread([r.metrics['psnr']], 1)} dB"
         image_row(axis_row, label, r.reconstructions, 11)
-    figure.suptitle(f"What the attacker rebuilds: {_title(shown)}, seed {shown[0].experiment.seed}", y=0.94)
+    figure.suptitle(f"What the attacker rebuilds: {title(shown)}, seed {shown[0].experiment.seed}", y=0.94)
     plt.close(figure)
     return figure
 
@@ -121,7 +123,7 @@ def made_images(results: Sequence[Result]) -> Figure:
     Defenses that share a generator share its row.
     """
     made: dict[str, Tensor] = {}
-    for label, result in _one_seed(results).items():
+    for label, result in one_seed(results).items():
         for kind, images in result.exhibits.items():
             new = not any(images.shape == seen.shape and bool((images == seen).all()) for seen in made.values())
             if images.shape[1:] == result.originals.shape[1:] and new:
@@ -134,7 +136,7 @@ def made_images(results: Sequence[Result]) -> Figure:
     for axis_row, (label, images) in zip(axes, made.items()):
         image_row(axis_row, label, images)
     what = "Images that defenses made in training" if made else "No defense here makes images"
-    figure.suptitle(f"{what}: {_title(results)}, seed {min(r.experiment.seed for r in results)}", fontsize=10, y=0.94)
+    figure.suptitle(f"{what}: {title(results)}, seed {min(r.experiment.seed for r in results)}", fontsize=10, y=0.94)
     plt.close(figure)
     return figure
 
@@ -154,7 +156,7 @@ def image_distributions(results: Sequence[Result]) -> Figure:
     for axis, metric in zip(axes, ("PSNR (dB)", "SSIM")):
         sns.violinplot(frame, x=metric, y="defense", order=labels, cut=0, inner="quart", color="C9", ax=axis)
         axis.set_ylabel("")
-    figure.suptitle(f"How well single images were rebuilt: {_title(results)} (left: better defense)", fontsize=10)
+    figure.suptitle(f"How well single images were rebuilt: {title(results)} (left: better defense)", fontsize=10)
     figure.tight_layout()
     plt.close(figure)
     return figure
@@ -188,7 +190,7 @@ def privacy_utility(results: Sequence[Result]) -> Figure:
                 )  # fmt: skip
     axis.set_xlabel("SSIM of the attack's reconstructions (left: more private)")
     axis.set_ylabel("accuracy on the hold-out (up: more useful)")
-    axis.set_title(f"Privacy and utility: {_title(results)}", fontsize=10)
+    axis.set_title(f"Privacy and utility: {title(results)}", fontsize=10)
     handles = dict(zip(*axis.get_legend_handles_labels()[::-1]))  # of a curve the mark of its greatest strength
     axis.legend(handles.values(), handles, fontsize=8, loc="upper left", bbox_to_anchor=(1.01, 1.0))
     plt.close(figure)

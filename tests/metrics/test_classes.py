@@ -40,6 +40,13 @@ def test_with_equal_numbers_sets_of_one_kind_are_equally_far() -> None:
     assert float(plain) < 0.7 * float(to_few)
 
 
+def test_a_class_without_known_images_is_left_out() -> None:
+    features, known = torch.rand(3, 2), torch.rand(4, 2)
+    labels, of_known = torch.tensor([0, 1, 0]), torch.tensor([0, 0, 0, 0])
+    found = distance_to_class(features, labels, known, of_known, torch.tensor([2, 0]))
+    assert found.isnan().tolist() == [False, True, False]
+
+
 def test_the_nearest_image_is_of_the_class() -> None:
     known = torch.tensor([0.0, 0.3, 0.9]).reshape(3, 1, 1, 1)
     images, labels = torch.tensor([0.0, 0.8]).reshape(2, 1, 1, 1), torch.tensor([1, 0])

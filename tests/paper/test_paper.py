@@ -29,6 +29,9 @@ def test_every_printed_row_is_there() -> None:
         (("split", "mnist", "gong"), 2, (28.30, 0.806, 69.38, 0.986)),
         (("split", "mnist", "gong_cl"), 2, (21.94, 0.591, 97.33, 0.991)),
         (("end_to_end", "mnist", "sparse_standard", 0.75), 3, (22.39, 0.593, 142.0, 0.981)),
+        (("end_to_end", "mnist", "none", None, {}, "plug-and-play"), 12, (7.24, 0.783, 23.6, 0.971)),
+        (("end_to_end", "cifar10", "dp_sgd", None, {}, "plug-and-play"), 13, (11.12, 0.342, 142.1, 0.626)),
+        (("end_to_end", "mnist", "sparse_guard", 0.5, {}, "plug-and-play"), 12, (5.74, 0.604, 299.6, 0.977)),
     ],
 )
 def test_printed_numbers(cell: tuple[object, ...], table: int, numbers: tuple[float, ...]) -> None:
@@ -52,6 +55,7 @@ def test_printed_numbers(cell: tuple[object, ...], table: int, numbers: tuple[fl
         ("split", "mnist", "sparse_guard", 0.3),
         ("split", "mnist", "sparse_guard", 0.5, {"pairs": 3}),
         ("split", "mine.npz", "none"),
+        ("split", "mnist", "none", None, {}, "plug-and-play"),
     ],
 )
 def test_what_the_paper_did_not_print_is_none(cell: tuple[object, ...]) -> None:

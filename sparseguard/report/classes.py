@@ -1,0 +1,167 @@
+"""What an attack on classes found, beside its control: the same choice without the search."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from statistics import mean
+
+import matplotlib.pyplot as plt
+import pandas as pd
+from matplotlib.figure import Figure
+
+from ..result import Result
+from .compare import values
+from .figures import MARKERS, image_row, look, one_seed, title
+from .reading import Reading
+from .rule import ALONE, CALLED, MARGINS, difference
+from .tables import DASH, Table, by_attack, by_cell, caption, spread
+
+LIFTS: dict[str, tuple[str, int]] = {
+    "judge accuracy": ("judge_accuracy", 3),
+    "judge's five best": ("judge_top5", 3),
+    "PSNR to the nearest": ("psnr", 2),
+    "SSIM to it": ("ssim", 3),
+    "distance to private images": ("distance_private", 1),
+    "to hold-out images": ("distance_holdout", 1),
+    "FD judge": ("fd_judge", 1),
+    "precision": ("precision", 3),
+    "recall": ("recall", 3),
+    "density": ("density", 2),
+    "coverage": ("coverage", 3),
+}
+"""Columns: a metric of what the search found, and of the prior only."""
+NOTES = (
+    "Prior only → search: the same candidates, chosen by the target's confidence in the same way, before and after "
+    "their latents are searched. What changes is what the target gave away.",
+    "PSNR and SSIM are to the nearest private image of the class: this attack has no pairs of original and "
+    "reconstruction, and the paper's numbers compare a sample of a prior with an image of its label.",
+    "Distances are squared ones in the judge's features to the nearest image of the class, of equally many private and "
+    "hold-out images: what is as near to the one as to the other shows the class, and no training image.",
+)
+MOST_NAMED = 6
+"""Rows that a sentence names."""
+
+
+def classes_table(results: Sequence[Result]) -> Table:
+    """One row a defense and attack: every metric of the prior only, and of what the search found."""
+    rows = []
+    for label, group in by_cell(results).items():
+        row = {"defense": label, "prior": ", ".join(sorted({str(r.details["attack"]["attacker"]) for r in group}))}
+        for column, (metric, digits) in LIFTS.items():
+            before, after = (spread([r.metrics[m] for r in group], digits) for m in (f"{metric}_prior_only", metric))
+            row[column] = DASH if after == DASH else f"{before} → {after}"
+        sure = [r.details["attack"]["confidence"] for r in group]
+        before, after = (spread([of[name] for of in sure], 3) for name in ("prior only", "search"))
+        row["target's confidence"] = f"{before} → {after}"
+        rows.append(row)
+    return Table(pd.DataFrame(rows), caption(results), list(NOTES))
+
+
+def classes_grid(results: Sequence[Result], columns: int = 10) -> Figure:
+    """The surest image of each class, a row a defense, and below it the private images of the class nearest to it."""
+    shown = one_seed(results)
+    columns = min(columns, *(len(r.originals) for r in shown.values()))
+    height = 2 * len(shown)
+    figure, axes = plt.subplots(height, columns, figsize=(0.6 * columns + 2.6, 0.62 * height + 0.5), squeeze=False)
+    for place, (label, r) in enumerate(shown.items()):
+        image_row(axes[2 * place], f"{label}\njudge {spread([r.metrics['judge_accuracy']], 2)}", r.reconstructions, 8)
+        image_row(axes[2 * place + 1], "nearest private", r.originals, 8)
+    first = next(iter(shown.values())).experiment.seed
+    figure.suptitle(f"The surest image of each class: {title(results)}, seed {first}", fontsize=10, y=0.92)
+    plt.close(figure)
+    return figure
+
+
+def search_curves(results: Sequence[Result]) -> Figure:
+    """Mean loss of the search against its steps, or generations; first seed."""
+    figure, axis = plt.subplots(figsize=(7, 4))
+    for place, (label, r) in enumerate(one_seed(results).items()):
+        colour, _ = look(r.experiment.defense)
+        losses = r.details["attack"]["losses"]
+        axis.plot(range(len(losses)), losses, color=colour, marker=MARKERS[place % len(MARKERS)], label=label,
+                  markevery=max(len(losses) // 6, 1), markersize=5)  # fmt: skip
+    axis.set_xlabel("steps of the search")
+    axis.set_ylabel("mean loss (Poincaré distance)")
+    axis.set_title(f"How the search goes: {title(results)}", fontsize=10)
+    axis.legend(fontsize=7, ncol=2)
+    plt.close(figure)
+    return figure
+
+
+def ssim_histogram(results: Sequence[Result]) -> Figure:
+    """SSIM of each found image to the nearest private one of its class, all seeds, beside the prior only (Fig. 7)."""
+    groups = by_cell(results)
+    wide = min(4, len(groups))
+    tall = math.ceil(len(groups) / wide)
+    size = (2.6 * wide, 2.0 * tall + 0.4)
+    figure, axes = plt.subplots(tall, wide, figsize=size, squeeze=False, sharex=True, sharey=True)
+    edges = [k / 20 for k in range(-4, 21)]
+    for axis in axes.flat[len(groups) :]:
+        axis.set_visible(False)
+    for axis, (label, group) in zip(axes.flat, groups.items()):
+        for name, style in (
+            ("ssim_prior_only", {"color": "0.75", "histtype": "stepfilled", "label": "prior only"}),
+            ("ssim", {"color": look(group[0].experiment.defense)[0], "histtype": "step", "label": "search"}),
+        ):
+            found = [value for r in group for value in r.per_image[name].tolist()]
+            axis.hist(found, edges, linewidth=1.6, **style)
+        axis.set_title(label, fontsize=8)
+        axis.tick_params(labelsize=7)
+    axes[0, 0].legend(fontsize=7)
+    figure.suptitle(f"SSIM to the nearest private image: {title(results)}", fontsize=10)
+    figure.tight_layout()
+    plt.close(figure)
+    return figure
+
+
+def classes_reading(results: Sequence[Result]) -> Reading:
+    """Whether the target or the prior did it, and which defense changes that."""
+    lines: list[str] = []
+    for attack, of in by_attack(results).items():
+        groups = by_cell(of)
+        after = {label: mean(values(group, "judge_accuracy")) for label, group in groups.items()}
+        before = [mean(values(group, "judge_accuracy_prior_only")) for group in groups.values()]
+        lifts = {label: _lift(group) for label, group in groups.items()}
+        low, top = min(after, key=lambda n: after[n]), max(after, key=lambda n: after[n])
+        lines.append(
+            f"Under `{attack}` the judge sees the class in {min(before):.0%} to {max(before):.0%} of what the prior "
+            f"alone offers, and after the search in {after[low]:.0%} (`{low}`) to {after[top]:.0%} (`{top}`): more in "
+            f"{_rows(lifts, 1)}, less in {_rows(lifts, -1)} of {len(groups)} rows."
+        )
+        nearer = {label: _nearer(group) for label, group in groups.items()}
+        ratio = [mean(_ratio(group)) for group in groups.values()]
+        lines.append(
+            f"What it found is {min(ratio):.2f} to {max(ratio):.2f} times as far from the nearest of as many hold-out "
+            "images as from the nearest private one; against the prior alone the search moves that towards the private "
+            f"images in {_rows(nearer, 1)} of {len(groups)} rows: only there training images are given away, and not "
+            "their class alone."
+        )
+    lines.append(
+        f"Rule: the search changes something {CALLED}, and for the judge's accuracy by more than "
+        f"{MARGINS['accuracy']}; {ALONE}"
+    )
+    return Reading("\n".join(f"- {line}" for line in lines))
+
+
+def _lift(group: Sequence[Result]) -> tuple[float, bool]:
+    """Judge accuracy that the search adds, and whether that is called a difference."""
+    after, before = values(group, "judge_accuracy"), values(group, "judge_accuracy_prior_only")
+    return difference(after, before, MARGINS["accuracy"])
+
+
+def _ratio(group: Sequence[Result], of: str = "") -> list[float]:
+    """Distance to hold-out images over that to private ones, one number a seed."""
+    holdout, private = (values(group, f"distance_{name}{of}") for name in ("holdout", "private"))
+    return [a / b for a, b in zip(holdout, private)]
+
+
+def _nearer(group: Sequence[Result]) -> tuple[float, bool]:
+    """By how much the search raises that, and whether that is called a difference."""
+    return difference(_ratio(group), _ratio(group, "_prior_only"))
+
+
+def _rows(differences: Mapping[str, tuple[float, bool]], sign: int) -> str:
+    """How many differences of a sign are called so, and which, where they are few."""
+    found = [f"`{label}`" for label, (gap, called) in differences.items() if called and gap * sign > 0]
+    return f"{len(found)} ({', '.join(found)})" if 0 < len(found) <= MOST_NAMED else str(len(found))
