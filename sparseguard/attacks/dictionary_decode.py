@@ -16,12 +16,13 @@ from torch import Tensor, nn
 
 from ..access import Access, BlackBox, WhiteBox
 from ..checks import flag
+from ..ondisk import Gathering
 from ..scales import Scale
 from ..sparse import SparseCoding2d
 from .base import Attack, Fitted, Holdout
 from .inverses import inverse
 from .least_squares import Map
-from .queries import Queries
+from .queries import ASKED, Queries
 from .ridge import ridge
 
 SAMPLE = 256
@@ -81,7 +82,7 @@ class DictionaryDecode(Attack):
                 x = step(x)
             return x.clamp(0, 1).to(leak.device)
 
-        parts = [(reconstruct(self.observe(box, part)) - part).square().sum() for part in validation.split(250)]
+        parts = [(reconstruct(self.observe(box, part)) - part).square().sum() for part in validation.split(ASKED)]
         attacker = "estimated codes" if self.estimate else "inverted layers"
         return Fitted(reconstruct, {
             "attacker": attacker,
@@ -98,7 +99,10 @@ class DictionaryDecode(Attack):
             return torch.stack([rest(code) for _ in range(self.views)]).mean(0)
 
         def codes(images: Tensor) -> Tensor:
-            return torch.cat([coder(part) for part in images.split(250)])
+            gathering = Gathering()
+            for part in images.split(ASKED):
+                gathering.add(coder(part))
+            return gathering.done()
 
         queries, checks = Queries(observe, codes(images)), Queries(observe, codes(validation[:SAMPLE]))
 

@@ -12,14 +12,22 @@ import math
 import torch
 from torch import Tensor
 
+COMPARED = 250
+"""Known images at a time."""
 NEIGHBOURS = 3
 """k of :func:`manifolds` (Naeem et al. 2020 take 5, Struppek et al. 2022 take 3 a class)."""
 
 
 def nearest_of_class(images: Tensor, labels: Tensor, known: Tensor, of_known: Tensor) -> Tensor:
     """For each image ``(K, ...)`` the number of the nearest known image ``(N, ...)`` of its class: ``(K,)``."""
-    apart = _squared(images, known).masked_fill(labels[:, None] != of_known[None], float("inf"))
-    return apart.argmin(1)
+    lowest = torch.full((len(images),), math.inf, dtype=torch.float64)
+    found = torch.zeros(len(images), dtype=torch.long)
+    for first, part in zip(range(0, len(known), COMPARED), known.split(COMPARED)):
+        other = labels[:, None] != of_known[None, first : first + COMPARED]
+        value, place = _squared(images, part).masked_fill(other, math.inf).min(1)
+        found = torch.where(value < lowest, first + place, found)
+        lowest = torch.minimum(value, lowest)
+    return found
 
 
 def distance_to_class(features: Tensor, labels: Tensor, known: Tensor, of_known: Tensor, counts: Tensor) -> Tensor:
@@ -33,11 +41,10 @@ def distance_to_class(features: Tensor, labels: Tensor, known: Tensor, of_known:
         known, of_known: ``(N, D)`` and ``(N,)``.
         counts: how many known ones are chosen of each class, ``(classes,)``; NaN where none is.
     """
-    apart = _squared(features, known)
     found = torch.full((len(features),), math.nan, dtype=torch.float64)
     for label in (k for k in labels.unique().tolist() if counts[k]):
         mine = labels == label
-        distances = apart[mine][:, of_known == label].sort(1).values
+        distances = _squared(features[mine], known[of_known == label]).sort(1).values
         n, m = distances.shape[1], int(counts[label])
         rank = torch.arange(1, n - m + 2, dtype=torch.float64)
         chance = (_log_choose(n - rank, m - 1) - _log_choose(torch.tensor(n).double(), m)).exp()
