@@ -95,8 +95,8 @@ ROOMS: dict[str, set[str]] = {
     "grid": {"defenses", "experiment", "places", "result", "scales", "store", "workers"},
     "shipping": {"experiment", "grid", "places", "reference", "result", "scales", "store", "studies", "workers"},
     "studies": {
-        "access", "reference", "data", "device", "experiment", "places", "scales", "sparse", "store", "targets",
-        "trial",
+        "access", "reference", "data", "device", "experiment", "metrics", "places", "priors", "scales", "sparse",
+        "store", "targets", "trial",
     },
     "report": {
         "attacks", "audit", "defenses", "experiment", "grid", "metrics", "paper", "result", "scales", "shipping",

@@ -1,6 +1,6 @@
 """How well reconstructions show what the originals showed."""
 
-from .classes import distance_to_class, manifolds_of_classes, nearest_of_class
+from .classes import distance_to_class, manifolds, manifolds_of_classes, nearest_of_class
 from .frechet import fid, fid_obstacle, frechet_distance, row_frechet
 from .image import SSIM_WINDOW, psnr, ssim
 from .judge import Judge, fd_judge, judge_accuracy, judge_confidence, judge_features, train_judge
@@ -16,6 +16,7 @@ __all__ = [
     "judge_accuracy",
     "judge_confidence",
     "judge_features",
+    "manifolds",
     "manifolds_of_classes",
     "nearest_of_class",
     "psnr",

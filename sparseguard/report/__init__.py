@@ -4,7 +4,15 @@ from . import layer_figures, layer_tables, site
 from .audit import audit_figure, audit_reading, audit_table
 from .budgets import attackers_table, budget_curves, budgets_reading, equal_accuracy_table, ladder_table
 from .claims import claims_figure, claims_reading, claims_rule, claims_table, judge_claims, linked
-from .classes import classes_grid, classes_reading, classes_table, search_curves, ssim_histogram
+from .classes import (
+    classes_grid,
+    classes_reading,
+    classes_table,
+    priors_grid,
+    priors_table,
+    search_curves,
+    ssim_histogram,
+)
 from .clusters import features_figure, features_reading, features_table
 from .costs import costs_figure, costs_table
 from .costs_reading import costs_reading
@@ -58,6 +66,8 @@ __all__ = [
     "made_images",
     "noise_curves",
     "noise_reading",
+    "priors_grid",
+    "priors_table",
     "privacy_utility",
     "provenance",
     "provenance_of",

@@ -11,11 +11,12 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from ..result import Result
+from ..studies.priors import Drawn
 from .compare import values
 from .figures import MARKERS, image_row, look, one_seed, title
 from .reading import Reading
 from .rule import ALONE, CALLED, MARGINS, difference
-from .tables import DASH, Table, by_attack, by_cell, caption, spread
+from .tables import DASH, Table, by_attack, by_cell, caption, over_seeds, spread
 
 LIFTS: dict[str, tuple[str, int]] = {
     "judge accuracy": ("judge_accuracy", 3),
@@ -56,6 +57,43 @@ def classes_table(results: Sequence[Result]) -> Table:
         row["target's confidence"] = f"{before} → {after}"
         rows.append(row)
     return Table(pd.DataFrame(rows), caption(results), list(NOTES))
+
+
+def priors_table(found: Sequence[Drawn], dataset: str, scale: str) -> Table:
+    """One row a prior: what it draws by itself, with nothing searched."""
+    rows = []
+    for name in dict.fromkeys(one.prior for one in found):
+        group = [one for one in found if one.prior == name]
+        accuracy = [one.accuracy for one in group]
+        rows.append({
+            "prior": name,
+            "judge's confidence": spread([one.confidence for one in group], 3),
+            "judge sees the label": spread(accuracy, 3),
+            "FD judge": spread([one.fd_judge for one in group], 1),
+            "coverage": spread([one.coverage for one in group], 3),
+            "classes": spread([one.classes for one in group], 2),
+        })  # fmt: skip
+    held = spread([one.confidence_held for one in found], 3)
+    seeds = sorted({one.seed for one in found})
+    devices = ", ".join(sorted({one.device for one in found}))
+    return Table(pd.DataFrame(rows), f"{dataset}, what priors draw, scale {scale}, {over_seeds(seeds)}; {devices}.", [
+        f"Against hold-out images that no prior learned from, of which the judge is sure by {held}. A label is asked "
+        "of a labelled prior alone. Classes: the share that the judge sees in at least one drawn image of a hundred.",
+    ])  # fmt: skip
+
+
+def priors_grid(found: Sequence[Drawn]) -> Figure:
+    """What each prior draws, a row each; first seed."""
+    first = {one.prior: one for one in sorted(found, key=lambda one: -one.seed)}
+    shown = [first[name] for name in dict.fromkeys(one.prior for one in found)]
+    columns = min(len(one.images) for one in shown)
+    size = (0.6 * columns + 1.6, 0.62 * len(shown) + 0.5)
+    figure, axes = plt.subplots(len(shown), columns, figsize=size, squeeze=False)
+    for row, one in zip(axes, shown):
+        image_row(row, one.prior, one.images, 8)
+    figure.suptitle(f"What each prior draws by itself, seed {shown[0].seed}", fontsize=10, y=0.96)
+    plt.close(figure)
+    return figure
 
 
 def classes_grid(results: Sequence[Result], columns: int = 10) -> Figure:

@@ -14,7 +14,7 @@ from ..reference import told
 from ..store import Cell, Store
 
 T = TypeVar("T")
-VERSIONS = {"clusters": 2, "costs": 1, "energy curves": 2, "kept": 2, "walk": 1}
+VERSIONS = {"clusters": 2, "costs": 1, "energy curves": 2, "kept": 2, "priors": 1, "walk": 1}
 """Each is raised whenever the same study would give other numbers; what changes an experiment changes its key."""
 
 

@@ -19,8 +19,12 @@ def test_the_search_is_measured_beside_the_prior_alone(tmp_path: Path) -> None:
     done = papermill(notebook, out, "-p", "out", str(figures), "-y", GIVEN, home=home)
     assert done.returncode == 0, done.stdout + done.stderr
     name = "06_plug_and_play_mnist_smoke"
-    pictures = {f"{name}_{kind}.png" for kind in ("grid", "search", "ssim", "matching")}
-    tables = {f"{name}{kind}.{suffix}" for kind in ("", "_lift", "_priors", "_matching") for suffix in ("csv", "md")}
+    pictures = {f"{name}_{kind}.png" for kind in ("grid", "search", "ssim", "matching", "priors")}
+    tables = {
+        f"{name}{kind}.{suffix}"
+        for kind in ("", "_lift", "_probes", "_matching", "_priors")
+        for suffix in ("csv", "md")
+    }
     assert {path.name for path in figures.iterdir()} == pictures | tables
 
     printed = pd.read_csv(figures / f"{name}.csv")
@@ -30,9 +34,11 @@ def test_the_search_is_measured_beside_the_prior_alone(tmp_path: Path) -> None:
     sure = lift["target's confidence"].str.extract(r"([\d.]+) ± [\d.]+ → ([\d.]+)").astype(float)
     assert (sure[1] >= sure[0]).all()  # networks of scale smoke have hardly learned their classes
     assert (sure[1] > sure[0]).any(), "a search that does nothing leaves the targets as sure as they were"
+    drawn = pd.read_csv(figures / f"{name}_priors.csv")
+    assert drawn["prior"].tolist() == ["hold_out", "pca"]
     matched = pd.read_csv(figures / f"{name}_matching.csv")
     psnr = matched["PSNR ↓ measured"].str.split(" ").str[0].astype(float)
     assert psnr[0] > 14.5, "an attacker that answers with the mean image gets 11.7 dB"
     text = str(nbformat.read(out, 4).cells[-2].outputs[0].data["text/markdown"])
     assert "of what the prior alone offers, and after the search in" in text
-    assert len([path for path in home.iterdir() if path.is_dir() and path.name != ".priors"]) == 2 * (3 + 2 * 2 + 2)
+    assert len([path for path in home.iterdir() if path.is_dir() and path.name != ".priors"]) == 2 * (3 + 2 * 2 + 2 + 2)
