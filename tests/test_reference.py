@@ -18,7 +18,7 @@ from sparseguard.report import recomputed_table
 from sparseguard.report.provenance import provenance_of
 from sparseguard.result import Result
 from sparseguard.scales import SCALES
-from sparseguard.shipping import current, pack, recompute
+from sparseguard.shipping import Recomputed, current, pack, recompute
 from sparseguard.store import Cell, Store
 from sparseguard.studies import clusters, costs, recalled
 from sparseguard.studies.layer import LayerStudy
@@ -239,3 +239,11 @@ def test_shipped_means_are_those_of_the_shipped_images() -> None:
         for metric in ("psnr", "ssim") if "metrics" in record else ():
             images = arrays[f"per_image.{metric}"]
             assert float(images.mean()) == pytest.approx(record["metrics"][metric], abs=2e-3 * float(images.mean()))
+
+
+@pytest.mark.parametrize(("images", "most"), [(4000, 0.03), (1000, 0.03), (250, 0.06), (40, 0.15)])
+def test_means_over_few_images_may_be_further_apart(images: int, most: float, result: Result) -> None:
+    of = replace(result, per_image={name: torch.zeros(images) for name in result.per_image})
+    found = Recomputed(of, of)
+    assert found.most("judge_accuracy") == pytest.approx(most)
+    assert found.most("accuracy") == 0.03  # of hold-out images, whatever was rebuilt

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import pandas as pd
 
-from ..shipping import COMPARED, Recomputed
+from ..shipping import COMPARED, MANY, Recomputed
 from .provenance import provenance
 from .tables import DASH, Table
 
@@ -33,6 +33,7 @@ def recomputed_table(found: Sequence[Recomputed]) -> Table:
     most = ", ".join(f"{metric} {limit:g}" for metric, limit in COMPARED.items())
     notes = [
         f"Shipped: computed on {shipped}. On the same machine, with the same versions, a cell comes out the same.",
-        f"Within: no metric is further off than runs with other instruction sets of one processor are: {most}.",
+        f"Within: no metric is further off than runs with other instruction sets of one processor are: {most}; of "
+        f"fewer than {MANY} images, so much more as their mean is less sure.",
     ]
     return Table(pd.DataFrame(rows), caption, notes)
