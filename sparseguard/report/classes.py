@@ -13,10 +13,10 @@ from matplotlib.figure import Figure
 from ..result import Result
 from ..studies.priors import Drawn
 from .compare import values
-from .figures import MARKERS, image_row, look, one_seed, title
+from .figures import MARKERS, image_row, look, title
 from .reading import Reading
 from .rule import ALONE, CALLED, MARGINS, difference
-from .tables import DASH, Table, by_attack, by_cell, caption, over_seeds, spread
+from .tables import DASH, Table, by_attack, by_cell, by_defense, caption, over_seeds, spread
 
 LIFTS: dict[str, tuple[str, int]] = {
     "judge accuracy": ("judge_accuracy", 3),
@@ -47,7 +47,7 @@ MOST_NAMED = 6
 def classes_table(results: Sequence[Result]) -> Table:
     """One row a defense and attack: every metric of the prior only, and of what the search found."""
     rows = []
-    for label, group in by_cell(results).items():
+    for label, group in _rows(results).items():
         row = {"defense": label, "prior": ", ".join(sorted({str(r.details["attack"]["attacker"]) for r in group}))}
         for column, (metric, digits) in LIFTS.items():
             before, after = (spread([r.metrics[m] for r in group], digits) for m in (f"{metric}_prior_only", metric))
@@ -98,7 +98,7 @@ def priors_grid(found: Sequence[Drawn]) -> Figure:
 
 def classes_grid(results: Sequence[Result], columns: int = 10) -> Figure:
     """The surest image of each class, a row a defense, and below it the private images of the class nearest to it."""
-    shown = one_seed(results)
+    shown = _first(results)
     columns = min(columns, *(len(r.originals) for r in shown.values()))
     height = 2 * len(shown)
     figure, axes = plt.subplots(height, columns, figsize=(0.6 * columns + 2.6, 0.62 * height + 0.5), squeeze=False)
@@ -114,7 +114,7 @@ def classes_grid(results: Sequence[Result], columns: int = 10) -> Figure:
 def search_curves(results: Sequence[Result]) -> Figure:
     """Mean loss of the search against its steps, or generations; first seed."""
     figure, axis = plt.subplots(figsize=(7, 4))
-    for place, (label, r) in enumerate(one_seed(results).items()):
+    for place, (label, r) in enumerate(_first(results).items()):
         colour, _ = look(r.experiment.defense)
         losses = r.details["attack"]["losses"]
         axis.plot(range(len(losses)), losses, color=colour, marker=MARKERS[place % len(MARKERS)], label=label,
@@ -129,7 +129,7 @@ def search_curves(results: Sequence[Result]) -> Figure:
 
 def ssim_histogram(results: Sequence[Result]) -> Figure:
     """SSIM of each found image to the nearest private one of its class, all seeds, beside the prior only (Fig. 7)."""
-    groups = by_cell(results)
+    groups = _rows(results)
     wide = min(4, len(groups))
     tall = math.ceil(len(groups) / wide)
     size = (2.6 * wide, 2.0 * tall + 0.4)
@@ -157,7 +157,7 @@ def classes_reading(results: Sequence[Result]) -> Reading:
     """Whether the target or the prior did it, and which defense changes that."""
     lines: list[str] = []
     for attack, of in by_attack(results).items():
-        groups = by_cell(of)
+        groups = _rows(of)
         after = {label: mean(values(group, "judge_accuracy")) for label, group in groups.items()}
         before = [mean(values(group, "judge_accuracy_prior_only")) for group in groups.values()]
         lifts = {label: _lift(group) for label, group in groups.items()}
@@ -165,14 +165,14 @@ def classes_reading(results: Sequence[Result]) -> Reading:
         lines.append(
             f"Under `{attack}` the judge sees the class in {min(before):.0%} to {max(before):.0%} of what the prior "
             f"alone offers, and after the search in {after[low]:.0%} (`{low}`) to {after[top]:.0%} (`{top}`): more in "
-            f"{_rows(lifts, 1)}, less in {_rows(lifts, -1)} of {len(groups)} rows."
+            f"{_told(lifts, 1)}, less in {_told(lifts, -1)} of {len(groups)} rows."
         )
         nearer = {label: _nearer(group) for label, group in groups.items()}
         ratio = [mean(_ratio(group)) for group in groups.values()]
         lines.append(
             f"What it found is {min(ratio):.2f} to {max(ratio):.2f} times as far from the nearest of as many hold-out "
             "images as from the nearest private one; against the prior alone the search moves that towards the private "
-            f"images in {_rows(nearer, 1)} of {len(groups)} rows: only there training images are given away, and not "
+            f"images in {_told(nearer, 1)} of {len(groups)} rows: only there training images are given away, and not "
             "their class alone."
         )
     lines.append(
@@ -180,6 +180,16 @@ def classes_reading(results: Sequence[Result]) -> Reading:
         f"{MARGINS['accuracy']}; {ALONE}"
     )
     return Reading("\n".join(f"- {line}" for line in lines))
+
+
+def _rows(results: Sequence[Result]) -> dict[str, list[Result]]:
+    """Results by row; rows of one attack alone do without its name."""
+    return by_defense(results) if len(by_attack(results)) == 1 else by_cell(results)
+
+
+def _first(results: Sequence[Result]) -> dict[str, Result]:
+    """The row's result of the first seed."""
+    return {label: min(group, key=lambda r: r.experiment.seed) for label, group in _rows(results).items()}
 
 
 def _lift(group: Sequence[Result]) -> tuple[float, bool]:
@@ -199,7 +209,7 @@ def _nearer(group: Sequence[Result]) -> tuple[float, bool]:
     return difference(_ratio(group), _ratio(group, "_prior_only"))
 
 
-def _rows(differences: Mapping[str, tuple[float, bool]], sign: int) -> str:
+def _told(differences: Mapping[str, tuple[float, bool]], sign: int) -> str:
     """How many differences of a sign are called so, and which, where they are few."""
     found = [f"`{label}`" for label, (gap, called) in differences.items() if called and gap * sign > 0]
     return f"{len(found)} ({', '.join(found)})" if 0 < len(found) <= MOST_NAMED else str(len(found))

@@ -59,7 +59,7 @@ def title(results: Sequence[Result]) -> str:
     return f"{e.dataset}, {e.setting.replace('_', '-')}, attack {', '.join(by_attack(results))}, scale {e.scale}"
 
 
-def one_seed(results: Sequence[Result]) -> dict[str, Result]:
+def _one_seed(results: Sequence[Result]) -> dict[str, Result]:
     """Results of the first seed by row."""
     first = min(r.experiment.seed for r in results)
     return {label: next(r for r in group if r.experiment.seed == first) for label, group in by_cell(results).items()}
@@ -86,7 +86,7 @@ def reconstruction_grid(results: Sequence[Result]) -> Figure:
 
     Shows every image that a result keeps.
     """
-    shown = one_seed(results)
+    shown = _one_seed(results)
     columns = min(len(r.originals) for r in shown.values())
     height = len(shown) + 1
     figure, axes = plt.subplots(height, columns, figsize=(0.45 * columns + 2.4, 0.47 * height + 0.5), squeeze=False)
@@ -103,7 +103,7 @@ def reconstruction_grid(results: Sequence[Result]) -> Figure:
 
 def headline(results: Sequence[Result], columns: int = 10) -> Figure:
     """The rows of :data:`HEADLINE`, large, each at its last strength; first seed, the first images."""
-    rows = {r.experiment.variant: r for r in one_seed(results).values()}
+    rows = {r.experiment.variant: r for r in _one_seed(results).values()}
     shown = [rows[name] for name in HEADLINE if name in rows] or list(rows.values())[: len(HEADLINE)]
     columns = min(columns, *(len(r.originals) for r in shown))
     size = (0.95 * columns + 3.2, 0.97 * (len(shown) + 1) + 0.5)
@@ -123,7 +123,7 @@ def made_images(results: Sequence[Result]) -> Figure:
     Defenses that share a generator share its row.
     """
     made: dict[str, Tensor] = {}
-    for label, result in one_seed(results).items():
+    for label, result in _one_seed(results).items():
         for kind, images in result.exhibits.items():
             new = not any(images.shape == seen.shape and bool((images == seen).all()) for seen in made.values())
             if images.shape[1:] == result.originals.shape[1:] and new:
