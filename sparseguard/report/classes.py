@@ -91,9 +91,7 @@ def priors_grid(found: Sequence[Drawn]) -> Figure:
     figure, axes = plt.subplots(len(shown), columns, figsize=size, squeeze=False)
     for row, one in zip(axes, shown):
         image_row(row, one.prior, one.images, 8)
-    figure.suptitle(f"What each prior draws by itself, seed {shown[0].seed}", fontsize=10, y=0.96)
-    plt.close(figure)
-    return figure
+    return _titled(figure, f"What each prior draws by itself, seed {shown[0].seed}")
 
 
 def classes_grid(results: Sequence[Result], columns: int = 10) -> Figure:
@@ -106,7 +104,14 @@ def classes_grid(results: Sequence[Result], columns: int = 10) -> Figure:
         image_row(axes[2 * place], f"{label}\njudge {spread([r.metrics['judge_accuracy']], 2)}", r.reconstructions, 8)
         image_row(axes[2 * place + 1], "nearest private", r.originals, 8)
     first = next(iter(shown.values())).experiment.seed
-    figure.suptitle(f"The surest image of each class: {title(results)}, seed {first}", fontsize=10, y=0.92)
+    return _titled(figure, f"The surest image of each class: {title(results)}, seed {first}")
+
+
+def _titled(figure: Figure, text: str) -> Figure:
+    """A figure of any height whose title stands right above it."""
+    tall = figure.get_size_inches()[1]
+    figure.subplots_adjust(top=1 - 0.4 / tall, bottom=0.05 / tall)
+    figure.suptitle(text, fontsize=10, y=1 - 0.1 / tall)
     plt.close(figure)
     return figure
 
