@@ -1,3 +1,4 @@
+import ast
 import json
 import os
 import signal
@@ -131,7 +132,9 @@ def test_nothing_is_pickled(tmp_path: Path) -> None:
         source = path.read_text()
         assert "import pickle" not in source
         assert "allow_pickle=True" not in source
-        assert "torch.load(" not in source
+        for call in (node for node in ast.walk(ast.parse(source)) if isinstance(node, ast.Call)):
+            if ast.unparse(call.func) == "torch.load":  # a checkpoint that a user brings: tensors alone
+                assert "weights_only=True" in ast.unparse(call)
 
 
 def test_digest_ignores_the_order_of_entries_and_sees_every_value() -> None:
