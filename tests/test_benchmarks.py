@@ -70,3 +70,16 @@ def test_decoders_of_another_design_find_what_leaks() -> None:
         network = benchmark["decode"](BlackBox(Window()), design, split.attack_images, split.held_images, 100)
         with torch.no_grad():
             assert float(psnr(split.held_images, network(split.held_images)).mean()) > guess + 3
+
+
+def test_the_prior_benchmark_prints_a_line_a_prior_rate_and_target() -> None:
+    command = [sys.executable, str(FOLDER / "priors.py"), "--prior", "pca", "--rate", "0.05", "--rate", "1e-9"]
+    done = subprocess.run(
+        [*command, "--target", "none", "--scale", "smoke"], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    searched, still = done.stdout.splitlines()
+    assert searched.startswith("pca, rate 0.05, none: judge 0.")
+    assert ", distance x 1.00, " in still  # a search that does not move
+    gained = [float(line.split("matching ")[1].split(" dB")[0]) for line in (searched, still)]
+    assert gained[0] > gained[1] + 0.5

@@ -15,7 +15,7 @@ class Prior(nn.Module):
     """
 
     rate: ClassVar[float]
-    """Step size of Adam on its latents."""
+    """Step size of Adam on its latents (``benchmarks/priors.py``)."""
 
     def draw(self, count: int, chance: torch.Generator) -> Tensor:
         """Random latents ``(count, D)``, on the prior's device."""
