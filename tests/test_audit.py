@@ -424,3 +424,12 @@ def test_the_reading_says_how_many_images_can_be_read(found: Audit, readable: in
     told = dataclasses.replace(found, psnr={ATTACK: flat + 5, MEAN: flat}, ssim={ATTACK: values, MEAN: flat * 0})
     assert len(flat) >= 80
     assert f"the mean hold-out image, and {words} can be read** (" in audit_reading(told)
+
+
+def test_a_labelled_prior_is_told_the_labels_of_the_attackers_images(images: Tensor) -> None:
+    options: dict[str, Any] = {"leak": "hidden", "scale": "smoke", "access": "white_box", "attack": "leak_matching"}
+    labels = torch.arange(len(images)) % 2
+    found = audit(small(), images, labels, attack_options={"prior": "labelled"}, **options)
+    assert found.details[ATTACK]["attacker"].startswith("labelled prior")
+    with pytest.raises(ValueError, match="a labelled prior needs the labels of the attacker's images"):
+        audit(small(), images, attack_options={"prior": "labelled"}, **options)
