@@ -28,6 +28,7 @@ class LatentSearch(Attack):
             ``stylegan:PATH`` (a checkpoint, see :mod:`sparseguard.priors.stylegan`).
         candidates: images that the prior draws; the scale takes its share (``search``).
         rate: step size of Adam; ``None``: the prior's.
+        truncation: how far the latents that a StyleGAN draws lie from its mean one, over how far they would.
         draws: passes that estimate a mean, where the target's noise makes its answers random.
     """
 
@@ -36,6 +37,7 @@ class LatentSearch(Attack):
     prior: str = "hold_out"
     candidates: int = 2000
     rate: float | None = None
+    truncation: float = 0.5
     draws: int = 4
 
     def __post_init__(self) -> None:
@@ -43,6 +45,7 @@ class LatentSearch(Attack):
         check_prior(self.prior)
         for name in ("candidates", "draws"):
             whole(name, getattr(self, name))
+        positive("truncation", self.truncation)
         if self.rate is not None:
             positive("rate", self.rate)
 
@@ -56,7 +59,7 @@ class LatentSearch(Attack):
 
     def trained(self, holdout: Holdout, scale: Scale, device: str) -> tuple[Prior, Tensor, torch.Generator]:
         """The prior, its candidates' latents, and what further chance comes from."""
-        prior = make_prior(self.prior, holdout.images, holdout.labels, scale, device)
+        prior = make_prior(self.prior, holdout.images, holdout.labels, scale, device, self.truncation)
         chance = torch.Generator(device).manual_seed(int(torch.randint(2**31, ())))
         return prior, prior.draw(share(self.candidates, scale), chance), chance
 

@@ -31,8 +31,6 @@ from .latent_search import LatentSearch, evolved, share
 from .nearest import Nearest
 from .queries import ASKED
 
-CERTAIN = 1e-4
-"""What the wanted class lacks to certainty in the loss."""
 MIRRORED = 0.9
 """Share of the attacker's images that keep their class when mirrored, from which on mirror images are used."""
 
@@ -50,6 +48,7 @@ class PlugAndPlay(LatentSearch):
         steps, batch: of Adam, and latents at a time.
         betas: its decay rates.
         milestones, factor: steps after which the step size is multiplied by the factor.
+        xi: what the wanted class lacks to certainty in the loss.
         crop: smallest share of the image that a crop keeps while searching.
         judgements, final_crop, final_ratio: crops that choose what is kept, the shares of the image that they keep,
             and their ratios of width to height.
@@ -70,6 +69,7 @@ class PlugAndPlay(LatentSearch):
     betas: tuple[float, float] = (0.1, 0.1)
     milestones: tuple[int, ...] = (30, 40)
     factor: float = 0.1
+    xi: float = 1e-4
     crop: float = 0.9
     judgements: int = 100
     final_crop: tuple[float, float] = (0.5, 0.9)
@@ -82,7 +82,8 @@ class PlugAndPlay(LatentSearch):
         if not self.results <= self.tries <= self.candidates:
             kept = f"{self.candidates} candidates, {self.tries} tries and {self.results} results"
             raise ValueError(f"results are chosen among tries, and these among candidates: not {kept}.")
-        positive("factor", self.factor)
+        for name in ("factor", "xi"):
+            positive(name, getattr(self, name))
         for step in self.milestones:
             whole("milestones", step)
         for part in (self.crop, *self.final_crop):
@@ -151,7 +152,7 @@ class PlugAndPlay(LatentSearch):
         weaker = v2.RandomResizedCrop(two.shape[2:], (self.crop, 1.0), (1.0, 1.0), antialias=True)
 
         def loss(images: Tensor, index: Tensor) -> Tensor:
-            return torch.stack([poincare(model(weaker(images)), labels[index]) for _ in range(draws)]).mean(0)
+            return torch.stack([poincare(model(weaker(images)), labels[index], self.xi) for _ in range(draws)]).mean(0)
 
         course = Course(self.steps, self.step_size(prior), self.betas, self.milestones, self.factor, self.batch)
         return descend(prior, start, loss, course)
@@ -184,20 +185,20 @@ class PlugAndPlayBlackBox(PlugAndPlay):
         weaker = v2.RandomResizedCrop(prior(start[:1]).shape[2:], (self.crop, 1.0), (1.0, 1.0), antialias=True)
 
         def loss(images: Tensor, index: Tensor) -> Tensor:
-            return poincare(box.classify(weaker(images)), labels[index])
+            return poincare(box.classify(weaker(images)), labels[index], self.xi)
 
         return evolved(prior, start, loss, self.queries, scale)
 
 
-def poincare(logits: Tensor, labels: Tensor) -> Tensor:
-    """Distance in the Poincaré ball of the logits, of L1 norm 1, from the one-hot label, a little inside: ``(N,)``.
+def poincare(logits: Tensor, labels: Tensor, xi: float = 1e-4) -> Tensor:
+    """Distance in the Poincaré ball of the logits, of L1 norm 1, from the one-hot label, ``xi`` inside: ``(N,)``.
 
     >>> far, near = poincare(torch.tensor([[1.0, 3.0], [9.0, -1.0]]), torch.tensor([0, 0]))
     >>> bool(far > near > 0)
     True
     """
     u = F.normalize(logits, p=1.0, dim=1)
-    v = (F.one_hot(labels, logits.shape[1]).to(u) - CERTAIN).clamp(0, 1)
+    v = (F.one_hot(labels, logits.shape[1]).to(u) - xi).clamp(0, 1)
     apart, inside = (u - v).square().sum(1), (1 - u.square().sum(1)) * (1 - v.square().sum(1))
     return torch.acosh(1 + 2 * apart / inside.clamp_min(1e-6))
 

@@ -23,7 +23,7 @@ from .base import Prior
 from .conditional import Conditional
 from .gan import Generator, train_gan
 from .pca import PCA
-from .stylegan import load_stylegan
+from .stylegan import TRUNCATION, load_stylegan
 
 KINDS = ("hold_out", "labelled", "shifted", "pca")
 """What a prior is called: a GAN of the attacker's hold-out images, one that is told their labels too, one of images of
@@ -44,13 +44,16 @@ def check_prior(name: str) -> str:
     return name
 
 
-def make_prior(name: str, images: Tensor, labels: Tensor | None, scale: Scale, device: str = "cpu") -> Prior:
+def make_prior(
+    name: str, images: Tensor, labels: Tensor | None, scale: Scale, device: str = "cpu", truncation: float = TRUNCATION
+) -> Prior:
     """The prior of that name, of these images.
 
     Args:
         name: as :func:`check_prior` has it; a ``shifted`` prior is a ``hold_out`` one, of images from elsewhere.
         images: ``(N, C, H, W)`` in [0, 1].
         labels: ``(N,)`` int64, for a ``labelled`` one.
+        truncation: of a StyleGAN.
 
     Raises:
         ValueError: labels are missing, or a checkpoint is of another kind or of other images.
@@ -58,7 +61,7 @@ def make_prior(name: str, images: Tensor, labels: Tensor | None, scale: Scale, d
     """
     if name.startswith(STYLEGAN):
         channels, height, width = images.shape[1:]
-        return load_stylegan(name.removeprefix(STYLEGAN), (channels, height, width)).to(device)
+        return load_stylegan(name.removeprefix(STYLEGAN), (channels, height, width), truncation).to(device)
     sizes = {size: getattr(scale, size) for size in SIZES}
     images = images[: scale.attack_queries]
     if name == "labelled" and labels is None:

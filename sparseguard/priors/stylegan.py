@@ -22,7 +22,7 @@ from torch import Tensor
 from .base import Prior
 
 TRUNCATION = 0.5
-"""How far drawn latents lie from the mean one, over how far they would."""
+"""How far drawn latents lie from the mean one, over how far they would (Struppek et al., 2022)."""
 MAPPING_RATE = 0.01
 """By which the mapping network's weights are multiplied (its learning rate, as they are stored)."""
 GAIN = math.sqrt(2)
@@ -35,6 +35,7 @@ class StyleGAN(Prior):
     Args:
         state: parameters by name.
         shape: of the images, ``(C, H, W)``, no larger than the generator's.
+        truncation: how far drawn latents lie from the mean one, over how far they would.
 
     Raises:
         ValueError: these are not the parameters of such a generator, or it draws other images than those of the shape.
@@ -42,9 +43,11 @@ class StyleGAN(Prior):
 
     rate: ClassVar[float] = 0.005
 
-    def __init__(self, state: Mapping[str, Tensor], shape: tuple[int, int, int]) -> None:
+    def __init__(
+        self, state: Mapping[str, Tensor], shape: tuple[int, int, int], truncation: float = TRUNCATION
+    ) -> None:
         super().__init__()
-        self.shape = shape
+        self.shape, self.truncation = shape, truncation
         sizes = [4]
         while f"synthesis.b{2 * sizes[-1]}.conv0.weight" in state:
             sizes.append(2 * sizes[-1])
@@ -84,7 +87,7 @@ class StyleGAN(Prior):
         x = x * (x.square().mean(1, keepdim=True) + 1e-8).rsqrt()
         for layer in range(self.depth):
             x = GAIN * F.leaky_relu(self._dense(f"mapping.fc{layer}", x, MAPPING_RATE), 0.2)
-        return mean + TRUNCATION * (x - mean)
+        return mean + self.truncation * (x - mean)
 
     def forward(self, latent: Tensor) -> Tensor:
         x = self._of("synthesis.b4.const").expand(len(latent), -1, -1, -1)
@@ -149,7 +152,7 @@ def doubled(x: Tensor, taps: Tensor, more: int = 0) -> Tensor:
     return filtered.view(n, c, *filtered.shape[2:])
 
 
-def load_stylegan(path: str | Path, shape: tuple[int, int, int]) -> StyleGAN:
+def load_stylegan(path: str | Path, shape: tuple[int, int, int], truncation: float = TRUNCATION) -> StyleGAN:
     """The prior of a checkpoint.
 
     Raises:
@@ -165,6 +168,6 @@ def load_stylegan(path: str | Path, shape: tuple[int, int, int]) -> StyleGAN:
     if not isinstance(state, Mapping) or not all(isinstance(name, str) for name in state):
         raise ValueError(f"{path} is not the state of a StyleGAN2 generator: it holds no tensors by name.")
     try:
-        return StyleGAN(state, shape)
+        return StyleGAN(state, shape, truncation)
     except ValueError as error:
         raise ValueError(f"{path}: {error}") from None

@@ -184,6 +184,8 @@ def test_a_cell_depends_on_what_the_priors_file_holds(tmp_path: Path) -> None:
         ({"results": 300}, "not 2000 candidates, 200 tries and 300 results"),
         ({"rate": 0.0}, "rate must be a finite number greater than 0, not 0.0"),
         ({"crop": 1.2}, "a crop must be a share of the image, 1 at most, not 1.2"),
+        ({"xi": 0.0}, "xi must be a finite number greater than 0, not 0.0"),
+        ({"truncation": -1.0}, "truncation must be a finite number greater than 0, not -1.0"),
         ({"betas": (0.1, 1.0)}, "betas must be two numbers in order, below 1, not"),
         ({"final_ratio": (1.2, 0.8)}, "final_ratio must be two numbers in order, not"),
     ],

@@ -114,6 +114,8 @@ def test_latents_are_drawn_around_the_mean_one_and_searched_in_one_piece() -> No
         x = 2**0.5 * F.leaky_relu(x, 0.2)
     expected = state["mapping.w_avg"] + 0.5 * (x - state["mapping.w_avg"])
     torch.testing.assert_close(prior.draw(2, torch.Generator().manual_seed(3)), expected)
+    whole = StyleGAN(state, (1, 28, 28), truncation=1.0)
+    torch.testing.assert_close(whole.draw(2, torch.Generator().manual_seed(3)), x)
     latent = expected.clone().requires_grad_()
     images = prior(latent)
     assert images.shape == (2, 1, 28, 28)
