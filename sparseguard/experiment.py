@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
@@ -12,7 +11,7 @@ from tqdm.auto import tqdm
 from . import trial
 from .attacks import ATTACKS, Attack, Holdout
 from .checks import positive, seed_of, whole
-from .data import Split, attack_images, check_dataset, counterpart, fingerprint, load_data, source
+from .data import Split, attack_images, check_dataset, counterpart, file_hash, fingerprint, load_data, source
 from .defenses import DEFENSES, Defense, Family
 from .device import default_device
 from .places import digest
@@ -191,7 +190,7 @@ class Experiment:
         sizes = check_scale(self.scale).sizes((*defense.sizes, *(attack.sizes if attacked else ())))
         by: dict[str, Any] = {"attack": attack.revision} if attacked else {}
         if attacked and attack.reads:
-            by["reads"] = [hashlib.sha256(file.read_bytes()).hexdigest() for file in attack.reads]
+            by["reads"] = [file_hash(file) for file in attack.reads]
         return VERSIONS | {"defense": defense.revision, **by, "sizes": sizes}
 
     def stored(self, store: Store | None = None) -> Result | None:

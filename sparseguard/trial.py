@@ -14,7 +14,6 @@ from torch import Tensor
 
 from . import metrics as measure
 from .access import grant
-from .attacks import Found
 from .data import Split, fingerprint, judge_images, load_data
 from .device import device_name
 from .ondisk import Gathering
@@ -23,6 +22,7 @@ from .scales import check_scale
 from .targets import Target
 
 if TYPE_CHECKING:
+    from .attacks import Found
     from .experiment import Experiment
 
 FID_NOT_ASKED = (

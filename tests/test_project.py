@@ -87,7 +87,7 @@ ROOMS: dict[str, set[str]] = {
     "tap": {"access"},
     "audit": {"access", "attacks", "device", "metrics", "registry", "scales", "tap"},
     "result": {"metrics", "reference"},
-    "trial": {"access", "attacks", "data", "device", "metrics", "ondisk", "result", "scales", "targets"},
+    "trial": {"access", "data", "device", "metrics", "ondisk", "result", "scales", "targets"},
     "experiment": {
         "attacks", "data", "defenses", "device", "places", "registry", "result", "scales", "store", "targets", "trial",
     },

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from ..access import BlackBox, Leaky, WhiteBox
 from ..checks import positive, whole
-from ..priors import SIZES, STYLEGAN, Prior, check_prior, make_prior
+from ..priors import SIZES, TRUNCATION, Prior, check_prior, checkpoint, make_prior
 from ..priors.search import Loss, evolve
 from ..scales import Scale
 from .base import Attack, Holdout
@@ -37,7 +37,7 @@ class LatentSearch(Attack):
     prior: str = "hold_out"
     candidates: int = 2000
     rate: float | None = None
-    truncation: float = 0.5
+    truncation: float = TRUNCATION
     draws: int = 4
 
     def __post_init__(self) -> None:
@@ -55,7 +55,8 @@ class LatentSearch(Attack):
 
     @property
     def reads(self) -> tuple[Path, ...]:
-        return (Path(self.prior.removeprefix(STYLEGAN)).expanduser(),) if self.prior.startswith(STYLEGAN) else ()
+        file = checkpoint(self.prior)
+        return () if file is None else (file,)
 
     def trained(self, holdout: Holdout, scale: Scale, device: str) -> tuple[Prior, Tensor, torch.Generator]:
         """The prior, its candidates' latents, and what further chance comes from."""

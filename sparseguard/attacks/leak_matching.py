@@ -2,9 +2,8 @@
 
 The search of :mod:`.plug_and_play`, for one private image at a time, on the squared distance of leaks (GLASS, NeurIPS
 2023, does so in a StyleGAN). Adam starts from the prior's candidate whose leak is nearest, or, where that leaks more
-alike, from what ridge regression on the candidates says. What comes back lies in the
-prior's range, so that it looks like an image however little the leak tells. Validation images say whether the
-search is better than its start.
+alike, from what ridge regression on the candidates says. What comes back lies in the prior's range, so that it looks
+like an image however little the leak tells. Validation images say whether the search is better than its start.
 :class:`LeakMatchingBlackBox` searches by evolution on queries alone.
 """
 
@@ -19,13 +18,12 @@ from torch import Tensor
 
 from ..access import Access, BlackBox
 from ..checks import whole
-from ..ondisk import Gathering
 from ..priors import Prior
 from ..priors.search import Course, descend
 from ..scales import Scale
 from .base import Fitted, Holdout
 from .latent_search import LatentSearch, evolved
-from .nearest import nearest
+from .nearest import flat_leaks, nearest
 from .queries import ASKED
 from .refinement import mean_square
 from .ridge import solutions
@@ -63,13 +61,9 @@ class LeakMatching(LatentSearch):
 
     def fit(self, box: BlackBox, holdout: Holdout, scale: Scale, device: str = "cpu") -> Fitted:
         prior, latents, _ = self.trained(holdout, scale, device)
-        leaks = Gathering()
         with torch.no_grad():
-            for part in latents.split(ASKED):
-                leaks.add(self.observe(box, prior(part)).flatten(1).cpu())
-                if not bool(torch.isfinite(leaks.last).all()):
-                    raise ArithmeticError("the target leaks NaN or infinite values; it cannot be attacked.")
-        known = leaks.done()
+            drawn = (prior(part) for part in latents.split(ASKED))
+            known = flat_leaks(lambda images: self.observe(box, images).cpu(), drawn)
         search = self.searching(box, prior, scale, device)
 
         @torch.no_grad()

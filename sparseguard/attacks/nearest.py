@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from functools import partial
 from typing import ClassVar
 
 import torch
@@ -27,17 +29,27 @@ class Nearest(Attack):
     pairs: ClassVar[bool] = False
 
     def fit(self, box: BlackBox, holdout: Holdout, scale: Scale, device: str = "cpu") -> Fitted:
-        images, leaks = holdout.images, Gathering()
-        for part in images.split(ASKED):
-            leaks.add(self.observe(box, part).flatten(1))
-            if not bool(torch.isfinite(leaks.last).all()):
-                raise ArithmeticError("the target leaks NaN or infinite values; it cannot be attacked.")
-        known = leaks.done()
+        images = holdout.images
+        known = flat_leaks(partial(self.observe, box), images.split(ASKED))
 
         def reconstruct(leak: Tensor) -> Tensor:
             return images[nearest(known, leak)]
 
         return Fitted(reconstruct, {"attacker": "nearest hold-out image"})
+
+
+def flat_leaks(observe: Callable[[Tensor], Tensor], parts: Iterable[Tensor]) -> Tensor:
+    """Leaks of images that come part by part, ``(N, D)``, on disk where they are many.
+
+    Raises:
+        ArithmeticError: one is not finite.
+    """
+    leaks = Gathering()
+    for part in parts:
+        leaks.add(observe(part).flatten(1))
+        if not bool(torch.isfinite(leaks.last).all()):
+            raise ArithmeticError("the target leaks NaN or infinite values; it cannot be attacked.")
+    return leaks.done()
 
 
 def nearest(known: Tensor, leak: Tensor) -> Tensor:

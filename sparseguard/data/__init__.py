@@ -1,7 +1,7 @@
 """Images: loaders, the seeded 70/30 split, the bundled mini sets."""
 
 from .datasets import DATASETS, Images, check_dataset, counterpart, data_home, load_images
-from .sources import fingerprint, source
+from .sources import file_hash, fingerprint, source
 from .split import Split, attack_images, judge_images, load_data, load_pool
 
 __all__ = [
@@ -12,6 +12,7 @@ __all__ = [
     "check_dataset",
     "counterpart",
     "data_home",
+    "file_hash",
     "fingerprint",
     "judge_images",
     "load_data",

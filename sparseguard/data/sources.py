@@ -131,6 +131,11 @@ def fingerprint(text: str) -> str:
     return _content(of.path, stats) + how
 
 
+def file_hash(path: Path) -> str:
+    """Of what a file holds; read anew only when the file has changed."""
+    return _content(path, ((str(path), path.stat().st_size, path.stat().st_mtime_ns),))
+
+
 @lru_cache(maxsize=64)
 def _content(path: Path, stats: tuple[tuple[str, int, int], ...]) -> str:
     """Hash of a file, or of all files of a folder and their names there; read anew when one of them has changed."""

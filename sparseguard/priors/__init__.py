@@ -37,11 +37,17 @@ SIZES = ("gan_epochs", "attack_queries")
 
 def check_prior(name: str) -> str:
     """``name`` if it is one of :data:`KINDS`, or ``stylegan:`` and the path of a file; else a ``ValueError``."""
-    if not isinstance(name, str) or not name.startswith(STYLEGAN):
+    file = checkpoint(name) if isinstance(name, str) else None
+    if file is None:
         return one_of("prior", name, (*KINDS, f"{STYLEGAN}PATH"))
-    if not Path(name.removeprefix(STYLEGAN)).expanduser().is_file():
-        raise ValueError(f"there is no StyleGAN checkpoint {name.removeprefix(STYLEGAN)}.")
+    if not file.is_file():
+        raise ValueError(f"there is no StyleGAN checkpoint {file}.")
     return name
+
+
+def checkpoint(name: str) -> Path | None:
+    """The file that a prior's name points to; ``None`` for one that is trained here."""
+    return Path(name.removeprefix(STYLEGAN)).expanduser() if name.startswith(STYLEGAN) else None
 
 
 def make_prior(
@@ -59,9 +65,10 @@ def make_prior(
         ValueError: labels are missing, or a checkpoint is of another kind or of other images.
         ArithmeticError: the GAN's training diverged.
     """
-    if name.startswith(STYLEGAN):
+    file = checkpoint(name)
+    if file is not None:
         channels, height, width = images.shape[1:]
-        return load_stylegan(name.removeprefix(STYLEGAN), (channels, height, width), truncation).to(device)
+        return load_stylegan(file, (channels, height, width), truncation).to(device)
     sizes = {size: getattr(scale, size) for size in SIZES}
     images = images[: scale.attack_queries]
     if name == "labelled" and labels is None:
@@ -97,4 +104,4 @@ def _hash(values: Tensor) -> str:
     return hashlib.sha256(raw(values)).hexdigest()
 
 
-__all__ = ["KINDS", "PCA", "SIZES", "STYLEGAN", "Conditional", "Prior", "check_prior", "make_prior"]
+__all__ = ["KINDS", "PCA", "SIZES", "TRUNCATION", "Conditional", "Prior", "check_prior", "checkpoint", "make_prior"]
