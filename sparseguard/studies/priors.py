@@ -86,6 +86,16 @@ def _study(dataset: str, prior: str, scale: str, seed: int) -> Recalled[Drawn]:
     return Recalled({"study": "priors", "images": DRAWN}, lambda: _compute(cell, prior), restore, cell)
 
 
+def drawn_labels(known: Tensor, count: int) -> Tensor:
+    """The labels that a labelled prior of these draws images of, in its order: those that it has seen, in turn.
+
+    >>> drawn_labels(torch.tensor([3, 0, 3]), 4).tolist()
+    [0, 3, 0, 3]
+    """
+    present: Tensor = known.unique()
+    return present[torch.arange(count) % len(present)]
+
+
 @torch.no_grad()
 def _compute(cell: Experiment, prior: str) -> Cell:
     start, device, scale = time.perf_counter(), default_device(), check_scale(cell.scale)
@@ -98,7 +108,7 @@ def _compute(cell: Experiment, prior: str) -> Cell:
         judge = measure.train_judge(judge_images(cell.dataset, cell.scale), scale, cell.seed, device)
     features, held = (measure.judge_features(judge, of) for of in (images, split.held_images))
     seen = judge.classifier(features.to(device)).softmax(1).cpu()
-    asked = torch.arange(DRAWN) % len(split.classes)  # as a labelled prior draws them
+    asked = drawn_labels(split.attack_labels, DRAWN)
     shares = torch.bincount(seen.argmax(1), minlength=len(split.classes)) / DRAWN
     record = {
         "confidence": float(seen.max(1).values.mean()),

@@ -51,8 +51,8 @@ def test_a_class_without_known_images_is_left_out() -> None:
 def test_the_nearest_image_is_of_the_class(at_a_time: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("sparseguard.metrics.classes.COMPARED", at_a_time)
     known = torch.tensor([0.0, 0.3, 0.9]).reshape(3, 1, 1, 1)
-    images, labels = torch.tensor([0.0, 0.8]).reshape(2, 1, 1, 1), torch.tensor([1, 0])
-    assert nearest_of_class(images, labels, known, torch.tensor([0, 1, 1])).tolist() == [1, 0]
+    images, labels = torch.tensor([0.0, 0.8, 0.8]).reshape(3, 1, 1, 1), torch.tensor([1, 0, 1])
+    assert nearest_of_class(images, labels, known, torch.tensor([0, 1, 1])).tolist() == [1, 0, 2]
 
 
 @given(st.integers(0, 10**6), st.integers(5, 30), st.integers(5, 30), st.floats(-2, 2))
