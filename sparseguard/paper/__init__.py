@@ -13,6 +13,7 @@ import yaml
 _SETTINGS = {"end_to_end": "end-to-end", "split": "split"}
 _DATASETS = {
     "mnist": "MNIST", "fashion_mnist": "Fashion MNIST", "cifar10": "CIFAR10", "medical_mnist": "Medical MNIST",
+    "celeba": "CelebA",
 }  # fmt: skip
 _PLUG_AND_PLAY = "plug-and-play"
 """This attack has tables of its own for one setting, whose networks are those of the end-to-end one."""

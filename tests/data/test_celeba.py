@@ -11,6 +11,8 @@ from sparseguard import Experiment, load_data
 from sparseguard.data import datasets, load_images
 from sparseguard.data.celeba import ATTRIBUTE
 from sparseguard.data.described import checked, described
+from sparseguard.report import results_table
+from sparseguard.report.compare import printed_row
 
 NAMES = ["Bald", "Male", "Smiling", "Young"]
 COUNT = 60
@@ -69,6 +71,18 @@ def test_a_cell_of_faces_names_them(faces: Path) -> None:
     assert mean is not None
     assert psnr > mean  # noise cannot be learned, brightness can
     assert load_data("celeba size=full", "smoke").image_shape == (3, 218, 178)
+
+
+def test_the_printed_tables_of_faces_stand_beside_them(faces: Path) -> None:
+    for attack, psnr, accuracy in (("inversion", "16.26", "0.773"), ("plug_and_play", "8.51", "0.779")):
+        cell = Experiment("celeba", "end_to_end", "none", scale="smoke", attack=attack)
+        table = results_table([cell.run(None, progress=False)])
+        assert table.frame["PSNR ↓ printed"][0].startswith(psnr)
+        assert table.frame["accuracy ↑ printed"][0].startswith(accuracy)
+        assert any("which label of CelebA" in note for note in table.footnotes)
+        assert any("multiplied by 1.1" in note for note in table.footnotes) == (attack == "inversion")
+    other = Experiment("celeba attribute=Young", "end_to_end", "none", scale="smoke")
+    assert printed_row(other) is None
 
 
 def test_it_is_described(faces: Path) -> None:

@@ -31,6 +31,10 @@ def test_every_printed_row_is_there() -> None:
         (("end_to_end", "mnist", "sparse_standard", 0.75), 3, (22.39, 0.593, 142.0, 0.981)),
         (("end_to_end", "mnist", "none", None, {}, "plug-and-play"), 12, (7.24, 0.783, 23.6, 0.971)),
         (("end_to_end", "cifar10", "dp_sgd", None, {}, "plug-and-play"), 13, (11.12, 0.342, 142.1, 0.626)),
+        (("end_to_end", "cifar10", "none"), 8, (21.17, 0.477, 70.96, 0.821)),
+        (("split", "medical_mnist", "none"), 9, (23.47, 0.776, 45.57, 0.993)),
+        (("end_to_end", "celeba", "none"), 14, (16.26, 0.262, 201.8, 0.773)),
+        (("end_to_end", "celeba", "sparse_guard", 0.5, {}, "plug-and-play"), 15, (6.57, 0.107, 184.0, 0.723)),
         (("end_to_end", "mnist", "sparse_guard", 0.5, {}, "plug-and-play"), 12, (5.74, 0.604, 299.6, 0.977)),
     ],
 )
