@@ -79,6 +79,11 @@ class OnDisk(Tensor):
         assert isinstance(made, cls)
         return made
 
+    @property
+    def kind(self) -> str:
+        """Type of the elements in the file."""
+        return self._kind
+
     def part(self, index: Tensor | slice) -> OnDisk:
         """Some of them, still on disk."""
         return self._with(self._index[index.cpu() if isinstance(index, Tensor) else index], self._goes)

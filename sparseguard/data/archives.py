@@ -29,7 +29,7 @@ def read_archive(
 
     Args:
         made: what is made of them, so many at a time.
-        place: file for images of 8 bits where memory should not hold them; ``None``: one that is removed again.
+        place: file for images where memory should not hold them; ``None``: one that is removed again.
 
     Raises:
         ValueError: it holds something else; the sentence says what.

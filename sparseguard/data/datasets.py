@@ -10,6 +10,7 @@ from functools import partial
 from importlib.resources import as_file, files
 from pathlib import Path
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -250,7 +251,7 @@ def load_images(text: str, bundled: bool, part: bool = False) -> Images:
         with as_file(files("sparseguard.data") / "mini" / f"{of.name}.npz") as path:
             images, labels = read_archive(path)
         return _as_told(of, known, images, labels)
-    key = {"images": fingerprint(text), "home": str(data_home()) if known else "", "part": part, "format": 1}
+    key = {"images": fingerprint(text), "home": str(data_home()) if known else "", "part": part, "format": 2}
     place = results_home() / ".images" / digest(key)
     lying = _put_down(place)
     if lying is not None:
@@ -261,7 +262,8 @@ def load_images(text: str, bundled: bool, part: bool = False) -> Images:
     else:
         read_now = _as_told(of, known, *known.load(of, part, place / "images"))
     if isinstance(read_now.images, OnDisk):
-        told = {"shape": list(read_now.images.shape), "labels": read_now.labels.tolist(), "classes": read_now.classes}
+        shape, kind = list(read_now.images.shape), read_now.images.kind
+        told = {"shape": shape, "kind": kind, "labels": read_now.labels.tolist(), "classes": read_now.classes}
         write(place / "index.json", json.dumps(told).encode())
     return read_now
 
@@ -276,8 +278,8 @@ def _put_down(place: Path) -> Images | None:
     """What an earlier reading of the same images left in a folder, if it is whole."""
     try:
         told = json.loads((place / "index.json").read_text())
-        lying = OnDisk(place / "images", told["shape"])
-        if (place / "images").stat().st_size != lying.numel():
+        lying = OnDisk(place / "images", told["shape"], told["kind"])
+        if (place / "images").stat().st_size != lying.numel() * np.dtype(lying.kind).itemsize:
             return None
     except (OSError, ValueError, KeyError, TypeError):
         return None
