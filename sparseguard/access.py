@@ -1,6 +1,7 @@
 """What an attacker holds of a deployed target: queries alone, or a frozen copy besides.
 
-An attack declares which of the two it needs, and is given nothing else.
+An attack declares which of the two it needs, and is given nothing else. A third kind is no attacker's: a target that
+its attack may change, which the released code of the paper takes for granted.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from torch import Tensor, nn
 
 from .checks import one_of
 
-Access = Literal["black_box", "white_box"]
+Access = Literal["black_box", "white_box", "victim"]
 
 
 class Leaky(nn.Module):
@@ -30,6 +31,9 @@ class Leaky(nn.Module):
         Both are empty where the leak is not made so.
         """
         return [], []
+
+    def silence(self) -> None:
+        """Take the noise on the leak away, where there is any."""
 
 
 class BlackBox:
@@ -56,7 +60,9 @@ class BlackBox:
     """Class logits ``(N, classes)`` of images, noise included."""
 
     def __init__(self, target: Leaky, batch_size: int = 64) -> None:
-        deployed = frozen(target)
+        self._answers(frozen(target), batch_size)
+
+    def _answers(self, deployed: Leaky, batch_size: int) -> None:
         device = next(deployed.parameters(), torch.empty(0)).device
 
         def batched(function: Callable[[Tensor], Tensor]) -> Callable[[Tensor], Tensor]:
@@ -87,6 +93,21 @@ class WhiteBox(BlackBox):
         self.model = frozen(target)
 
 
+class Victim(BlackBox):
+    """A copy of the deployed target that the attack may change, and that answers the queries as it is by then.
+
+    The trained target stays as it was. No attacker has this: it is there to repeat a procedure that needs it.
+    """
+
+    __slots__ = ("model",)
+
+    model: Leaky
+
+    def __init__(self, target: Leaky, batch_size: int = 64) -> None:
+        self.model = copy.deepcopy(target).eval()
+        self._answers(self.model, batch_size)
+
+
 def frozen(target: Leaky) -> Leaky:
     """A copy in inference mode whose parameters take no gradient."""
     return copy.deepcopy(target).eval().requires_grad_(False)
@@ -98,5 +119,5 @@ def grant(access: Access, target: Leaky) -> BlackBox:
     Raises:
         ValueError: another kind of access.
     """
-    kinds: dict[str, type[BlackBox]] = {"black_box": BlackBox, "white_box": WhiteBox}
+    kinds: dict[str, type[BlackBox]] = {"black_box": BlackBox, "white_box": WhiteBox, "victim": Victim}
     return kinds[one_of("access", access, kinds)](target)

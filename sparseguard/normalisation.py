@@ -7,6 +7,9 @@ from torch import Tensor, nn
 
 from .sparse import standardize
 
+MNIST_MEAN, MNIST_STD = 0.1307, 0.3081
+"""Of MNIST's pixels in [0, 1]: what the released code of the paper standardises with, Fashion-MNIST too."""
+
 
 class Standardize(nn.Module):
     """Per-image standardisation, as in front of a sparse layer: the control layers need the same one."""

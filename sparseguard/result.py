@@ -27,6 +27,10 @@ OF_CLASSES = (
 ``psnr``, ``ssim``, ``fd_judge`` and ``judge_accuracy`` too."""
 OF_PRIOR = tuple(f"{name}_prior_only" for name in ("psnr", "ssim", "fd_judge", "judge_accuracy", *OF_CLASSES))
 
+OF_VICTIM = ("psnr_released", "ssim_released", "row_frechet_released", "accuracy_after")
+"""Further ones of an attack that may change its target: the printed three as the released code takes them, and the
+target's accuracy once the attack is done with it."""
+
 
 @dataclass(frozen=True)
 class Result:

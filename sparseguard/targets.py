@@ -64,6 +64,9 @@ class Target(Leaky):
     def stages(self) -> tuple[list[nn.Module], list[nn.Module]]:
         return [*self.front], [*self.body, self.noise]
 
+    def silence(self) -> None:
+        self.noise = nn.Identity().train(self.training)
+
     def leak(self, x: Tensor) -> Tensor:
         """What the attacker sees: ``(N, C, H, W) -> (N, F, H', width)``."""
         leak: Tensor = self.noise(self.body(self.front(x)))

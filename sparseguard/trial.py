@@ -13,11 +13,11 @@ import torch
 from torch import Tensor
 
 from . import metrics as measure
-from .access import grant
+from .access import BlackBox, Victim, grant
 from .data import Split, fingerprint, judge_images, load_data
 from .device import device_name
 from .ondisk import Gathering
-from .result import METRICS, OF_CLASSES, OF_PRIOR, Result
+from .result import METRICS, OF_CLASSES, OF_PRIOR, OF_VICTIM, Result
 from .scales import check_scale
 from .targets import Target
 
@@ -125,6 +125,11 @@ def of_classes(found: Found, split: Split, judge: measure.Judge) -> tuple[dict[s
     return numbers, {f"{name}_prior_only": values for name, values in pairs.items()}
 
 
+def _accuracy(box: BlackBox, split: Split) -> float:
+    """Of the target as it answers now, on images that nobody learned from."""
+    return float((box.classify(split.held_images).argmax(1) == split.held_labels).float().mean())
+
+
 def run(experiment: Experiment, device: str, show: Callable[[str], None]) -> Result:
     """Compute a cell; ``show`` is told the name of each stage, one of :data:`STAGES`.
 
@@ -141,7 +146,7 @@ def run(experiment: Experiment, device: str, show: Callable[[str], None]) -> Res
         attack = experiment.make_attack()
         box = grant(attack.access, target)
         torch.manual_seed(experiment.seed)
-        held = box.classify(split.held_images).argmax(1)
+        accuracy = _accuracy(box, split)
 
         show(STAGES[1])
         start = time.perf_counter()
@@ -153,11 +158,14 @@ def run(experiment: Experiment, device: str, show: Callable[[str], None]) -> Res
         show(STAGES[2])
         start = time.perf_counter()
         private, labels, found = split.train_images, split.train_labels, fitted.found
-        gathering = Gathering()
+        gathering, unclipped = Gathering(), Gathering()
         for part in [] if found else private.split(BATCH):
-            gathering.add(fitted.reconstruct(attack.observe(box, part)))
-            if not bool(torch.isfinite(gathering.last).all()):
+            rebuilt = fitted.reconstruct(attack.observe(box, part))
+            if not bool(torch.isfinite(rebuilt).all()):
                 raise ArithmeticError(f"{experiment.label}: the attack's reconstructions are not finite.")
+            gathering.add(rebuilt.clamp(0, 1))
+            if isinstance(box, Victim):
+                unclipped.add(rebuilt)
         originals, reconstructions = (
             (private, gathering.done())
             if found is None
@@ -167,6 +175,9 @@ def run(experiment: Experiment, device: str, show: Callable[[str], None]) -> Res
         per_image = compared(originals, reconstructions)
         guessed = compared(originals, guess.expand(len(originals), -1, -1, -1))
         further, of_control = ({}, {}) if found is None else of_classes(found, split, judge)
+        if isinstance(box, Victim):
+            further |= measure.as_released(private, unclipped.done())
+            further["accuracy_after"] = _accuracy(box, split)
         fid: float | None = None
         fid_note: str | None = FID_NOT_ASKED
         if experiment.fid:
@@ -179,7 +190,7 @@ def run(experiment: Experiment, device: str, show: Callable[[str], None]) -> Res
             "row_frechet": measure.row_frechet(originals, reconstructions),
             "judge_accuracy": measure.judge_accuracy(judge, reconstructions, found.labels if found else labels),
             "judge_accuracy_originals": measure.judge_accuracy(judge, private, labels),
-            "accuracy": float((held == split.held_labels).float().mean()),
+            "accuracy": accuracy,
             "psnr_mean_image": float(guessed["psnr"].mean()),
             "ssim_mean_image": float(guessed["ssim"].mean()),
             "seconds_target": seconds_target,
@@ -187,7 +198,8 @@ def run(experiment: Experiment, device: str, show: Callable[[str], None]) -> Res
             **further,
             "seconds_evaluation": time.perf_counter() - start,
         }
-    assert set(numbers) == {*METRICS, *(() if found is None else (*OF_CLASSES, *OF_PRIOR))}
+    of_victim = OF_VICTIM if isinstance(box, Victim) else ()
+    assert set(numbers) == {*METRICS, *(() if found is None else (*OF_CLASSES, *OF_PRIOR)), *of_victim}
     for name, number in numbers.items():
         if number is not None and math.isnan(number):
             raise ArithmeticError(f"{experiment.label}: {name} is not a number.")

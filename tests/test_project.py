@@ -83,7 +83,7 @@ ROOMS: dict[str, set[str]] = {
     "priors": {"bending", "ondisk", "places", "scales", "store"},
     "defenses": {"data", "normalisation", "ondisk", "places", "priors", "registry", "scales", "sparse", "targets"},
     "attacks": {"access", "bending", "normalisation", "ondisk", "priors", "registry", "scales", "sparse"},
-    "metrics": {"data", "scales"},
+    "metrics": {"data", "normalisation", "scales"},
     "tap": {"access"},
     "audit": {"access", "attacks", "device", "metrics", "registry", "scales", "tap"},
     "result": {"metrics", "reference"},

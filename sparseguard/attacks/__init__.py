@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from ..registry import Registry
+from .as_released import AsReleased
 from .base import Attack, Fitted, Found, Holdout
 from .dictionary_decode import DictionaryDecode
 from .inversion import Inversion
@@ -22,6 +23,7 @@ ATTACKS: Registry[Attack] = Registry("attack", {
     "plug_and_play_black_box": PlugAndPlayBlackBox,
     "leak_matching": LeakMatching,
     "leak_matching_black_box": LeakMatchingBlackBox,
+    "as_released": AsReleased,
 })  # fmt: skip
 
 
@@ -45,6 +47,7 @@ def make_attack(name: str, **options: Any) -> Attack:
 
 __all__ = [
     "ATTACKS",
+    "AsReleased",
     "Attack",
     "DictionaryDecode",
     "Fitted",

@@ -32,7 +32,8 @@ class Found:
 class Fitted:
     """An attack that has learned.
 
-    ``reconstruct`` maps leaks ``(N, ...)``, as :meth:`Attack.observe` gives them, to images ``(N, C, H, W)`` in [0, 1].
+    ``reconstruct`` maps leaks ``(N, ...)``, as :meth:`Attack.observe` gives them, to images ``(N, C, H, W)``; what is
+    outside [0, 1] will be clipped.
     ``details`` go into the record and may hold anything that is JSON-able; tables know these names, all optional:
 
     * ``attacker``: what rebuilt the images in the end;

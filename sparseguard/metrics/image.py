@@ -38,7 +38,11 @@ def ssim(originals: Tensor, reconstructions: Tensor, gaussian_weights: bool = Tr
     Raises:
         ValueError: shapes differ, values are not finite, or the images are smaller than the window.
     """
-    a, b = _check(originals, reconstructions)
+    return similarity(*_check(originals, reconstructions), gaussian_weights)
+
+
+def similarity(a: Tensor, b: Tensor, gaussian_weights: bool = True) -> Tensor:
+    """:func:`ssim` of what it is given, whatever its range: nothing is clipped."""
     size = SSIM_WINDOW if gaussian_weights else 7
     if min(a.shape[-2:]) < size:
         raise ValueError(f"SSIM needs images of at least {size} x {size} pixels, not {tuple(a.shape[-2:])}.")
