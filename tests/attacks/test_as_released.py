@@ -123,10 +123,28 @@ def test_dictionaries_have_no_gradient_unless_they_are_given_one(
 
 def test_sparse_targets_take_fewer_updates_of_more_images_and_weight_decay(split: Split) -> None:
     plain, sparse = (make_defense(name).build(split, "split", SMOKE) for name in ("none", "sparse_standard"))
-    assert AsReleased()._of(plain, 20) == Released(batch=1, updates=1000, half=False, decay=0.0)
-    assert AsReleased()._of(sparse, 20) == Released(batch=16, updates=100, half=True, decay=1e-3)
+    paper = SCALES["paper"]
+    assert AsReleased()._of(plain, paper) == Released(batch=1, updates=500_000, half=False, decay=0.0)
+    assert AsReleased()._of(sparse, paper) == Released(batch=16, updates=31_250, half=True, decay=1e-3)
+    assert AsReleased()._of(plain, SMOKE).updates == 1000
     equal = AsReleased(batch=10, half=False, decay=0.0, updates=7)
-    assert equal._of(sparse, 20) == Released(batch=10, updates=7, half=False, decay=0.0)
+    assert equal._of(sparse, SMOKE) == Released(batch=10, updates=7, half=False, decay=0.0)
+
+
+@pytest.mark.parametrize("defense", ["none", "laplace"])
+def test_a_target_that_stays_is_asked_once_unless_its_noise_is_on(
+    defense: str, split: Split, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = []
+    leak = Target.leak
+
+    def counted(target: Target, x: Tensor) -> Tensor:
+        asked.append(len(x))
+        return leak(target, x)
+
+    monkeypatch.setattr(Target, "leak", counted)
+    Seen(split, monkeypatch, defense, **WHOLE | {"updates": 64, "batch": 3})
+    assert (asked.count(3) > 0) == (defense == "laplace")
 
 
 def test_weight_decay_shrinks_what_moves(split: Split) -> None:
