@@ -25,6 +25,11 @@ def standardised(images: Tensor) -> Tensor:
     return (images - MNIST_MEAN) / MNIST_STD
 
 
+def unstandardised(images: Tensor) -> Tensor:
+    """Back to the units of images in [0, 1]; nothing is clipped."""
+    return images * MNIST_STD + MNIST_MEAN
+
+
 def released_psnr(original: Tensor, reconstruction: Tensor) -> float:
     """Of one batch ``(N, C, H, W)``, standardised: dB of the mean squared error under the reconstruction's range."""
     low, high = min(float(reconstruction.min()), 0.0), max(float(reconstruction.max()), 0.0)

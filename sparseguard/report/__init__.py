@@ -21,11 +21,13 @@ from .figures import headline, image_distributions, made_images, privacy_utility
 from .lambdas import lambda_curves, lambda_multiples, lambda_reading
 from .noise import noise_curves, noise_reading
 from .parameters import check_parameters
+from .protocol import near_table, procedures, protocol_reading, protocol_table, waterfall_attacks
 from .provenance import provenance, provenance_of
 from .reading import reading
 from .recomputed import recomputed_table
 from .settling import settling_curves, settling_reading
 from .tables import Table, results_table
+from .waterfall import floor_table, updates_figure, waterfall_figure, waterfall_table
 from .widgets import lambda_explorer
 
 __all__ = [
@@ -52,6 +54,7 @@ __all__ = [
     "features_figure",
     "features_reading",
     "features_table",
+    "floor_table",
     "headline",
     "image_distributions",
     "judge_claims",
@@ -64,11 +67,15 @@ __all__ = [
     "layer_tables",
     "linked",
     "made_images",
+    "near_table",
     "noise_curves",
     "noise_reading",
     "priors_grid",
     "priors_table",
     "privacy_utility",
+    "procedures",
+    "protocol_reading",
+    "protocol_table",
     "provenance",
     "provenance_of",
     "reading",
@@ -81,4 +88,8 @@ __all__ = [
     "settling_reading",
     "site",
     "ssim_histogram",
+    "updates_figure",
+    "waterfall_attacks",
+    "waterfall_figure",
+    "waterfall_table",
 ]

@@ -50,8 +50,9 @@ def spread(values: Sequence[float | None], digits: int) -> str:
     measured = [value for value in values if value is not None]
     if not measured or len(measured) < len(values):
         return DASH
-    if math.inf in measured:
-        return "∞"
+    for endless, sign in ((math.inf, "∞"), (-math.inf, "−∞")):
+        if endless in measured:
+            return sign
     middle = f"{mean(measured):.{digits}f}"
     return f"{middle} ± {stdev(measured):.{digits}f}" if len(measured) > 1 else middle
 

@@ -1,0 +1,251 @@
+"""The released procedure, the paper's text and an attacker, side by side; and one step at a time from the first on.
+
+An attack changes one thing after the other: :data:`STEPS`. Numbers of the released procedure are told by the released
+definitions of the metrics, which the printed ones follow, those of an attack by the true ones, and where the two meet
+by both.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from statistics import mean
+from typing import Any
+
+import pandas as pd
+
+from ..experiment import Experiment
+from ..paper import printed
+from ..result import Result
+from .compare import values
+from .reading import Reading
+from .tables import DASH, Table, by_defense, caption, spread, warnings_about
+
+RELEASED = "as_released"
+NEAR = 0.1
+"""Share of a printed number by which another may differ and still reproduce it."""
+
+
+@dataclass(frozen=True)
+class Step:
+    """One thing that is changed on the way from the released procedure to an attack, and all that was before it.
+
+    ``metric`` is the ending of the metrics' names that the step is told by.
+    """
+
+    name: str
+    options: Mapping[str, Any]
+    metric: str = "_released"
+
+    @property
+    def attack(self) -> dict[str, Any]:
+        """As :func:`sparseguard.grid.cells` takes it."""
+        return {"attack": RELEASED, **self.options}
+
+
+def _steps() -> tuple[Step, ...]:
+    changes: list[tuple[str, dict[str, Any], str]] = [
+        ("as released", {}, "_released"),
+        ("the attacker learns", {"train_attacker": True}, "_released"),
+        ("the target stays", {"change_target": False}, "_released"),
+        ("its noise is on", {"noise": True}, "_released"),
+        ("true metrics", {}, ""),
+        ("equal batches", {"batch": 1}, ""),
+        ("32 bits, no decay", {"half": False, "decay": 0.0}, ""),
+    ]
+    made: list[Step] = []
+    for name, changed, metric in changes:
+        made.append(Step(name, (dict(made[-1].options) if made else {}) | changed, metric))
+    return tuple(made)
+
+
+STEPS = _steps()
+WRITTEN = STEPS[-1]
+"""What the paper's text says: a network that learns, and a deployed target that stays as it is."""
+PRINTED = {"psnr": ("PSNR", 2), "ssim": ("SSIM", 3), "fid": ("Fréchet (10³)", 1)}
+MEASURED = {"psnr": "psnr", "ssim": "ssim", "fid": "row_frechet"}
+"""Printed column: what it is called here."""
+CHANGES = (
+    "As released: a random network decodes, and the target's leaking layers are trained until it does. This is no "
+    "attack: nobody who only sees a leak can do it, and the accuracy stands before and after it. Metrics are the "
+    "released ones (standardised images, nothing clipped; the peak is the reconstruction's range)."
+)
+TEXT = (
+    "As written: the same network learns, by the same rule and as many updates, and the deployed target stays as it "
+    "is, its noise on; first by the released metrics, then (true) by PSNR and SSIM in [0, 1]."
+)
+
+
+def procedures() -> list[dict[str, Any]]:
+    """The two ends of :data:`STEPS` as attacks: as released, as written."""
+    return [STEPS[0].attack, WRITTEN.attack]
+
+
+def waterfall_attacks() -> list[dict[str, Any]]:
+    """The attacks behind :data:`STEPS`, each once."""
+    found = [step.attack for step in STEPS]
+    return [attack for place, attack in enumerate(found) if attack not in found[:place]]
+
+
+def under(results: Sequence[Result], step: Step) -> dict[str, list[Result]]:
+    """Results of one step by defense."""
+    return by_defense([r for r in results if _is(r.experiment, step)])
+
+
+def _is(e: Experiment, step: Step) -> bool:
+    return e.attack == RELEASED and {k: v for k, v in e.attack_options.items() if k != "updates"} == dict(step.options)
+
+
+def _attacked(results: Sequence[Result]) -> dict[str, list[Result]]:
+    """By defense, the seeds of the attack whose mean PSNR is highest."""
+    found: dict[str, list[Result]] = {}
+    for label, group in by_defense([r for r in results if r.experiment.attack != RELEASED]).items():
+        by: dict[str, list[Result]] = {}
+        for r in group:
+            by.setdefault(r.experiment.attack_label, []).append(r)
+        found[label] = max(by.values(), key=lambda of: mean(values(of, "psnr")))
+    return found
+
+
+def _printed(e: Experiment) -> dict[str, float] | None:
+    """The paper's numbers of a defense, whatever attacks it here."""
+    row = printed(e.setting, e.dataset, e.defense, e.lam, dict(e.options))
+    return None if row is None else row.numbers
+
+
+def _spread(group: Sequence[Result], metric: str, digits: int) -> str:
+    return spread([r.metrics[metric] for r in group], digits) if group else DASH
+
+
+def protocol_table(results: Sequence[Result]) -> Table:
+    """One row a defense: printed, as released, as written, attacked; and the accuracy that the first of these leaves.
+
+    Args:
+        results: of one data set and setting, of the released procedure, of :data:`WRITTEN` and of attacks.
+    """
+    released, written, attacked = under(results, STEPS[0]), under(results, WRITTEN), _attacked(results)
+    seeds = {r.experiment.seed for r in results}
+    names = sorted({group[0].experiment.attack_label for group in attacked.values()})
+    notes = [CHANGES, TEXT, f"Attacked: the strongest of {', '.join(names) or DASH}, true metrics."]
+    rows = []
+    for label, group in released.items():
+        known = _printed(group[0].experiment)
+        row = {"defense": label}
+        for column, (name, digits) in PRINTED.items():
+            metric = MEASURED[column]
+            row[f"{name} printed"] = DASH if known is None else f"{known[column]:.{digits}f}"
+            row[f"{name} as released"] = _spread(group, f"{metric}_released", digits)
+            row[f"{name} as written"] = _spread(written.get(label, []), f"{metric}_released", digits)
+            if column != "fid":
+                row[f"{name} true"] = _spread(written.get(label, []), metric, digits)
+                row[f"{name} attacked"] = _spread(attacked.get(label, []), metric, digits)
+        before, after = (_spread(group, name, 3) for name in ("accuracy", "accuracy_after"))
+        row["accuracy, before → after"] = f"{before} → {after}"
+        own = [text for text in warnings_about(group, seeds) if text not in notes]
+        notes += own
+        rows.append(row)
+    return Table(pd.DataFrame(rows), caption([r for group in released.values() for r in group]), notes)
+
+
+@dataclass(frozen=True)
+class Near:
+    """How many printed numbers of one table and column come out again, of how many that were measured."""
+
+    table: int
+    column: str
+    counted: int
+    released: int
+    written: int
+
+
+def near(results: Sequence[Result]) -> list[Near]:
+    """Printed numbers that the released procedure, and the paper's text, come within a tenth of (means over seeds)."""
+    found: dict[tuple[int, str], list[tuple[bool, bool]]] = {}
+    for places in _places(results):
+        released, written = (under(places, step) for step in (STEPS[0], WRITTEN))
+        for label, group in released.items():
+            e = group[0].experiment
+            row = printed(e.setting, e.dataset, e.defense, e.lam, dict(e.options))
+            if row is None or label not in written:
+                continue
+            for column, metric in MEASURED.items():
+                pair = tuple(
+                    _comes_near(mean(values(of, f"{metric}_released")), row.numbers[column])
+                    for of in (group, written[label])
+                )
+                found.setdefault((row.table, column), []).append(pair)  # type: ignore[arg-type]
+    return [
+        Near(table, column, len(pairs), sum(a for a, _ in pairs), sum(b for _, b in pairs))
+        for (table, column), pairs in sorted(found.items())
+    ]
+
+
+def _comes_near(number: float, known: float) -> bool:
+    return abs(number - known) <= NEAR * abs(known)
+
+
+def _places(results: Sequence[Result]) -> list[list[Result]]:
+    """Results by data set and setting."""
+    found: dict[tuple[str, str], list[Result]] = {}
+    for r in results:
+        found.setdefault((r.experiment.dataset, r.experiment.setting), []).append(r)
+    return list(found.values())
+
+
+def near_table(results: Sequence[Result]) -> Table:
+    """One row a printed table: of each column, the share of numbers that come out again within a tenth."""
+    known = near(results)
+    rows = []
+    for table in dict.fromkeys(one.table for one in known):
+        row: dict[str, str] = {"printed in": f"Table {table}"}
+        for one in (one for one in known if one.table == table):
+            name = PRINTED[one.column][0]
+            row[f"{name}, as released"] = f"{one.released} of {one.counted}"
+            row[f"{name}, as written"] = f"{one.written} of {one.counted}"
+        rows.append(row)
+    released = [r for places in _places(results) for group in under(places, STEPS[0]).values() for r in group]
+    return Table(pd.DataFrame(rows), caption(released), [
+        f"Numbers that lie within {NEAR:.0%} of the printed one, by the released metrics, means over seeds.", CHANGES,
+    ])  # fmt: skip
+
+
+def waterfall(results: Sequence[Result], metric: str = "psnr") -> dict[str, list[float]]:
+    """By defense, the metric after each of :data:`STEPS`, means over seeds; of defenses that have all of them."""
+    steps = [under(results, step) for step in STEPS]
+    return {
+        label: [mean(values(of[label], metric + step.metric)) for of, step in zip(steps, STEPS, strict=True)]
+        for label in steps[0] if all(label in of for of in steps)
+    }  # fmt: skip
+
+
+def protocol_reading(results: Sequence[Result]) -> Reading:
+    """What the released procedure reproduces, what it does to its target, and what each step is worth."""
+    known = near(results)
+    lines = []
+    for of, name in (("released", "The released procedure"), ("written", "An attack as the text has it")):
+        parts = [
+            f"{sum(getattr(one, of) for one in known if one.column == column)} of "
+            f"{sum(one.counted for one in known if one.column == column)} printed {PRINTED[column][0]}"
+            for column in PRINTED
+        ]
+        lines.append(f"{name} comes within {NEAR:.0%} of {', '.join(parts)} values, by the released metrics.")
+    for places in _places(results):
+        e = places[0].experiment
+        where = f"{e.dataset}, {e.setting.replace('_', '-')}"
+        released = under(places, STEPS[0])
+        lost = {n: mean(values(g, "accuracy")) - mean(values(g, "accuracy_after")) for n, g in released.items()}
+        if lost:
+            worst = max(lost, key=lambda n: lost[n])
+            lines.append(
+                f"{where}: the procedure costs its targets {min(lost.values()):+.3f} to {max(lost.values()):+.3f} of "
+                f"accuracy (most: `{worst}`), after the printed accuracy was measured."
+            )
+        for label, course in waterfall(places).items():
+            gains = [after - before for before, after in pairwise(course)]
+            largest = max(range(len(gains)), key=lambda k: abs(gains[k]))
+            lines.append(
+                f"{where}, `{label}`: {course[0]:.1f} dB as released, {course[-1]:.1f} dB as written; the largest "
+                f"step is “{STEPS[largest + 1].name}” ({gains[largest]:+.1f} dB)."
+            )
+    return Reading("\n".join(f"- {line}" for line in lines))
