@@ -1,7 +1,9 @@
 """Tables, pictures and readings of the protocol audit, on numbers that were planted."""
 
+from collections.abc import Mapping
 from dataclasses import replace
 from itertools import pairwise
+from typing import Any
 
 import pytest
 import torch
@@ -23,10 +25,8 @@ from sparseguard.result import METRICS, OF_VICTIM
 ONE = "none"
 
 
-def planted(
-    attack: str, seed: int, defense: str = ONE, options: dict[str, object] | None = None, **given: float
-) -> Result:
-    cell = Experiment("mnist", "split", defense, attack=attack, seed=seed, attack_options=options or {})
+def planted(attack: str, seed: int, options: Mapping[str, Any] | None = None, **given: float | None) -> Result:
+    cell = Experiment("mnist", "split", ONE, attack=attack, seed=seed, attack_options=options or {})
     names = METRICS if attack == "inversion" else (*METRICS, *OF_VICTIM)
     told = {"attacker": "random network", "capped": False, "curve": [[1, 0.1], [2, 0.05], [4, 0.01]], "gains": {}}
     details = {
@@ -45,7 +45,7 @@ def results() -> list[Result]:
         for place, step in enumerate(STEPS):
             if place and step.options == STEPS[place - 1].options:
                 continue
-            numbers = {
+            numbers: dict[str, float | None] = {
                 "psnr": 40.0 - place, "psnr_released": 31.0 - 2 * place + seed * 0.2, "ssim_released": 0.9,
                 "row_frechet_released": 100.0, "accuracy": 0.9, "accuracy_after": 0.4,
             }  # fmt: skip
