@@ -1,6 +1,9 @@
 """Everything that draws: tables, figures, readings. Nothing here trains."""
 
-from . import layer_figures, layer_tables, site
+from . import layer_figures, layer_tables, pages, site
+from .answers import leak_summary
+from .answers_studied import classes_summary, costs_summary, features_summary, layer_summary
+from .answers_swept import budgets_summary, lambda_summary, noise_summary
 from .audit import audit_figure, audit_reading, audit_table
 from .budgets import attackers_table, budget_curves, budgets_reading, equal_accuracy_table, ladder_table
 from .claims import claims_figure, claims_reading, claims_rule, claims_table, judge_claims, linked
@@ -18,6 +21,7 @@ from .costs import costs_figure, costs_table
 from .costs_reading import costs_reading
 from .evidence import Evidence
 from .figures import headline, image_distributions, made_images, privacy_utility, reconstruction_grid, save
+from .front import claims_page, claims_summary
 from .lambdas import lambda_curves, lambda_multiples, lambda_reading
 from .noise import noise_curves, noise_reading
 from .parameters import check_parameters
@@ -37,20 +41,26 @@ __all__ = [
     "audit_table",
     "budget_curves",
     "budgets_reading",
+    "budgets_summary",
     "check_parameters",
     "claims_figure",
+    "claims_page",
     "claims_reading",
     "claims_rule",
+    "claims_summary",
     "claims_table",
     "classes_grid",
     "classes_reading",
+    "classes_summary",
     "classes_table",
     "costs_figure",
     "costs_reading",
+    "costs_summary",
     "costs_table",
     "equal_accuracy_table",
     "features_figure",
     "features_reading",
+    "features_summary",
     "features_table",
     "headline",
     "image_distributions",
@@ -60,12 +70,17 @@ __all__ = [
     "lambda_explorer",
     "lambda_multiples",
     "lambda_reading",
+    "lambda_summary",
     "layer_figures",
+    "layer_summary",
     "layer_tables",
+    "leak_summary",
     "linked",
     "made_images",
     "noise_curves",
     "noise_reading",
+    "noise_summary",
+    "pages",
     "priors_grid",
     "priors_table",
     "privacy_utility",

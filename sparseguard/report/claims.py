@@ -143,7 +143,7 @@ def _number(c: Comparison, digits: int) -> str:
     return f"{c.shown:.{digits}f}" if c.half is None else f"{c.shown:+.{digits}f} (±{c.half:.{digits}f})"
 
 
-def _measured(one: Judged) -> str:
+def measured_text(one: Judged) -> str:
     """Between what the shown numbers lie, and how many comparisons came out as claimed, by data set and metric."""
     if one.claim.untested:
         return one.claim.untested
@@ -191,7 +191,7 @@ def claims_table(judged: Sequence[Judged], evidence: Evidence) -> Table:
                 "section": one.claim.section,
                 "the paper": f"“{one.claim.quote}”{remark}",
                 "taken to mean": one.claim.means or DASH,
-                "measured [1]": _measured(one),
+                "measured [1]": measured_text(one),
                 "on": f"{on}, {evidence.scale}" if on else DASH,
                 "verdict": f"{MARKS[one.verdict]} {one.verdict}",
                 "placebo [2]": DASH if one.placebo in (None, VERDICTS[-1]) else one.placebo,

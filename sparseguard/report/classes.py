@@ -165,7 +165,7 @@ def classes_reading(results: Sequence[Result]) -> Reading:
         groups = _rows(of)
         after = {label: mean(values(group, "judge_accuracy")) for label, group in groups.items()}
         before = [mean(values(group, "judge_accuracy_prior_only")) for group in groups.values()]
-        lifts = {label: _lift(group) for label, group in groups.items()}
+        lifts = {label: judged_lift(group) for label, group in groups.items()}
         low, top = min(after, key=lambda n: after[n]), max(after, key=lambda n: after[n])
         lines.append(
             f"Under `{attack}` the judge sees the class in {min(before):.0%} to {max(before):.0%} of what the prior "
@@ -173,7 +173,7 @@ def classes_reading(results: Sequence[Result]) -> Reading:
             f"{_told(lifts, 1)}, less in {_told(lifts, -1)} of {len(groups)} rows."
         )
         nearer = {label: _nearer(group) for label, group in groups.items()}
-        ratio = [mean(_ratio(group)) for group in groups.values()]
+        ratio = [mean(private_ratio(group)) for group in groups.values()]
         lines.append(
             f"What it found is {min(ratio):.2f} to {max(ratio):.2f} times as far from the nearest of as many hold-out "
             "images as from the nearest private one; against the prior alone the search moves that towards the private "
@@ -197,13 +197,13 @@ def _first(results: Sequence[Result]) -> dict[str, Result]:
     return {label: min(group, key=lambda r: r.experiment.seed) for label, group in _rows(results).items()}
 
 
-def _lift(group: Sequence[Result]) -> tuple[float, bool]:
+def judged_lift(group: Sequence[Result]) -> tuple[float, bool]:
     """Judge accuracy that the search adds, and whether that is called a difference."""
     after, before = values(group, "judge_accuracy"), values(group, "judge_accuracy_prior_only")
     return difference(after, before, MARGINS["accuracy"])
 
 
-def _ratio(group: Sequence[Result], of: str = "") -> list[float]:
+def private_ratio(group: Sequence[Result], of: str = "") -> list[float]:
     """Distance to hold-out images over that to private ones, one number a seed."""
     holdout, private = (values(group, f"distance_{name}{of}") for name in ("holdout", "private"))
     return [a / b for a, b in zip(holdout, private)]
@@ -211,7 +211,7 @@ def _ratio(group: Sequence[Result], of: str = "") -> list[float]:
 
 def _nearer(group: Sequence[Result]) -> tuple[float, bool]:
     """By how much the search raises that, and whether that is called a difference."""
-    return difference(_ratio(group), _ratio(group, "_prior_only"))
+    return difference(private_ratio(group), private_ratio(group, "_prior_only"))
 
 
 def _told(differences: Mapping[str, tuple[float, bool]], sign: int) -> str:

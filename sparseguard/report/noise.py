@@ -63,7 +63,7 @@ def _differ(a: Sequence[Result], b: Sequence[Result], metric: str) -> bool:
     return difference(values(a, metric), values(b, metric), MARGINS[metric])[1]
 
 
-def _hides_as_much(noise: Sequence[Result], own: Sequence[Result]) -> bool:
+def hides_as_much(noise: Sequence[Result], own: Sequence[Result]) -> bool:
     ours, theirs = values(noise, "psnr"), values(own, "psnr")
     if len(ours) != len(theirs) or len(ours) == 1:
         return mean(ours) <= mean(theirs)
@@ -83,8 +83,11 @@ def noise_reading(by_setting: Mapping[str, Sequence[Result]]) -> Reading:
         sparse = {g[0].experiment.label: g for groups in defenses.values() for g in groups if g[0].experiment.lam}
         noises = {name: groups for name, groups in defenses.items() if groups[0][0].experiment.lam is None}
         if sparse and noises:
-            hidden = {label: [g for of in noises.values() if (g := _enough(of, own))] for label, own in sparse.items()}
-            free = [label for label, of in hidden.items() if any(not _costs(g, sparse[label]) for g in of)]
+            hidden = {
+                label: [g for of in noises.values() if (g := weakest_that_hides(of, own))]
+                for label, own in sparse.items()
+            }
+            free = [label for label, of in hidden.items() if any(not costs_accuracy(g, sparse[label]) for g in of)]
             first.append(
                 f"{where}: of {len(sparse)} sparse rows, noise hides as much as {sum(map(bool, hidden.values()))}, "
                 f"in {len(free)} of these cases at an accuracy that cannot be told to be less."
@@ -106,12 +109,12 @@ def noise_reading(by_setting: Mapping[str, Sequence[Result]]) -> Reading:
     return Reading("\n".join([*(f"- {line}" for line in [*first, *lines]), "", f"*{RULE}*"]))
 
 
-def _enough(groups: Sequence[list[Result]], own: Sequence[Result]) -> list[Result] | None:
+def weakest_that_hides(groups: Sequence[list[Result]], own: Sequence[Result]) -> list[Result] | None:
     """The weakest strength that hides no less than a sparse row."""
-    return next((g for g in groups if _hides_as_much(g, own)), None)
+    return next((g for g in groups if hides_as_much(g, own)), None)
 
 
-def _costs(noise: Sequence[Result], own: Sequence[Result]) -> bool:
+def costs_accuracy(noise: Sequence[Result], own: Sequence[Result]) -> bool:
     """Whether noise is less accurate than a sparse row."""
     gap, differs = difference(values(noise, "accuracy"), values(own, "accuracy"), MARGINS["accuracy"])
     return differs and gap < 0
@@ -119,7 +122,7 @@ def _costs(noise: Sequence[Result], own: Sequence[Result]) -> bool:
 
 def _match(name: str, groups: Sequence[list[Result]], own: Sequence[Result]) -> str:
     """The weakest strength that hides no less than a sparse row, and what it costs."""
-    enough = _enough(groups, own)
+    enough = weakest_that_hides(groups, own)
     if enough is None:
         return f"no `{name}` here hides as much"
     accuracy = spread(values(enough, "accuracy"), 2)

@@ -31,7 +31,7 @@ def _time(e: Experiment) -> float:
     return e.make_defense().time
 
 
-def _stages(results: Sequence[Result]) -> tuple[dict[str, list[Result]], dict[str, list[Result]]]:
+def stages_of(results: Sequence[Result]) -> tuple[dict[str, list[Result]], dict[str, list[Result]]]:
     """Seeds of each sparse cell, from the least settled to the minimum, by time constants; of each control, by name."""
     if len(by_attack(results)) > 1:
         raise ValueError(f"settling is shown for one attack at a time, not {', '.join(by_attack(results))}.")
@@ -73,7 +73,7 @@ def settling_curves(results: Sequence[Result]) -> Figure:
     Raises:
         ValueError: results of several attacks.
     """
-    stages, controls = _stages(results)
+    stages, controls = stages_of(results)
     figure, axes = plt.subplots(2, 3, figsize=(10.5, 6))
     e = next(iter(stages.values()))[0].experiment
     for axis, (metric, (title, _)) in zip(axes.flat, SWEPT.items()):
@@ -105,7 +105,7 @@ def settling_curves(results: Sequence[Result]) -> Figure:
 
 def settling_reading(results: Sequence[Result]) -> Reading:
     """What settling does, by a fixed rule: to each metric, to the code, and against the controls at both ends."""
-    stages, controls = _stages(results)
+    stages, controls = stages_of(results)
     if len(stages) < 2:
         return Reading("Fewer than two times were measured: what settling does cannot be told.")
     first, *_, last = stages
