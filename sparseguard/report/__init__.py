@@ -20,16 +20,18 @@ from .clusters import features_figure, features_reading, features_table
 from .costs import costs_figure, costs_table
 from .costs_reading import costs_reading
 from .evidence import Evidence
-from .figures import headline, image_distributions, made_images, privacy_utility, reconstruction_grid, save
-from .front import claims_page, claims_summary
+from .figures import best_and_worst, headline, image_distributions, made_images, reconstruction_grid, save
+from .front import claims_page, claims_summary, stored_rows
 from .lambdas import lambda_curves, lambda_multiples, lambda_reading
 from .noise import noise_curves, noise_reading
+from .paired import forest_plot, slope_chart
 from .parameters import check_parameters
 from .provenance import provenance, provenance_of
 from .reading import reading
 from .recomputed import recomputed_table
 from .settling import settling_curves, settling_reading
 from .tables import Table, results_table
+from .utility import privacy_utility
 from .widgets import lambda_explorer
 
 __all__ = [
@@ -39,6 +41,7 @@ __all__ = [
     "audit_figure",
     "audit_reading",
     "audit_table",
+    "best_and_worst",
     "budget_curves",
     "budgets_reading",
     "budgets_summary",
@@ -62,6 +65,7 @@ __all__ = [
     "features_reading",
     "features_summary",
     "features_table",
+    "forest_plot",
     "headline",
     "image_distributions",
     "judge_claims",
@@ -95,5 +99,7 @@ __all__ = [
     "settling_curves",
     "settling_reading",
     "site",
+    "slope_chart",
     "ssim_histogram",
+    "stored_rows",
 ]

@@ -16,8 +16,8 @@ from matplotlib.figure import Figure
 from ..experiment import USUAL_ATTACK, Experiment
 from ..result import Result
 from ..scales import check_scale
+from . import looks
 from .compare import by_strength, values
-from .figures import look
 from .lambdas import where
 from .reading import Reading
 from .rule import MARGINS
@@ -61,13 +61,14 @@ def along(results: Sequence[Result], budget: Budget) -> dict[str, dict[float, li
 
 
 def _draw(axis: Axes, curves: dict[str, dict[float, list[Result]]], metric: str, style: str, named: bool) -> None:
-    for defense, of in curves.items():
-        colour, marker = look(next(iter(of.values()))[0].experiment.defense)
+    for of in curves.values():
+        e = next(iter(of.values()))[0].experiment
+        colour, marker = looks.look(e.defense)
         numbers = [values(group, metric) for group in of.values()]
         bars = [stdev(v) if len(v) > 1 else 0.0 for v in numbers]
         axis.errorbar(
             list(of), [mean(v) for v in numbers], yerr=bars, color=colour, ls=style, lw=1.2,
-            marker=marker, ms=5, capsize=2, label=defense if named else None,
+            marker=marker, ms=5, capsize=2, label=looks.name(e) if named else None,
             mfc=None if named else "white",
         )  # fmt: skip
 

@@ -6,8 +6,11 @@ import html
 from collections import Counter
 from collections.abc import Sequence
 
+from ..defenses import list_defenses
+from ..grid import cells
+from ..result import Result
 from .claims import MARKS, Judged, measured_text
-from .evidence import Evidence
+from .evidence import LAMS, Evidence
 from .rule import VERDICTS
 from .summary import Markup, Summary, seeds_told
 
@@ -22,6 +25,12 @@ GROUPS = {
 FOR, AGAINST, NEITHER = "#0b5c8f", "#b3501e", "#9aa0a6"
 _STEP, _HALF = 4, 9
 _BARS = {1: (0, _HALF, FOR), 0: (_HALF - 1, 2, NEITHER), -1: (_HALF, _HALF, AGAINST)}
+
+
+def stored_rows(dataset: str, setting: str, scale: str, seeds: Sequence[int]) -> list[Result]:
+    """What the store has of every defense at its usual strength, and of sparse ones at :data:`LAMS`; nothing is run."""
+    rows = cells(dataset, setting, list_defenses(), LAMS, scale, seeds)
+    return [r for e in rows if (r := e.stored()) is not None]
 
 
 def group_of(one: Judged) -> str:

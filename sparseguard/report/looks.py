@@ -86,11 +86,10 @@ def name(e: Experiment, strength: bool = True) -> str:
     return " ".join(parts)
 
 
-def row_name(e: Experiment) -> str:
+def row_name(e: Experiment, strength: bool = True) -> str:
     """The same, with the attack where that is not the usual one.
 
     >>> row_name(Experiment(defense="none", attack="nearest"))
     'no defense under nearest'
     """
-    under = e.label.removeprefix(e.defense_label)
-    return name(e) + under
+    return name(e, strength) + e.label.removeprefix(e.defense_label)

@@ -10,8 +10,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from ..result import Result
+from . import looks
 from .compare import by_strength, left_out, measured, printed_curves, values
-from .figures import look
 from .reading import Reading
 from .rule import ALONE, CALLED, MARGINS, RATE, Paired, difference
 from .tables import by_attack, spread
@@ -30,7 +30,7 @@ def noise_curves(by_setting: Mapping[str, Sequence[Result]]) -> Figure:
     Marks are means over seeds with one standard deviation; hollow marks are the paper's; the dotted line is no defense.
     Noise scales (sigma, b) and lambda share the axis only to be seen at once: they are different quantities.
     """
-    figure, axes = plt.subplots(len(by_setting), 2, figsize=(10, 3.2 * len(by_setting)), squeeze=False)
+    figure, axes = plt.subplots(len(by_setting), 2, figsize=(10, 3.2 * len(by_setting)), squeeze=False, sharey="col")
     for row, (setting, results) in zip(axes, by_setting.items()):
         for axis, (metric, label) in zip(row, METRICS.items()):
             _curves(axis, results, metric)
@@ -46,12 +46,14 @@ def noise_curves(by_setting: Mapping[str, Sequence[Result]]) -> Figure:
 def _curves(axis: Axes, results: Sequence[Result], metric: str) -> None:
     curves = by_strength(measured(results, (metric,))[0])
     printed = printed_curves(curves, metric)
-    for name, of in curves.items():
-        colour, marker = look(next(iter(of.values()))[0].experiment.defense)
+    for of in curves.values():
+        e = next(iter(of.values()))[0].experiment
+        colour, marker = looks.look(e.defense)
         x, y = list(of), [values(group, metric) for group in of.values()]
         bars = [stdev(v) if len(v) > 1 else 0.0 for v in y]
-        axis.errorbar(x, [mean(v) for v in y], yerr=bars, color=colour, marker=marker, capsize=2, label=name)
-        known = printed.pop(next(iter(of.values()))[0].experiment.defense, {})  # beside the first regime alone
+        label = looks.row_name(e, strength=False)
+        axis.errorbar(x, [mean(v) for v in y], yerr=bars, color=colour, marker=marker, capsize=2, label=label)
+        known = printed.pop(e.defense, {})  # beside the first regime alone
         if known:
             axis.plot(*zip(*known.items()), color=colour, marker=marker, mfc="none", ls="none")
     plain, _ = measured([r for r in results if r.experiment.defense_label == "none"], (metric,))
