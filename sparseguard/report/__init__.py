@@ -30,7 +30,8 @@ from .provenance import provenance, provenance_of
 from .reading import reading
 from .recomputed import recomputed_table
 from .settling import settling_curves, settling_reading
-from .tables import Table, results_table
+from .table import Table
+from .tables import results_table
 from .utility import privacy_utility
 from .widgets import lambda_explorer
 

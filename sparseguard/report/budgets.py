@@ -21,7 +21,8 @@ from .compare import by_strength, values
 from .lambdas import where
 from .reading import Reading
 from .rule import MARGINS
-from .tables import DASH, Table, attackers, by_attack, by_cell, by_defense, caption, last_gain, over_seeds, spread
+from .table import DASH, Table
+from .tables import attackers, by_attack, by_cell, by_defense, caption, last_gain, over_seeds, spread
 
 MARGIN = MARGINS["psnr"]
 MEAN_IMAGE = "the mean image"
@@ -176,7 +177,8 @@ def attackers_table(results: Sequence[Result]) -> Table:
         "doubling gains less than 0.1 dB, when it cannot win any more, or at the scale's most updates.",
         "†: still gaining then, in some seed.",
     ]
-    return Table(pd.DataFrame(rows), caption(results), notes)
+    usual = [i for i, row in enumerate(rows) if " under " not in row["cell"]]
+    return Table(pd.DataFrame(rows), caption(results), notes, usual if len(usual) < len(rows) else [])
 
 
 def at_accuracy(of: dict[float, list[Result]], accuracy: float) -> float | None:

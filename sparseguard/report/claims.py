@@ -19,7 +19,8 @@ from ..paper import Claim, Contrast
 from .evidence import Evidence, Rows
 from .reading import Reading
 from .rule import MARGINS, MOST, RULE, VERDICTS, Paired, decide, verdict
-from .tables import DASH, Table
+from .summary import Markup
+from .table import DASH, Table
 
 RATIOS = ("seconds", "seconds_target", "parameters", "frechet")
 """Metrics whose rows are compared as logarithms, and shown as ratios."""
@@ -201,9 +202,9 @@ def claims_table(judged: Sequence[Judged], evidence: Evidence) -> Table:
     return Table(pd.DataFrame(rows), evidence.provenance(), notes)
 
 
-def linked(table: Table) -> Reading:
-    """The table as Markdown, with the names of notebooks as links to them."""
-    return Reading(re.sub(r"\b(0\d_[a-z_]+)\b", r"[\1](\1.ipynb)", table.to_markdown()))
+def linked(table: Table) -> Markup:
+    """The table with the names of notebooks as links to them."""
+    return Markup(re.sub(r"\b(\d\d_[a-z_]+)\b", r'<a href="\1.ipynb">\1</a>', table._repr_html_()))
 
 
 def claims_figure(judged: Sequence[Judged], evidence: Evidence) -> Figure:

@@ -17,7 +17,8 @@ from .compare import values
 from .figures import image_row, title, titled
 from .reading import Reading
 from .rule import ALONE, CALLED, MARGINS, difference
-from .tables import DASH, Table, by_attack, by_cell, by_defense, caption, over_seeds, spread
+from .table import DASH, Table
+from .tables import by_attack, by_cell, by_defense, caption, over_seeds, spread
 
 LIFTS: dict[str, tuple[str, int]] = {
     "judge accuracy": ("judge_accuracy", 3),

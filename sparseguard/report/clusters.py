@@ -14,7 +14,8 @@ from ..studies.clusters import NEIGHBOURS, PIXELS, Features
 from .figures import COLOURS
 from .reading import Reading
 from .rule import ALONE, CALLED, LOOSE, MARGINS, difference, sentence, verdict
-from .tables import Table, over_seeds, spread
+from .table import Table
+from .tables import over_seeds, spread
 
 RULE = (
     f"Rule: two layers differ {CALLED} for a number and the means lie more than {MARGINS['silhouette']} apart; {ALONE} "
