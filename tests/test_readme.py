@@ -1,4 +1,4 @@
-"""The README's own example works: its defense, copied from the page, runs."""
+"""README and pages: their examples run, and their numbers are those of the reference run."""
 
 import re
 import sys
@@ -21,10 +21,15 @@ from sparseguard.scales import SCALES
 from sparseguard.shipping import shipped
 
 ROOT = Path(__file__).resolve().parents[1]
+PAGES = sorted((ROOT / "notebooks" / "pages").glob("*.md"))
+
+
+def page(name: str) -> str:
+    return (ROOT / "notebooks" / "pages" / f"{name}.md").read_text(encoding="utf-8")
 
 
 def test_the_defense_of_the_readme_works(split: Split) -> None:
-    blocks = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(encoding="utf-8"), flags=re.S)
+    blocks = re.findall(r"```python\n(.*?)```", page("extend"), flags=re.S)
     source = next(block for block in blocks if block.startswith("# sparseguard/defenses/rounding.py"))
     module = types.ModuleType("sparseguard.defenses.rounding")
     module.__package__ = sparseguard.defenses.__name__
@@ -42,7 +47,7 @@ def test_the_defense_of_the_readme_works(split: Split) -> None:
 
 
 def test_the_audit_of_the_readme_works(monkeypatch: pytest.MonkeyPatch) -> None:
-    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    text = page("use")
     section = text[text.index("## Audit your own model") :]
     source = re.findall(r"```python\n(.*?)```", section, flags=re.S)[0]
     monkeypatch.setitem(SCALES, "quick", SCALES["smoke"])
@@ -56,7 +61,7 @@ def test_the_audit_of_the_readme_works(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_the_attack_of_the_readme_works(split: Split, monkeypatch: pytest.MonkeyPatch) -> None:
-    blocks = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(encoding="utf-8"), flags=re.S)
+    blocks = re.findall(r"```python\n(.*?)```", page("extend"), flags=re.S)
     source = next(block for block in blocks if block.startswith("# sparseguard/attacks/guess.py"))
     names: dict[str, Any] = {"Attack": Attack, "Fitted": Fitted, "dataclass": dataclass}
     exec(source, names)
@@ -67,16 +72,39 @@ def test_the_attack_of_the_readme_works(split: Split, monkeypatch: pytest.Monkey
     torch.testing.assert_close(done.reconstructions, expected)
 
 
-def test_the_readme_shows_files_that_exist() -> None:
+@pytest.mark.parametrize("path", [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *PAGES], ids=lambda p: p.stem)
+def test_texts_show_files_that_exist(path: Path) -> None:
+    text = path.read_text(encoding="utf-8")
+    for link in re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", text):
+        assert (path.parent / link).is_file(), link
+    for name in re.findall(r"(?:notebooks|params)/[\w./-]+\.(?:ipynb|yaml|md)", text):
+        assert (ROOT / name).is_file() or (path.parent / name).is_file(), name
+
+
+def test_the_readme_is_short_and_leads_to_every_page() -> None:
     text = (ROOT / "README.md").read_text(encoding="utf-8")
-    for path in re.findall(r"\]\(([\w./-]+)\)", text) + re.findall(
-        r"(?:notebooks|params)/[\w./-]+\.(?:ipynb|yaml)", text
-    ):
-        assert (ROOT / path).is_file(), path
+    assert len(text.split()) < 1200
+    for path in [*PAGES, *(ROOT / "notebooks").glob("*.ipynb")]:
+        assert f"]({path.relative_to(ROOT)})" in text, path
+
+
+def test_the_answer_of_the_readme_is_that_of_the_notebook() -> None:
+    text = " ".join((ROOT / "README.md").read_text(encoding="utf-8").split())
+    told = (ROOT / "notebooks" / "02_split.ipynb").read_text(encoding="utf-8")
+    answer = re.findall(r"<strong>(No defense here[^;.<]*)", told)[0]
+    assert f"**{answer.replace(' here', '')}.**" in text
+    for number in re.findall(r"from (sparse-\w+) ([\d.]+ to [\d.]+) dB", told)[:2]:
+        assert number[1] in text
+    table = pd.read_csv(ROOT / "figures" / "02_split_mnist_quick.csv").set_index("defense")
+    psnr, accuracy = (table[c].str.split(" ").str[0].astype(float) for c in ("PSNR ↓ measured", "accuracy ↑ measured"))
+    rows = {name: next(i for i in table.index if i.startswith(f"{name} [")) for name in ("none", "none_conv")}
+    assert f"gets {psnr[rows['none']]:.1f} dB without a defense, {psnr[rows['none_conv']]:.1f} dB through" in text
+    noise = next(i for i in table.index if i.startswith("gaussian sigma=0.5 front=conv"))
+    assert f"{psnr[noise]:.1f} dB at an accuracy of {accuracy[noise]:.2f}" in text
 
 
 def test_the_numbers_of_the_readme_are_those_of_the_reference_run() -> None:
-    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    text = page("results")
     lines = [line.strip("| ").split(" | ") for line in text.splitlines() if line.startswith("| ")]
     head = next(line for line in lines if "PSNR ↓ measured" in line and "best attacker" not in line)
     shown = [line for line in lines if len(line) == len(head) and line != head]
@@ -91,7 +119,7 @@ def test_the_numbers_of_the_readme_are_those_of_the_reference_run() -> None:
 
 
 def test_the_ladder_of_the_readme_is_that_of_the_reference_run() -> None:
-    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    text = page("results")
     table = pd.read_csv(ROOT / "figures" / "10_adaptive_mnist_quick.csv", dtype=str)
     shown = [name for name in table.columns if name not in ("order", "turned round")]
     for row in table[shown].to_numpy().tolist():
@@ -103,7 +131,7 @@ def test_the_ladder_of_the_readme_is_that_of_the_reference_run() -> None:
 
 def test_the_readme_says_what_its_numbers_are_about() -> None:
     """The attack's size as the notebook tells it, and what codes explain in each regime: the range over λ."""
-    text = " ".join((ROOT / "README.md").read_text(encoding="utf-8").split())
+    text = " ".join(page("results").split())
     told = (ROOT / "notebooks" / "02_split.ipynb").read_text(encoding="utf-8")
     images, private = re.findall(r"(\d+) private images, attackers trained on (\d+) hold-out", told)[0][::-1]
     assert "The sparse rows of this reference run settle, at the minimum of eq. 1, unless they name a τ" in text
@@ -119,7 +147,7 @@ def test_the_readme_says_what_its_numbers_are_about() -> None:
 
 def test_the_cells_of_medium_are_those_of_the_readme() -> None:
     """Every cell that is shipped has its row, in the order of the other table."""
-    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    text = page("results")
     cells = shipped("medium")
     assert {(r.experiment.dataset, r.experiment.setting, r.experiment.seed) for r in cells} == {("mnist", "split", 0)}
     made = results_table(cells)

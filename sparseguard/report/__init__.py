@@ -1,6 +1,9 @@
 """Everything that draws: tables, figures, readings. Nothing here trains."""
 
-from . import layer_figures, layer_tables, site
+from . import layer_figures, layer_tables, pages, site
+from .answers import leak_summary
+from .answers_studied import classes_summary, costs_summary, features_summary, layer_summary
+from .answers_swept import budgets_summary, lambda_summary, noise_summary
 from .audit import audit_figure, audit_reading, audit_table
 from .budgets import attackers_table, budget_curves, budgets_reading, equal_accuracy_table, ladder_table
 from .claims import claims_figure, claims_reading, claims_rule, claims_table, judge_claims, linked
@@ -17,16 +20,27 @@ from .clusters import features_figure, features_reading, features_table
 from .costs import costs_figure, costs_table
 from .costs_reading import costs_reading
 from .evidence import Evidence
-from .figures import headline, image_distributions, made_images, privacy_utility, reconstruction_grid, save
+from .figures import best_and_worst, headline, image_distributions, made_images, reconstruction_grid, save
+from .front import claims_page, claims_summary, stored_rows
 from .lambdas import lambda_curves, lambda_multiples, lambda_reading
 from .noise import noise_curves, noise_reading
+from .paired import forest_plot, slope_chart
 from .parameters import check_parameters
-from .protocol import near_table, procedures, protocol_reading, protocol_table, waterfall_attacks
+from .protocol import (
+    near_table,
+    procedures,
+    protocol_reading,
+    protocol_summary,
+    protocol_table,
+    waterfall_attacks,
+)
 from .provenance import provenance, provenance_of
 from .reading import reading
 from .recomputed import recomputed_table
 from .settling import settling_curves, settling_reading
-from .tables import Table, results_table
+from .table import Table
+from .tables import results_table
+from .utility import privacy_utility
 from .waterfall import floor_table, updates_figure, waterfall_figure, waterfall_table
 from .widgets import lambda_explorer
 
@@ -37,24 +51,32 @@ __all__ = [
     "audit_figure",
     "audit_reading",
     "audit_table",
+    "best_and_worst",
     "budget_curves",
     "budgets_reading",
+    "budgets_summary",
     "check_parameters",
     "claims_figure",
+    "claims_page",
     "claims_reading",
     "claims_rule",
+    "claims_summary",
     "claims_table",
     "classes_grid",
     "classes_reading",
+    "classes_summary",
     "classes_table",
     "costs_figure",
     "costs_reading",
+    "costs_summary",
     "costs_table",
     "equal_accuracy_table",
     "features_figure",
     "features_reading",
+    "features_summary",
     "features_table",
     "floor_table",
+    "forest_plot",
     "headline",
     "image_distributions",
     "judge_claims",
@@ -63,18 +85,24 @@ __all__ = [
     "lambda_explorer",
     "lambda_multiples",
     "lambda_reading",
+    "lambda_summary",
     "layer_figures",
+    "layer_summary",
     "layer_tables",
+    "leak_summary",
     "linked",
     "made_images",
     "near_table",
     "noise_curves",
     "noise_reading",
+    "noise_summary",
+    "pages",
     "priors_grid",
     "priors_table",
     "privacy_utility",
     "procedures",
     "protocol_reading",
+    "protocol_summary",
     "protocol_table",
     "provenance",
     "provenance_of",
@@ -87,7 +115,9 @@ __all__ = [
     "settling_curves",
     "settling_reading",
     "site",
+    "slope_chart",
     "ssim_histogram",
+    "stored_rows",
     "updates_figure",
     "waterfall_attacks",
     "waterfall_figure",

@@ -14,7 +14,8 @@ from ..audit import ATTACK, CLASS_MEAN, MEAN, NEAREST, RANDOM, Audit
 from .figures import image_row
 from .reading import Reading
 from .rule import FEW, MARGINS, READABLE
-from .tables import DASH, Table, spread
+from .table import DASH, Table
+from .tables import spread
 
 EXACT = 100.0
 """dB that an exact copy counts as in differences."""

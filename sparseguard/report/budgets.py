@@ -16,12 +16,13 @@ from matplotlib.figure import Figure
 from ..experiment import USUAL_ATTACK, Experiment
 from ..result import Result
 from ..scales import check_scale
+from . import looks
 from .compare import by_strength, values
-from .figures import look
 from .lambdas import where
 from .reading import Reading
 from .rule import MARGINS
-from .tables import DASH, Table, attackers, by_attack, by_cell, by_defense, caption, last_gain, over_seeds, spread
+from .table import DASH, Table
+from .tables import attackers, by_attack, by_cell, by_defense, caption, last_gain, over_seeds, spread
 
 MARGIN = MARGINS["psnr"]
 MEAN_IMAGE = "the mean image"
@@ -61,13 +62,14 @@ def along(results: Sequence[Result], budget: Budget) -> dict[str, dict[float, li
 
 
 def _draw(axis: Axes, curves: dict[str, dict[float, list[Result]]], metric: str, style: str, named: bool) -> None:
-    for defense, of in curves.items():
-        colour, marker = look(next(iter(of.values()))[0].experiment.defense)
+    for of in curves.values():
+        e = next(iter(of.values()))[0].experiment
+        colour, marker = looks.look(e.defense)
         numbers = [values(group, metric) for group in of.values()]
         bars = [stdev(v) if len(v) > 1 else 0.0 for v in numbers]
         axis.errorbar(
             list(of), [mean(v) for v in numbers], yerr=bars, color=colour, ls=style, lw=1.2,
-            marker=marker, ms=5, capsize=2, label=defense if named else None,
+            marker=marker, ms=5, capsize=2, label=looks.name(e) if named else None,
             mfc=None if named else "white",
         )  # fmt: skip
 
@@ -175,7 +177,8 @@ def attackers_table(results: Sequence[Result]) -> Table:
         "doubling gains less than 0.1 dB, when it cannot win any more, or at the scale's most updates.",
         "†: still gaining then, in some seed.",
     ]
-    return Table(pd.DataFrame(rows), caption(results), notes)
+    usual = [i for i, row in enumerate(rows) if " under " not in row["cell"]]
+    return Table(pd.DataFrame(rows), caption(results), notes, usual if len(usual) < len(rows) else [])
 
 
 def at_accuracy(of: dict[float, list[Result]], accuracy: float) -> float | None:

@@ -19,7 +19,8 @@ from ..paper import Claim, Contrast
 from .evidence import Evidence, Rows
 from .reading import Reading
 from .rule import MARGINS, MOST, RULE, VERDICTS, Paired, decide, verdict
-from .tables import DASH, Table
+from .summary import Markup
+from .table import DASH, Table
 
 RATIOS = ("seconds", "seconds_target", "parameters", "frechet")
 """Metrics whose rows are compared as logarithms, and shown as ratios."""
@@ -143,7 +144,7 @@ def _number(c: Comparison, digits: int) -> str:
     return f"{c.shown:.{digits}f}" if c.half is None else f"{c.shown:+.{digits}f} (±{c.half:.{digits}f})"
 
 
-def _measured(one: Judged) -> str:
+def measured_text(one: Judged) -> str:
     """Between what the shown numbers lie, and how many comparisons came out as claimed, by data set and metric."""
     if one.claim.untested:
         return one.claim.untested
@@ -191,7 +192,7 @@ def claims_table(judged: Sequence[Judged], evidence: Evidence) -> Table:
                 "section": one.claim.section,
                 "the paper": f"“{one.claim.quote}”{remark}",
                 "taken to mean": one.claim.means or DASH,
-                "measured [1]": _measured(one),
+                "measured [1]": measured_text(one),
                 "on": f"{on}, {evidence.scale}" if on else DASH,
                 "verdict": f"{MARKS[one.verdict]} {one.verdict}",
                 "placebo [2]": DASH if one.placebo in (None, VERDICTS[-1]) else one.placebo,
@@ -201,9 +202,9 @@ def claims_table(judged: Sequence[Judged], evidence: Evidence) -> Table:
     return Table(pd.DataFrame(rows), evidence.provenance(), notes)
 
 
-def linked(table: Table) -> Reading:
-    """The table as Markdown, with the names of notebooks as links to them."""
-    return Reading(re.sub(r"\b(0\d_[a-z_]+)\b", r"[\1](\1.ipynb)", table.to_markdown()))
+def linked(table: Table) -> Markup:
+    """The table with the names of notebooks as links to them."""
+    return Markup(re.sub(r"\b(\d\d_[a-z_]+)\b", r'<a href="\1.ipynb">\1</a>', table._repr_html_()))
 
 
 def claims_figure(judged: Sequence[Judged], evidence: Evidence) -> Figure:

@@ -12,11 +12,13 @@ from matplotlib.figure import Figure
 
 from ..result import Result
 from ..studies.priors import Drawn
+from . import looks
 from .compare import values
-from .figures import MARKERS, image_row, look, title
+from .figures import image_row, title, titled
 from .reading import Reading
 from .rule import ALONE, CALLED, MARGINS, difference
-from .tables import DASH, Table, by_attack, by_cell, by_defense, caption, over_seeds, spread
+from .table import DASH, Table
+from .tables import by_attack, by_cell, by_defense, caption, over_seeds, spread
 
 LIFTS: dict[str, tuple[str, int]] = {
     "judge accuracy": ("judge_accuracy", 3),
@@ -91,7 +93,7 @@ def priors_grid(found: Sequence[Drawn]) -> Figure:
     figure, axes = plt.subplots(len(shown), columns, figsize=size, squeeze=False)
     for row, one in zip(axes, shown):
         image_row(row, one.prior, one.images, 8)
-    return _titled(figure, f"What each prior draws by itself, seed {shown[0].seed}")
+    return titled(figure, f"What each prior draws by itself, seed {shown[0].seed}")
 
 
 def classes_grid(results: Sequence[Result], columns: int = 10) -> Figure:
@@ -100,29 +102,21 @@ def classes_grid(results: Sequence[Result], columns: int = 10) -> Figure:
     columns = min(columns, *(len(r.originals) for r in shown.values()))
     height = 2 * len(shown)
     figure, axes = plt.subplots(height, columns, figsize=(0.6 * columns + 2.6, 0.62 * height + 0.5), squeeze=False)
-    for place, (label, r) in enumerate(shown.items()):
-        image_row(axes[2 * place], f"{label}\njudge {spread([r.metrics['judge_accuracy']], 2)}", r.reconstructions, 8)
+    for place, r in enumerate(shown.values()):
+        label = f"{looks.row_name(r.experiment)}\njudge {spread([r.metrics['judge_accuracy']], 2)}"
+        image_row(axes[2 * place], label, r.reconstructions, 8)
         image_row(axes[2 * place + 1], "nearest private", r.originals, 8)
     first = next(iter(shown.values())).experiment.seed
-    return _titled(figure, f"The surest image of each class: {title(results)}, seed {first}")
-
-
-def _titled(figure: Figure, text: str) -> Figure:
-    """A figure of any height whose title stands right above it."""
-    tall = figure.get_size_inches()[1]
-    figure.subplots_adjust(top=1 - 0.4 / tall, bottom=0.05 / tall)
-    figure.suptitle(text, fontsize=10, y=1 - 0.1 / tall)
-    plt.close(figure)
-    return figure
+    return titled(figure, f"The surest image of each class: {title(results)}, seed {first}")
 
 
 def search_curves(results: Sequence[Result]) -> Figure:
     """Mean loss of the search against its steps, or generations; first seed."""
     figure, axis = plt.subplots(figsize=(7, 4))
-    for place, (label, r) in enumerate(_first(results).items()):
-        colour, _ = look(r.experiment.defense)
+    for r in _first(results).values():
+        colour, marker = looks.look(r.experiment.defense)
         losses = r.details["attack"]["losses"]
-        axis.plot(range(len(losses)), losses, color=colour, marker=MARKERS[place % len(MARKERS)], label=label,
+        axis.plot(range(len(losses)), losses, color=colour, marker=marker, label=looks.row_name(r.experiment),
                   markevery=max(len(losses) // 6, 1), markersize=5)  # fmt: skip
     axis.set_xlabel("steps of the search")
     axis.set_ylabel("mean loss (Poincaré distance)")
@@ -142,14 +136,14 @@ def ssim_histogram(results: Sequence[Result]) -> Figure:
     edges = [k / 20 for k in range(-4, 21)]
     for axis in axes.flat[len(groups) :]:
         axis.set_visible(False)
-    for axis, (label, group) in zip(axes.flat, groups.items()):
+    for axis, group in zip(axes.flat, groups.values()):
         for name, style in (
             ("ssim_prior_only", {"color": "0.75", "histtype": "stepfilled", "label": "prior only"}),
-            ("ssim", {"color": look(group[0].experiment.defense)[0], "histtype": "step", "label": "search"}),
+            ("ssim", {"color": looks.look(group[0].experiment.defense)[0], "histtype": "step", "label": "search"}),
         ):
             found = [value for r in group for value in r.per_image[name].tolist()]
             axis.hist(found, edges, linewidth=1.6, **style)
-        axis.set_title(label, fontsize=8)
+        axis.set_title(looks.row_name(group[0].experiment), fontsize=8)
         axis.tick_params(labelsize=7)
     axes[0, 0].legend(fontsize=7)
     figure.suptitle(f"SSIM to the nearest private image: {title(results)}", fontsize=10)
@@ -165,7 +159,7 @@ def classes_reading(results: Sequence[Result]) -> Reading:
         groups = _rows(of)
         after = {label: mean(values(group, "judge_accuracy")) for label, group in groups.items()}
         before = [mean(values(group, "judge_accuracy_prior_only")) for group in groups.values()]
-        lifts = {label: _lift(group) for label, group in groups.items()}
+        lifts = {label: judged_lift(group) for label, group in groups.items()}
         low, top = min(after, key=lambda n: after[n]), max(after, key=lambda n: after[n])
         lines.append(
             f"Under `{attack}` the judge sees the class in {min(before):.0%} to {max(before):.0%} of what the prior "
@@ -173,7 +167,7 @@ def classes_reading(results: Sequence[Result]) -> Reading:
             f"{_told(lifts, 1)}, less in {_told(lifts, -1)} of {len(groups)} rows."
         )
         nearer = {label: _nearer(group) for label, group in groups.items()}
-        ratio = [mean(_ratio(group)) for group in groups.values()]
+        ratio = [mean(private_ratio(group)) for group in groups.values()]
         lines.append(
             f"What it found is {min(ratio):.2f} to {max(ratio):.2f} times as far from the nearest of as many hold-out "
             "images as from the nearest private one; against the prior alone the search moves that towards the private "
@@ -197,13 +191,13 @@ def _first(results: Sequence[Result]) -> dict[str, Result]:
     return {label: min(group, key=lambda r: r.experiment.seed) for label, group in _rows(results).items()}
 
 
-def _lift(group: Sequence[Result]) -> tuple[float, bool]:
+def judged_lift(group: Sequence[Result]) -> tuple[float, bool]:
     """Judge accuracy that the search adds, and whether that is called a difference."""
     after, before = values(group, "judge_accuracy"), values(group, "judge_accuracy_prior_only")
     return difference(after, before, MARGINS["accuracy"])
 
 
-def _ratio(group: Sequence[Result], of: str = "") -> list[float]:
+def private_ratio(group: Sequence[Result], of: str = "") -> list[float]:
     """Distance to hold-out images over that to private ones, one number a seed."""
     holdout, private = (values(group, f"distance_{name}{of}") for name in ("holdout", "private"))
     return [a / b for a, b in zip(holdout, private)]
@@ -211,7 +205,7 @@ def _ratio(group: Sequence[Result], of: str = "") -> list[float]:
 
 def _nearer(group: Sequence[Result]) -> tuple[float, bool]:
     """By how much the search raises that, and whether that is called a difference."""
-    return difference(_ratio(group), _ratio(group, "_prior_only"))
+    return difference(private_ratio(group), private_ratio(group, "_prior_only"))
 
 
 def _told(differences: Mapping[str, tuple[float, bool]], sign: int) -> str:

@@ -14,7 +14,8 @@ from ..studies.clusters import NEIGHBOURS, PIXELS, Features
 from .figures import COLOURS
 from .reading import Reading
 from .rule import ALONE, CALLED, LOOSE, MARGINS, difference, sentence, verdict
-from .tables import Table, over_seeds, spread
+from .table import Table
+from .tables import over_seeds, spread
 
 RULE = (
     f"Rule: two layers differ {CALLED} for a number and the means lie more than {MARGINS['silhouette']} apart; {ALONE} "
@@ -29,7 +30,7 @@ MARKERS = "osDvX^P*<>"
 NAMES = {PIXELS: "raw pixels", "none": "two linear layers", "none_conv": "two convolutions"}
 
 
-def _name(features: Features) -> str:
+def layer_name(features: Features) -> str:
     """What the layer is, in words: the defense's name where it is not one of the paper's three."""
     if features.layer in NAMES:
         return NAMES[features.layer]
@@ -37,7 +38,7 @@ def _name(features: Features) -> str:
     return features.layer if lam is None else f"two sparse layers, λ = {lam}"
 
 
-def _groups(found: Sequence[Features]) -> dict[str, dict[str, list[Features]]]:
+def groups_of(found: Sequence[Features]) -> dict[str, dict[str, list[Features]]]:
     """By data set and layer, in their order; each group holds the seeds."""
     groups: dict[str, dict[str, list[Features]]] = {}
     for one in found:
@@ -51,7 +52,7 @@ def features_figure(found: Sequence[Features]) -> Figure:
     Each class has a colour and a shape of its own. Titles give the silhouette in the plane and in feature space, and
     the accuracy of the nearest neighbours in feature space, of the seed that is shown.
     """
-    groups = _groups(found)
+    groups = groups_of(found)
     columns = max(len(layers) for layers in groups.values())
     figure, axes = plt.subplots(
         len(groups), columns, figsize=(3.3 * columns + 1.4, 3.5 * len(groups) + 0.3), squeeze=False
@@ -74,7 +75,7 @@ def features_figure(found: Sequence[Features]) -> Figure:
                     alpha=0.9,
                 )
             numbers = f"silhouette {one.silhouette_plane:.3f} here, {one.silhouette:.3f} in feature space"
-            title = f"{_name(one)}\n{numbers}\nk-NN {one.knn:.2f}"
+            title = f"{layer_name(one)}\n{numbers}\nk-NN {one.knn:.2f}"
             axis.set_title(title, fontsize=8)
             axis.set(xticks=[], yticks=[])
         row[0].set_ylabel(dataset, fontsize=10)
@@ -99,7 +100,7 @@ def features_table(found: Sequence[Features]) -> Table:
     rows = [
         {
             "data set": dataset,
-            "features after": _name(seeds[0]),
+            "features after": layer_name(seeds[0]),
             "target": seeds[0].layer,
             "dimensions": str(seeds[0].dimensions),
             "silhouette in the plane": spread([f.silhouette_plane for f in seeds], 3),
@@ -107,7 +108,7 @@ def features_table(found: Sequence[Features]) -> Table:
             f"{NEIGHBOURS}-NN accuracy": spread([f.knn for f in seeds], 3),
             "accuracy of the target": spread([f.accuracy for f in seeds], 3),
         }
-        for dataset, layers in _groups(found).items()
+        for dataset, layers in groups_of(found).items()
         for seeds in layers.values()
     ]
     first = found[0].experiment
@@ -130,7 +131,7 @@ def features_table(found: Sequence[Features]) -> Table:
     return Table(pd.DataFrame(rows), caption, notes)
 
 
-def _compare(a: Sequence[Features], b: Sequence[Features], metric: str) -> tuple[float, bool]:
+def compare_layers(a: Sequence[Features], b: Sequence[Features], metric: str) -> tuple[float, bool]:
     """``a`` minus ``b`` in the mean, and whether the rule calls it a difference."""
     return difference([getattr(f, metric) for f in a], [getattr(f, metric) for f in b], MARGINS["silhouette"])
 
@@ -142,30 +143,30 @@ def features_reading(found: Sequence[Features]) -> Reading:
         'class; sparse coding layers tend to "uncluster" them.'
     )
     sentences = []
-    for dataset, layers in _groups(found).items():
+    for dataset, layers in groups_of(found).items():
         sparse = [label for label, seeds in layers.items() if seeds[0].experiment.family == "sparse"]
         for label in sparse:
             parts, less = [], []
             for other in (name for name in layers if name not in sparse):
-                near, near_differs = _compare(layers[label], layers[other], "knn")
+                near, near_differs = compare_layers(layers[label], layers[other], "knn")
                 found_in = []
                 for metric, place in PLACES.items():
-                    gap, differs = _compare(layers[label], layers[other], metric)
+                    gap, differs = compare_layers(layers[label], layers[other], metric)
                     word = ("more clustered" if gap > 0 else "less clustered") if differs else "not to be told apart"
                     found_in.append(f"{word} {place} ({gap:+.3f})")
                     if other != PIXELS:
                         less.append((1 if gap < 0 else -1) if differs else 0)
                 knn = f"k-NN {near:+.2f}" + ("" if near_differs else ", within chance")
-                parts.append(f"against {_name(layers[other][0])} {', '.join(found_in)}, {knn}")
+                parts.append(f"against {layer_name(layers[other][0])} {', '.join(found_in)}, {knn}")
             if parts:
                 says = f"; {sentence(verdict([less], every=True))}" if less else ""
-                sentences.append(f"{dataset}, {_name(layers[label][0])}: {'; '.join(parts)}{says}.")
+                sentences.append(f"{dataset}, {layer_name(layers[label][0])}: {'; '.join(parts)}{says}.")
         for metric, place in PLACES.items():
             means = {name: mean(getattr(f, metric) for f in seeds) for name, seeds in layers.items()}
             top = max(means, key=lambda name: means[name])
             says = "no layer gathers the classes tightly" if means[top] < LOOSE else "its classes stand apart"
             sentences.append(
-                f"{dataset}: the highest silhouette {place} is {means[top]:.3f} ({_name(layers[top][0])}), "
+                f"{dataset}: the highest silhouette {place} is {means[top]:.3f} ({layer_name(layers[top][0])}), "
                 f"of 1 at most: {says}."
             )
     sentences.append(

@@ -15,7 +15,8 @@ from ..experiment import Experiment
 from ..paper import printed_seconds
 from ..studies.costs import STAGE_NAMES, Cost
 from .figures import COLOURS
-from .tables import DASH, Table, by_attack, by_cell, over_seeds, spread
+from .table import DASH, Table
+from .tables import by_attack, by_cell, over_seeds, spread
 
 HATCHES = ("", "////", "....")
 Number = Callable[[Cost], float | None]
@@ -100,7 +101,8 @@ def costs_table(costs: Sequence[Cost]) -> Table:
         for stage, name in STAGE_NAMES.items():
             row[f"peak {stage} (MiB)"] = _text(map(peak_of(name), group))
         rows.append(row | {"largest peak × none": spread(largest[label], 2)})
-    return Table(pd.DataFrame(rows), _caption(costs), _notes(costs))
+    key = ["defense", *(name for name in rows[0] if "× none" in name)]
+    return Table(pd.DataFrame(rows), _caption(costs), _notes(costs), columns=key)
 
 
 def _caption(costs: Sequence[Cost]) -> str:

@@ -25,7 +25,7 @@ def _logs(group: Sequence[Cost], number: Number) -> list[float]:
     return [math.log(number(c) or math.nan) for c in group]
 
 
-def _faster(a: Sequence[Cost], b: Sequence[Cost], number: Number) -> tuple[float, bool]:
+def faster(a: Sequence[Cost], b: Sequence[Cost], number: Number) -> tuple[float, bool]:
     """Ratio of the geometric means of ``a`` and ``b``, and whether the rule calls it a difference."""
     gap, differs = difference(_logs(a, number), _logs(b, number), math.log(APART))
     return math.exp(gap), differs
@@ -49,7 +49,7 @@ def _claim(groups: dict[str, list[Cost]], tiers: Sequence[Sequence[str]], number
 
 def _against(label: str, groups: dict[str, list[Cost]], rivals: Sequence[str], ratio: float | None) -> str:
     """A row of sparse-guard beside each benchmark (Table 16's caption)."""
-    found = {name: _faster(groups[label], groups[name], total_seconds) for name in rivals}
+    found = {name: faster(groups[label], groups[name], total_seconds) for name in rivals}
     slower = [f"`{name}` ({times:.2f}×)" for name, (times, differs) in found.items() if differs and times > 1]
     quicker = [f"`{name}` ({times:.2f}×)" for name, (times, differs) in found.items() if differs and times < 1]
     parts = [f"slower than {', '.join(slower)}"] if slower else []
@@ -57,7 +57,7 @@ def _against(label: str, groups: dict[str, list[Cost]], rivals: Sequence[str], r
     alike = len(rivals) - len(slower) - len(quicker)
     parts += [f"not to be told apart from {alike} of {len(rivals)}"] if alike else []
     printed = f", printed {ratio:.2f} times" if ratio else ""
-    times = _faster(groups[label], groups["none"], total_seconds)[0]
+    times = faster(groups[label], groups["none"], total_seconds)[0]
     return f"`{label}` takes {times:.2f} times `none`{printed}; {'; '.join(parts)}"
 
 
@@ -72,7 +72,7 @@ def costs_reading(costs: Sequence[Cost]) -> Reading:
 
 
 def _lines(groups: dict[str, list[Cost]]) -> list[str]:
-    ratios = {label: _faster(group, groups["none"], total_seconds)[0] for label, group in groups.items()}
+    ratios = {label: faster(group, groups["none"], total_seconds)[0] for label, group in groups.items()}
     order = ", ".join(f"`{label}` {ratios[label]:.2f}" for label in sorted(ratios, key=lambda n: ratios[n]))
     lines = [f"From the quickest to the slowest, in seconds of `none`: {order}."]
     claims: list[tuple[str, Sequence[Sequence[str]], Number]] = [
@@ -96,7 +96,7 @@ def _lines(groups: dict[str, list[Cost]]) -> list[str]:
         lines += [f"{_against(n, groups, rivals, printed[n])}." for n in own]
     if "none_conv" in groups:
         sparse = {n: g for n, g in groups.items() if g[0].experiment.family == "sparse"}
-        shares = [f"`{n}` {_faster(g, groups['none_conv'], seconds_of('target'))[0]:.1f}" for n, g in sparse.items()]
+        shares = [f"`{n}` {faster(g, groups['none_conv'], seconds_of('target'))[0]:.1f}" for n, g in sparse.items()]
         if shares:
             lines.append("Training the target, in seconds of `none_conv`, which has convolutions in the sparse layers' "
                          f"place: {', '.join(shares)}.")  # fmt: skip

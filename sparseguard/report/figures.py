@@ -1,9 +1,8 @@
-"""Figures, in one style: colour-blind palette, labels in words, what was measured in the title."""
+"""Figures, in one style: what was measured in the title, labels in words, images as they are."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from itertools import cycle
 from pathlib import Path
 from typing import Any
 
@@ -15,18 +14,19 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from torch import Tensor
 
-from ..defenses import list_defenses
 from ..result import Result
-from .compare import measured, values
+from .looks import look, name, row_name
 from .tables import by_attack, by_cell, spread
 
 MARKERS = "oXsDPv^<>*hpd"
-# seaborn's colour-blind palette without its palest colours; marks differ in shape as well
 COLOURS = ("C0", "C1", "C2", "C3", "C4", "C5", "black", "C9", "C7", "C8", "C6", "darkred", "navy")
-HEADLINE = ("none", "none_conv", "gaussian", "sparse_guard", "sparse_guard tau=1000")
-"""Rows that tell the story: no defense, convolutions and noise, the paper's defense and its regime of Table 5."""
+"""Of what is no defense: features, layers, stages, classes. Defenses look as :mod:`sparseguard.report.looks` says."""
+HEADLINE = ("none", "none_conv", "gaussian", "sparse_guard")
+"""Rows that tell the story: no defense, convolutions, noise, the paper's defense."""
 VARIANTS = (("full", "-"), ("none", "--"), ("left", ":"), ("top", "-."))
 """Fill of the marks and style of the line of a defense's variants, whose colour and mark are its own."""
+LARGE = 6
+"""Images of the headline."""
 # what a notebook holds inline is coarser than the files, for the notebook's size
 sns.set_theme(
     style="whitegrid",
@@ -35,22 +35,21 @@ sns.set_theme(
 )
 
 
-def save(figure: Figure, folder: str | Path, name: str) -> None:
-    """Write ``name.png``; an empty folder name saves nothing."""
-    if not str(folder):
+def save(figure: Figure | None, folder: str | Path, name: str) -> None:
+    """Write ``name.png``; an empty folder name saves nothing, and what there is no figure of has no file."""
+    if not str(folder) or figure is None:
         return
     Path(folder).mkdir(parents=True, exist_ok=True)
     figure.savefig(Path(folder) / f"{name}.png")
 
 
-def look(defense: str) -> tuple[str, str]:
-    """Colour and mark of a defense, the same in every figure.
-
-    >>> look("none"), look("none") == look("gaussian")
-    (('C0', 'o'), False)
-    """
-    place = list_defenses().index(defense)
-    return COLOURS[place % len(COLOURS)], MARKERS[place % len(MARKERS)]
+def titled(figure: Figure, text: str, heads: float = 0.0, **options: Any) -> Figure:
+    """A figure of images, of any height, whose title stands right above it; ``heads``: inches for titles of columns."""
+    tall = figure.get_size_inches()[1]
+    figure.subplots_adjust(top=1 - (0.4 + heads) / tall, bottom=0.05 / tall)
+    figure.suptitle(text, **({"fontsize": 10} | options), y=1 - 0.1 / tall)
+    plt.close(figure)
+    return figure
 
 
 def title(results: Sequence[Result]) -> str:
@@ -91,107 +90,109 @@ def reconstruction_grid(results: Sequence[Result]) -> Figure:
     height = len(shown) + 1
     figure, axes = plt.subplots(height, columns, figsize=(0.45 * columns + 2.4, 0.47 * height + 0.5), squeeze=False)
     first = next(iter(shown.values()))
-    labels = ["original", *(f"{n}\n{spread([r.metrics['psnr']], 1)} dB, SSIM {spread([r.metrics['ssim']], 2)}"
-                            for n, r in shown.items())]  # fmt: skip
-    for axis_row, label, images in zip(axes, labels, [first.originals, *(r.reconstructions for r in shown.values())]):
-        image_row(axis_row, label, images)
-    what = f"Originals and reconstructions: {title(results)}, seed {first.experiment.seed}"
-    figure.suptitle(what, fontsize=10, y=0.92)
-    plt.close(figure)
-    return figure
+    image_row(axes[0], "original", first.originals)
+    for axis_row, r in zip(axes[1:], shown.values()):
+        label = f"{row_name(r.experiment)}\n{_quality(r)}, SSIM {spread([r.metrics['ssim']], 2)}"
+        image_row(axis_row, label, r.reconstructions)
+    return titled(figure, f"Originals and reconstructions: {title(results)}, seed {first.experiment.seed}")
 
 
-def headline(results: Sequence[Result], columns: int = 10) -> Figure:
-    """The rows of :data:`HEADLINE`, large, each at its last strength; first seed, the first images."""
+def _quality(r: Result) -> str:
+    return f"{spread([r.metrics['psnr']], 1)} dB"
+
+
+def headline_rows(results: Sequence[Result]) -> list[Result]:
+    """The rows of :data:`HEADLINE`, each at its last strength, or the first ones without them; first seed."""
     rows = {r.experiment.variant: r for r in _one_seed(results).values()}
-    shown = [rows[name] for name in HEADLINE if name in rows] or list(rows.values())[: len(HEADLINE)]
+    return [rows[name] for name in HEADLINE if name in rows] or list(rows.values())[: len(HEADLINE)]
+
+
+def headline(results: Sequence[Result], columns: int = LARGE) -> Figure:
+    """A few images, large: the originals, and what the attacker made of them from :func:`headline_rows`."""
+    shown = headline_rows(results)
     columns = min(columns, *(len(r.originals) for r in shown))
-    size = (0.95 * columns + 3.2, 0.97 * (len(shown) + 1) + 0.5)
+    size = (1.15 * columns + 2.3, 1.17 * (len(shown) + 1) + 0.5)
     figure, axes = plt.subplots(len(shown) + 1, columns, figsize=size, squeeze=False)
-    image_row(axes[0], "private image", shown[0].originals, 11)
+    image_row(axes[0], "private image", shown[0].originals, 12)
     for axis_row, r in zip(axes[1:], shown):
-        label = f"{r.experiment.label}\n{spread([r.metrics['psnr']], 1)} dB"
-        image_row(axis_row, label, r.reconstructions, 11)
-    figure.suptitle(f"What the attacker rebuilds: {title(shown)}, seed {shown[0].experiment.seed}", y=0.94)
-    plt.close(figure)
-    return figure
+        image_row(axis_row, f"{name(r.experiment)}\n{_quality(r)}", r.reconstructions, 12)
+        axis_row[0].yaxis.label.set_color(look(r.experiment.defense)[0])
+    return titled(figure, f"What the attacker rebuilds: {title(shown)}, seed {shown[0].experiment.seed}", fontsize=12)
 
 
-def made_images(results: Sequence[Result]) -> Figure:
+def best_and_worst(results: Sequence[Result], each: int = 3) -> Figure:
+    """Of :func:`headline_rows`, the kept images that were rebuilt best and worst, originals above, PSNR below."""
+    shown = headline_rows(results)
+    each = min(each, *(len(r.originals) // 2 for r in shown))
+    figure, axes = plt.subplots(
+        2 * len(shown), 2 * each + 1, figsize=(1.9 * each + 3.2, 1.75 * len(shown) + 0.9), squeeze=False,
+        gridspec_kw={"width_ratios": [1] * each + [0.25] + [1] * each, "hspace": 0.35},
+    )  # fmt: skip
+    for i, r in enumerate(shown):
+        order = r.per_image["psnr"][: len(r.originals)].argsort(descending=True)
+        for column, k in zip([*range(each), *range(each + 1, 2 * each + 1)], [*order[:each], *order[-each:]]):
+            above, below = axes[2 * i, column], axes[2 * i + 1, column]
+            show(above, r.originals[k], vmin=0, vmax=1)
+            show(below, r.reconstructions[k], vmin=0, vmax=1)
+            below.set_xlabel(f"{float(r.per_image['psnr'][k]):.1f} dB", fontsize=8, labelpad=2)
+        for axis in axes[2 * i : 2 * i + 2, each]:
+            axis.set_axis_off()
+        axes[2 * i + 1, 0].set_ylabel(name(r.experiment), rotation=0, ha="right", va="bottom", fontsize=10)
+    axes[0, each // 2].set_title("rebuilt best", fontsize=10)
+    axes[0, each + 1 + each // 2].set_title("rebuilt worst", fontsize=10)
+    of = f"of the {len(shown[0].originals)} images kept"
+    return titled(figure, f"Best and worst {of}: {title(shown)}, seed {shown[0].experiment.seed}", heads=0.25)
+
+
+def made_images(results: Sequence[Result]) -> Figure | None:
     """Images that the defenses made in training, generated or inverted, one row a kind; first seed.
 
-    Defenses that share a generator share its row.
+    Defenses that share a generator share its row. ``None`` where no defense makes any.
     """
     made: dict[str, Tensor] = {}
-    for label, result in _one_seed(results).items():
+    for result in _one_seed(results).values():
         for kind, images in result.exhibits.items():
             new = not any(images.shape == seen.shape and bool((images == seen).all()) for seen in made.values())
             if images.shape[1:] == result.originals.shape[1:] and new:
-                made[f"{label}\n{kind}"] = images
-    columns = max((len(images) for images in made.values()), default=1)
-    size = (0.55 * columns + 2.8, 0.57 * max(len(made), 1) + 0.5)
-    figure, axes = plt.subplots(max(len(made), 1), columns, figsize=size, squeeze=False)
+                made[f"{row_name(result.experiment)}\n{kind}"] = images
+    if not made:
+        return None
+    columns = max(len(images) for images in made.values())
+    figure, axes = plt.subplots(
+        len(made), columns, figsize=(0.55 * columns + 2.8, 0.57 * len(made) + 0.5), squeeze=False
+    )
     for axis in axes.flat:
         axis.set(xticks=[], yticks=[], frame_on=False)
     for axis_row, (label, images) in zip(axes, made.items()):
         image_row(axis_row, label, images)
-    what = "Images that defenses made in training" if made else "No defense here makes images"
-    figure.suptitle(f"{what}: {title(results)}, seed {min(r.experiment.seed for r in results)}", fontsize=10, y=0.94)
-    plt.close(figure)
-    return figure
+    seed = min(r.experiment.seed for r in results)
+    return titled(figure, f"Images that defenses made in training: {title(results)}, seed {seed}")
 
 
 def image_distributions(results: Sequence[Result]) -> Figure:
-    """PSNR and SSIM of every private image, all seeds: densities with their quartiles."""
+    """PSNR and SSIM of every private image, all seeds: densities, their quartiles in white, the median as a mark."""
+    groups = {row_name(group[0].experiment): group for group in by_cell(results).values()}
     frame = pd.DataFrame(
         [
             {"defense": label, "PSNR (dB)": psnr, "SSIM": ssim}
-            for label, group in by_cell(results).items()
+            for label, group in groups.items()
             for r in group
             for psnr, ssim in zip(r.per_image["psnr"].tolist(), r.per_image["ssim"].tolist())
         ]
     )
-    labels = list(by_cell(results))
-    figure, axes = plt.subplots(1, 2, figsize=(10, 0.38 * len(labels) + 1.3), sharey=True)
+    colours = {label: sns.desaturate(look(group[0].experiment.defense)[0], 0.8) for label, group in groups.items()}
+    figure, axes = plt.subplots(1, 2, figsize=(10, 0.38 * len(groups) + 1.3), sharey=True)
     for axis, metric in zip(axes, ("PSNR (dB)", "SSIM")):
-        sns.violinplot(frame, x=metric, y="defense", order=labels, cut=0, inner="quart", color="C9", ax=axis)
+        sns.violinplot(
+            frame, x=metric, y="defense", hue="defense", order=list(groups), hue_order=list(groups), palette=colours,
+            cut=0, inner=None, legend=False, linewidth=0, ax=axis,
+        )  # fmt: skip
+        for place, label in enumerate(groups):
+            low, middle, high = frame[frame["defense"] == label][metric].quantile([0.25, 0.5, 0.75])
+            axis.plot([low, high], [place, place], color="white", lw=3, solid_capstyle="butt")
+            axis.plot([middle], [place], "o", color="white", ms=5, mec="black", mew=0.8)
         axis.set_ylabel("")
     figure.suptitle(f"How well single images were rebuilt: {title(results)} (left: better defense)", fontsize=10)
     figure.tight_layout()
-    plt.close(figure)
-    return figure
-
-
-def privacy_utility(results: Sequence[Result]) -> Figure:
-    """Accuracy against the attack's SSIM: one mark a defense and strength, bars one standard deviation over seeds.
-
-    Strengths of one defense with the same further options are joined by a line, along which marks grow with the
-    strength; the legend names them. Up and to the left is better. Cells that lack one of the two numbers are left out.
-    """
-    figure, axis = plt.subplots(figsize=(7.5, 4.8))
-    curves: dict[str, dict[str, list[list[Result]]]] = {}
-    for group in by_cell(measured(results, ("ssim", "accuracy"))[0]).values():
-        e = group[0].experiment
-        curves.setdefault(e.defense, {}).setdefault(e.variant, []).append(group)
-    for defense, variants in curves.items():
-        colour, marker = look(defense)
-        for (fill, line), groups in zip(cycle(VARIANTS), variants.values()):
-            groups.sort(key=lambda group: s if isinstance(s := group[0].experiment.strength, float) else 0.0)
-            weakest = groups[0][0].experiment
-            strengths = ", ".join(str(group[0].experiment.strength) for group in groups)
-            name = weakest.label.replace(f"={weakest.strength}", f"={strengths}", 1)
-            both = [np.array([values(group, "ssim"), values(group, "accuracy")]) for group in groups]
-            axis.plot(*np.array([of.mean(1) for of in both]).T, color=colour, ls=line, lw=1)
-            for of, size in zip(both, np.linspace(5, 10, len(both)) if len(both) > 1 else [7]):
-                (x, y), (xerr, yerr) = of.mean(1), of.std(1, ddof=1) if of.shape[1] > 1 else (0, 0)
-                axis.errorbar(
-                    x, y, xerr=xerr, yerr=yerr, label=name, color=colour, marker=marker, fillstyle=fill,
-                    ls="none", ms=size, capsize=2, lw=1,
-                )  # fmt: skip
-    axis.set_xlabel("SSIM of the attack's reconstructions (left: more private)")
-    axis.set_ylabel("accuracy on the hold-out (up: more useful)")
-    axis.set_title(f"Privacy and utility: {title(results)}", fontsize=10)
-    handles = dict(zip(*axis.get_legend_handles_labels()[::-1]))  # of a curve the mark of its greatest strength
-    axis.legend(handles.values(), handles, fontsize=8, loc="upper left", bbox_to_anchor=(1.01, 1.0))
     plt.close(figure)
     return figure

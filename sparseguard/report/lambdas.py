@@ -14,9 +14,10 @@ from matplotlib.figure import Figure
 from torch import Tensor
 
 from ..result import Result
+from . import looks
 from .compare import left_out, measured, printed_curves, values
 from .explorer import Explorer, View, sweeps
-from .figures import VARIANTS, look, show
+from .figures import VARIANTS, show
 from .panels import VIRIDIS
 from .reading import Reading
 from .rule import ALONE, CALLED, MARGINS, difference
@@ -47,12 +48,12 @@ def lambda_curves(results: Sequence[Result]) -> Figure:
     curves = sweeps(results)
     for axis, (metric, (name, _)) in zip(axes, SWEPT.items()):
         printed, regimes = printed_curves(curves, metric), Counter[str]()
-        for i, (variant, swept) in enumerate(curves.items()):
+        for i, swept in enumerate(curves.values()):
             of = {lam: group for lam, group in swept.items() if measured(group, (metric,))[0]}
             numbers = [values(group, metric) for group in of.values()]
             bars = [np.std(v, ddof=1) if len(v) > 1 else 0.0 for v in numbers]
             defense = next(iter(swept.values()))[0].experiment.defense
-            colour, marker = look(defense)
+            colour, marker = looks.look(defense)
             fill, line = FILLED[regimes[defense] % len(FILLED)]
             regimes[defense] += 1
             style = {"color": colour, "marker": marker, "ms": 6}
@@ -62,7 +63,7 @@ def lambda_curves(results: Sequence[Result]) -> Figure:
                 x,
                 [mean(v) for v in numbers],
                 yerr=bars,
-                label=variant,
+                label=looks.row_name(next(iter(swept.values()))[0].experiment, strength=False),
                 capsize=2,
                 lw=1.2,
                 fillstyle=fill,
@@ -71,7 +72,7 @@ def lambda_curves(results: Sequence[Result]) -> Figure:
             )
             known = [(lam * shift, v) for lam, v in printed.pop(defense, {}).items()]  # beside the first regime alone
             if known:
-                axis.plot(*zip(*known), ls=":", lw=1, mfc="none", label=f"{defense}, printed", **style)
+                axis.plot(*zip(*known), ls=":", lw=1, mfc="none", label=f"{looks.base_name(defense)}, printed", **style)
         axis.set_xscale("log")
         every = sorted({lam for of in curves.values() for lam in of})
         axis.set_xticks(every, [f"{lam:g}" for lam in every])

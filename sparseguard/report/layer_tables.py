@@ -12,7 +12,8 @@ from ..studies.layer import BATCH, Kept, LayerStudy
 from ..studies.learning import Learning
 from ..studies.trace import EnergyCurve
 from .reading import Reading
-from .tables import Table, over_seeds, spread
+from .table import Table
+from .tables import over_seeds, spread
 
 NEAR = 1.01
 """Excess energy over the textbook's at which a solver counts as having reached it."""

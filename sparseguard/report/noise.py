@@ -10,8 +10,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from ..result import Result
+from . import looks
 from .compare import by_strength, left_out, measured, printed_curves, values
-from .figures import look
 from .reading import Reading
 from .rule import ALONE, CALLED, MARGINS, RATE, Paired, difference
 from .tables import by_attack, spread
@@ -30,7 +30,7 @@ def noise_curves(by_setting: Mapping[str, Sequence[Result]]) -> Figure:
     Marks are means over seeds with one standard deviation; hollow marks are the paper's; the dotted line is no defense.
     Noise scales (sigma, b) and lambda share the axis only to be seen at once: they are different quantities.
     """
-    figure, axes = plt.subplots(len(by_setting), 2, figsize=(10, 3.2 * len(by_setting)), squeeze=False)
+    figure, axes = plt.subplots(len(by_setting), 2, figsize=(10, 3.2 * len(by_setting)), squeeze=False, sharey="col")
     for row, (setting, results) in zip(axes, by_setting.items()):
         for axis, (metric, label) in zip(row, METRICS.items()):
             _curves(axis, results, metric)
@@ -46,12 +46,14 @@ def noise_curves(by_setting: Mapping[str, Sequence[Result]]) -> Figure:
 def _curves(axis: Axes, results: Sequence[Result], metric: str) -> None:
     curves = by_strength(measured(results, (metric,))[0])
     printed = printed_curves(curves, metric)
-    for name, of in curves.items():
-        colour, marker = look(next(iter(of.values()))[0].experiment.defense)
+    for of in curves.values():
+        e = next(iter(of.values()))[0].experiment
+        colour, marker = looks.look(e.defense)
         x, y = list(of), [values(group, metric) for group in of.values()]
         bars = [stdev(v) if len(v) > 1 else 0.0 for v in y]
-        axis.errorbar(x, [mean(v) for v in y], yerr=bars, color=colour, marker=marker, capsize=2, label=name)
-        known = printed.pop(next(iter(of.values()))[0].experiment.defense, {})  # beside the first regime alone
+        label = looks.row_name(e, strength=False)
+        axis.errorbar(x, [mean(v) for v in y], yerr=bars, color=colour, marker=marker, capsize=2, label=label)
+        known = printed.pop(e.defense, {})  # beside the first regime alone
         if known:
             axis.plot(*zip(*known.items()), color=colour, marker=marker, mfc="none", ls="none")
     plain, _ = measured([r for r in results if r.experiment.defense_label == "none"], (metric,))
@@ -63,7 +65,7 @@ def _differ(a: Sequence[Result], b: Sequence[Result], metric: str) -> bool:
     return difference(values(a, metric), values(b, metric), MARGINS[metric])[1]
 
 
-def _hides_as_much(noise: Sequence[Result], own: Sequence[Result]) -> bool:
+def hides_as_much(noise: Sequence[Result], own: Sequence[Result]) -> bool:
     ours, theirs = values(noise, "psnr"), values(own, "psnr")
     if len(ours) != len(theirs) or len(ours) == 1:
         return mean(ours) <= mean(theirs)
@@ -83,8 +85,11 @@ def noise_reading(by_setting: Mapping[str, Sequence[Result]]) -> Reading:
         sparse = {g[0].experiment.label: g for groups in defenses.values() for g in groups if g[0].experiment.lam}
         noises = {name: groups for name, groups in defenses.items() if groups[0][0].experiment.lam is None}
         if sparse and noises:
-            hidden = {label: [g for of in noises.values() if (g := _enough(of, own))] for label, own in sparse.items()}
-            free = [label for label, of in hidden.items() if any(not _costs(g, sparse[label]) for g in of)]
+            hidden = {
+                label: [g for of in noises.values() if (g := weakest_that_hides(of, own))]
+                for label, own in sparse.items()
+            }
+            free = [label for label, of in hidden.items() if any(not costs_accuracy(g, sparse[label]) for g in of)]
             first.append(
                 f"{where}: of {len(sparse)} sparse rows, noise hides as much as {sum(map(bool, hidden.values()))}, "
                 f"in {len(free)} of these cases at an accuracy that cannot be told to be less."
@@ -106,12 +111,12 @@ def noise_reading(by_setting: Mapping[str, Sequence[Result]]) -> Reading:
     return Reading("\n".join([*(f"- {line}" for line in [*first, *lines]), "", f"*{RULE}*"]))
 
 
-def _enough(groups: Sequence[list[Result]], own: Sequence[Result]) -> list[Result] | None:
+def weakest_that_hides(groups: Sequence[list[Result]], own: Sequence[Result]) -> list[Result] | None:
     """The weakest strength that hides no less than a sparse row."""
-    return next((g for g in groups if _hides_as_much(g, own)), None)
+    return next((g for g in groups if hides_as_much(g, own)), None)
 
 
-def _costs(noise: Sequence[Result], own: Sequence[Result]) -> bool:
+def costs_accuracy(noise: Sequence[Result], own: Sequence[Result]) -> bool:
     """Whether noise is less accurate than a sparse row."""
     gap, differs = difference(values(noise, "accuracy"), values(own, "accuracy"), MARGINS["accuracy"])
     return differs and gap < 0
@@ -119,7 +124,7 @@ def _costs(noise: Sequence[Result], own: Sequence[Result]) -> bool:
 
 def _match(name: str, groups: Sequence[list[Result]], own: Sequence[Result]) -> str:
     """The weakest strength that hides no less than a sparse row, and what it costs."""
-    enough = _enough(groups, own)
+    enough = weakest_that_hides(groups, own)
     if enough is None:
         return f"no `{name}` here hides as much"
     accuracy = spread(values(enough, "accuracy"), 2)

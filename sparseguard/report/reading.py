@@ -24,33 +24,20 @@ SLACK = MARGINS["accuracy"]
 """Accuracy by which a rival may fall short and still count as equally useful."""
 
 
-ANSWER = 3
-"""Sentences of a reading that stand at the top of its notebook."""
-
-
 class Reading(str):
     """Markdown that a notebook renders, one sentence a bullet, the most important first."""
 
     def _repr_markdown_(self) -> str:
         return str(self)
 
-    @property
-    def answer(self) -> Reading:
-        """The first sentences as a paragraph.
 
-        >>> print(Reading("Under `a`:\\n\\n- One.\\n- Two.\\n- Three.\\n- Four.").answer)
-        One. Two. Three.
-        """
-        return Reading(" ".join([line[2:] for line in self.splitlines() if line.startswith("- ")][:ANSWER]))
-
-
-def _difference(a: Sequence[Result], b: Sequence[Result]) -> tuple[float, bool]:
+def noted_difference(a: Sequence[Result], b: Sequence[Result]) -> tuple[float, bool]:
     """PSNR of ``a`` minus PSNR of ``b``, and whether the rule calls it a difference."""
     return difference(values(a, "psnr"), values(b, "psnr"), MARGINS["psnr"])
 
 
 def _compare(name: str, a: Sequence[Result], other: str, b: Sequence[Result]) -> str:
-    gap, differs = _difference(a, b)
+    gap, differs = noted_difference(a, b)
     if not differs:
         return f"`{name}` and `{other}` cannot be told apart ({gap:+.1f} dB)"
     return f"`{name}` gives the attacker {abs(gap):.1f} dB {'more' if gap > 0 else 'less'} than `{other}`"
@@ -63,7 +50,7 @@ def _rivals(label: str, groups: dict[str, list[Result]], rivals: Sequence[str]) 
         return mean(values(groups[name], "accuracy"))
 
     useful = [name for name in rivals if accuracy(name) >= accuracy(label) - SLACK]
-    gaps = {name: _difference(groups[name], groups[label]) for name in useful}
+    gaps = {name: noted_difference(groups[name], groups[label]) for name in useful}
     parts = []
     for verb, sign in (("hide more", -1), ("hide less", 1)):
         told = [f"`{name}` ({gap:+.1f} dB)" for name, (gap, differs) in gaps.items() if differs and gap * sign > 0]
@@ -88,7 +75,7 @@ def _first(groups: dict[str, list[Result]], results: Sequence[Result]) -> list[s
     beside = [variants[name] for name in (*CONTROLS, "gaussian") if name in variants]
     if useful and beside:
         best = min(useful, key=lambda n: level[n])
-        gaps = {row: _difference(groups[best], groups[row]) for row in beside}
+        gaps = {row: noted_difference(groups[best], groups[row]) for row in beside}
         told = ", ".join(
             f"{gap:+.1f} dB{'' if sure else ' (not told apart)'} beside `{row}`" for row, (gap, sure) in gaps.items()
         )

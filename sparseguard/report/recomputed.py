@@ -8,7 +8,7 @@ import pandas as pd
 
 from ..shipping import COMPARED, MANY, Recomputed
 from .provenance import provenance
-from .tables import DASH, Table
+from .table import DASH, Table
 
 DIGITS = {"psnr": 2}
 

@@ -12,6 +12,7 @@ from matplotlib.figure import Figure
 
 from ..experiment import Experiment
 from ..result import Result
+from . import looks
 from .compare import values
 from .figures import COLOURS, MARKERS
 from .lambdas import RULE, SWEPT, UNITS, course, differ, where
@@ -31,7 +32,7 @@ def _time(e: Experiment) -> float:
     return e.make_defense().time
 
 
-def _stages(results: Sequence[Result]) -> tuple[dict[str, list[Result]], dict[str, list[Result]]]:
+def stages_of(results: Sequence[Result]) -> tuple[dict[str, list[Result]], dict[str, list[Result]]]:
     """Seeds of each sparse cell, from the least settled to the minimum, by time constants; of each control, by name."""
     if len(by_attack(results)) > 1:
         raise ValueError(f"settling is shown for one attack at a time, not {', '.join(by_attack(results))}.")
@@ -54,10 +55,10 @@ def _spread(numbers: Sequence[float]) -> tuple[float, float]:
     return mean(numbers), stdev(numbers) if len(numbers) > 1 else 0.0
 
 
-def _curve(axis: Axes, numbers: Sequence[Sequence[float]], i: int, label: str) -> None:
+def _curve(axis: Axes, numbers: Sequence[Sequence[float]], how: tuple[str, str], label: str) -> None:
     middles, bars = zip(*map(_spread, numbers))
     x = list(range(len(numbers)))
-    axis.errorbar(x, middles, yerr=bars, label=label, color=COLOURS[i], marker=MARKERS[i], ms=6, capsize=2, lw=1.2)
+    axis.errorbar(x, middles, yerr=bars, label=label, color=how[0], marker=how[1], ms=6, capsize=2, lw=1.2)
 
 
 def settling_curves(results: Sequence[Result]) -> Figure:
@@ -73,19 +74,22 @@ def settling_curves(results: Sequence[Result]) -> Figure:
     Raises:
         ValueError: results of several attacks.
     """
-    stages, controls = _stages(results)
+    stages, controls = stages_of(results)
     figure, axes = plt.subplots(2, 3, figsize=(10.5, 6))
     e = next(iter(stages.values()))[0].experiment
     for axis, (metric, (title, _)) in zip(axes.flat, SWEPT.items()):
-        _curve(axis, [values(group, metric) for group in stages.values()], 0, f"{e.defense}, λ = {e.lam}")
-        for i, (control, group) in enumerate(controls.items(), start=1):
+        numbers = [values(group, metric) for group in stages.values()]
+        _curve(axis, numbers, looks.look(e.defense), f"{looks.base_name(e.defense)}, λ = {e.lam}")
+        for i, group in enumerate(controls.values(), start=1):
+            own = group[0].experiment
+            colour, _ = looks.look(own.defense)
             middle, deviation = _spread(values(group, metric))
-            axis.axhline(middle, color=COLOURS[i], ls=("--", ":")[i % 2], lw=1.5, label=control)
-            axis.axhspan(middle - deviation, middle + deviation, color=COLOURS[i], alpha=0.15, lw=0)
+            axis.axhline(middle, color=colour, ls=("--", ":")[i % 2], lw=1.5, label=looks.name(own))
+            axis.axhspan(middle - deviation, middle + deviation, color=colour, alpha=0.15, lw=0)
         axis.set_title(title + UNITS.get(metric, ""), fontsize=10)
     for axis, (fact, (title, _)) in zip(axes.flat[len(SWEPT) :], FACTS.items()):
-        for i, numbers in enumerate(zip(*(_facts(group, fact) for group in stages.values())), start=1):
-            _curve(axis, numbers, i + 2, f"layer {i}")
+        for i, shares in enumerate(zip(*(_facts(group, fact) for group in stages.values())), start=1):
+            _curve(axis, shares, (COLOURS[i + 1], MARKERS[i + 1]), f"layer {i}")
         axis.set_title(title, fontsize=10)
     for axis in axes.flat[len(SWEPT) : -1]:
         axis.set_ylim(bottom=0)
@@ -105,7 +109,7 @@ def settling_curves(results: Sequence[Result]) -> Figure:
 
 def settling_reading(results: Sequence[Result]) -> Reading:
     """What settling does, by a fixed rule: to each metric, to the code, and against the controls at both ends."""
-    stages, controls = _stages(results)
+    stages, controls = stages_of(results)
     if len(stages) < 2:
         return Reading("Fewer than two times were measured: what settling does cannot be told.")
     first, *_, last = stages

@@ -1,9 +1,9 @@
-"""The report as a site: execute notebooks with papermill, one process each, and render them with nbconvert."""
+"""The report as a site: execute notebooks with papermill, one process each, and make pages of them."""
 
 from __future__ import annotations
 
-import html
 import os
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -13,14 +13,13 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import nbformat
 import yaml
-from nbformat import NotebookNode
 from papermill import inspect_notebook
 
 from ..grid import PROGRESS
 from ..workers import JOBS, cores
 from . import committed
+from .pages import write_site
 
 TURNS = {"07_compute_time": 1, "00_overview": 2}
 """Who waits: one measures time and wants the machine for itself, the other reads what all have stored."""
@@ -61,7 +60,8 @@ def build(
         raise ValueError(f"there is no notebook in {notebooks.resolve()}.")
     out.mkdir(parents=True, exist_ok=True)
     turns = [[s for s in sources if TURNS.get(s.stem, 0) == turn] for turn in range(max(TURNS.values()) + 1)]
-    usual = parameters | {"out": str((figures or out / "figures").resolve())}
+    drawn, start = (out / "figures").resolve(), time.time()
+    usual = parameters | {"out": str(drawn)}
 
     def execute(source: Path, threads: int) -> float:
         environment = os.environ | {
@@ -70,18 +70,15 @@ def build(
             JOBS: str(threads),
             "PYDEVD_DISABLE_FILE_VALIDATION": "1",
         }
-        start = time.perf_counter()
+        before = time.perf_counter()
         target = out / source.name
         given = yaml.safe_dump(usual | ({"measure": measure} if "measure" in inspect_notebook(str(source)) else {}))
         print(f"running {source.name} …", flush=True)
-        for command in (
-            [sys.executable, "-m", "papermill", str(source), str(target), "-y", given, "--no-progress-bar"],
-            [sys.executable, "-m", "nbconvert", "--to", "html", "--log-level", "ERROR", str(target)],
-        ):
-            failed = _watched(command, environment, source.name)
-            if failed is not None:
-                raise OSError(f"{source.name} failed:\n{failed}")
-        seconds = time.perf_counter() - start
+        command = [sys.executable, "-m", "papermill", str(source), str(target), "-y", given, "--no-progress-bar"]
+        failed = _watched(command, environment, source.name)
+        if failed is not None:
+            raise OSError(f"{source.name} failed:\n{failed}")
+        seconds = time.perf_counter() - before
         if figures is not None:
             committed.adopt(target, source, seconds)
         print(f"{source.name} done after {seconds:.0f} s", flush=True)
@@ -93,11 +90,22 @@ def build(
         with ThreadPoolExecutor(side_by_side) as pool:  # each thread only waits for its process
             threads = max(cores() // side_by_side, 1)
             seconds |= zip(group, pool.map(partial(execute, threads=threads), group))
-    for source in sources:
-        _link_pages(out / f"{source.stem}.html", sources)
-    index = out / "index.html"
-    index.write_text(_index([out / s.name for s in sources], [seconds[s] for s in sources]), encoding="utf-8")
-    return index
+    _exchange(drawn, figures, notebooks.parent / "figures", start)
+    texts = sorted((notebooks / "pages").glob("*.md"))
+    return write_site([out / s.name for s in sources], texts, [seconds[s] for s in sources], out)
+
+
+def _exchange(drawn: Path, figures: Path | None, shipped: Path, start: float) -> None:
+    """What was drawn since ``start`` goes to ``figures``; what the site lacks comes from those that are shipped."""
+    drawn.mkdir(exist_ok=True)
+    if figures is not None:
+        figures.mkdir(parents=True, exist_ok=True)
+        for path in drawn.iterdir():
+            if path.stat().st_mtime >= start:
+                shutil.copy(path, figures / path.name)
+    for path in shipped.iterdir() if shipped.is_dir() else []:
+        if not (drawn / path.name).exists():
+            shutil.copy(path, drawn / path.name)
 
 
 def _watched(command: list[str], environment: dict[str, str], name: str) -> str | None:
@@ -118,46 +126,3 @@ def _watched(command: list[str], environment: dict[str, str], name: str) -> str 
         if not running.returncode:
             return None
         return "\n".join(said.read_text(encoding="utf-8", errors="replace").strip().splitlines()[-15:])
-
-
-def _link_pages(page: Path, sources: list[Path]) -> None:
-    """Links to notebooks become links to their pages."""
-    text = page.read_text(encoding="utf-8")
-    for source in sources:
-        text = text.replace(f'href="{source.name}"', f'href="{source.stem}.html"')
-    page.write_text(text, encoding="utf-8")
-
-
-def _index(executed: list[Path], seconds: list[float]) -> str:
-    rows = ""
-    for path, duration in zip(executed, seconds):
-        book = nbformat.read(path, as_version=4)
-        rows += (
-            f'<li><a href="{path.stem}.html">{html.escape(_title(book, path.stem))}</a> '
-            f'({duration:.0f} s; <a href="{path.name}">notebook</a>){_first_picture(book, path.stem)}</li>'
-        )
-    return (
-        '<!doctype html><html lang="en"><meta charset="utf-8"><title>sparseguard report</title>'
-        '<body style="font-family: sans-serif; max-width: 46em; margin: 2em auto">'
-        "<h1>Does sparse coding protect images against model inversion?</h1>"
-        "<p>A reproduction of <em>Sparse-Guard</em>. Each page states its data set, scale, seeds and spread.</p>"
-        f'<ul>{rows}</ul><p>Figures and tables as files: <a href="figures/">figures/</a>.</p></body></html>\n'
-    )
-
-
-def _first_picture(book: NotebookNode, name: str) -> str:
-    """The first picture of an executed notebook, inside the page."""
-    for cell in book.cells:
-        for output in cell.get("outputs", []):
-            if "image/png" in output.get("data", {}):
-                png = committed.with_a_palette(output.data["image/png"])
-                style = "display: block; max-width: 100%; max-height: 24em; margin: 0.7em 0 1.4em"
-                return f'<br><img alt="{name}" style="{style}" src="data:image/png;base64,{png}">'
-    return ""
-
-
-def _title(book: NotebookNode, name: str) -> str:
-    for cell in book.cells:
-        if cell.cell_type == "markdown" and cell.source.startswith("# "):
-            return str(cell.source.splitlines()[0].removeprefix("# "))
-    return name

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import html
 import math
 from collections.abc import Callable, Sequence, Set
-from dataclasses import dataclass
-from pathlib import Path
 from statistics import mean, stdev
 from typing import TypeVar
 
@@ -18,9 +15,9 @@ from ..experiment import Experiment
 from ..result import Result
 from .compare import printed_row
 from .provenance import Measured
+from .table import DASH, Table
 
 M = TypeVar("M", bound=Measured)
-DASH = "—"
 STILL_GAINING = (
     "The attack of this row was still gaining when its updates ended, in some seed: a longer one rebuilds more."
 )
@@ -39,6 +36,13 @@ COLUMNS: dict[str, tuple[str, int, str | None]] = {
     "judge accuracy ↓": ("judge_accuracy", 3, None),
     "accuracy ↑": ("accuracy", 3, "accuracy"),
 }
+
+
+KEY = (
+    "defense", "PSNR ↓ printed", "PSNR ↓ measured", "SSIM ↓ printed", "SSIM ↓ measured", "judge accuracy ↓",
+    "accuracy ↑ printed", "accuracy ↑ measured", "best attacker",
+)  # fmt: skip
+"""Columns of the headline."""
 
 
 def spread(values: Sequence[float | None], digits: int) -> str:
@@ -87,35 +91,6 @@ def by_attack(results: Sequence[M]) -> dict[str, list[M]]:
 def by_defense(results: Sequence[M]) -> dict[str, list[M]]:
     """Results of one attack by defense and strength; each group holds the seeds."""
     return _by(results, lambda e: e.defense_label)
-
-
-@dataclass(frozen=True)
-class Table:
-    """A table as strings, with its caption and footnotes; a notebook shows it as HTML."""
-
-    frame: pd.DataFrame
-    caption: str
-    footnotes: list[str]
-
-    def _repr_html_(self) -> str:
-        notes = "".join(f"<li>{html.escape(note)}</li>" for note in self.footnotes)
-        return (
-            f"<p><b>{html.escape(self.caption)}</b></p>"
-            f'<div style="overflow-x:auto">{self.frame.to_html(index=False, border=0)}</div><ol>{notes}</ol>'
-        )
-
-    def to_markdown(self) -> str:
-        """GitHub's table syntax, the caption above and the footnotes below."""
-        head = ["| " + " | ".join(self.frame.columns) + " |", "|" + "---|" * len(self.frame.columns)]
-        rows = ["| " + " | ".join(map(str, row)) + " |" for row in self.frame.itertuples(index=False)]
-        notes = [f"{i}. {note}" for i, note in enumerate(self.footnotes, start=1)]
-        return "\n".join([self.caption, "", *head, *rows, "", *notes])
-
-    def save(self, folder: str | Path, name: str) -> None:
-        """Write ``name.csv`` (the cells) and ``name.md`` (with caption and footnotes)."""
-        Path(folder).mkdir(parents=True, exist_ok=True)
-        self.frame.to_csv(Path(folder) / f"{name}.csv", index=False)
-        (Path(folder) / f"{name}.md").write_text(self.to_markdown() + "\n", encoding="utf-8")
 
 
 def caption(results: Sequence[Result]) -> str:
@@ -183,7 +158,25 @@ def results_table(results: Sequence[Result], planned: Sequence[Experiment] = ())
         "defenses, and convolutions in place of their sparse layers. none has nothing of it, so the difference of a "
         "sparse row from none is not sparsity's alone."
     )
-    return Table(pd.DataFrame(rows), caption(results), notes)
+    cells = list({e.label: e for e in planned or [r.experiment for r in results]}.values())
+    return Table(pd.DataFrame(rows), caption(results), notes, headline_rows(cells), KEY)
+
+
+def headline_rows(cells: Sequence[Experiment]) -> list[int]:
+    """Places of the rows that stand for their defense: the last strength without further options, else the first.
+
+    Under the first attack alone.
+    """
+    places: dict[str, int] = {}
+    for i, e in enumerate(cells):
+        if e.attack_label == cells[0].attack_label and (e.defense not in places or not _further(e)):
+            places[e.defense] = i
+    return list(places.values())
+
+
+def _further(e: Experiment) -> bool:
+    """Whether a row has options beside its strength."""
+    return bool(set(e.options) - {e.make_defense().strength})
 
 
 def _as_printed(column: str, number: float) -> str:

@@ -11,9 +11,10 @@ from matplotlib.figure import Figure
 
 from ..result import Result
 from ..studies.floors import Floor
-from .figures import look
+from .looks import look
 from .protocol import STEPS, WRITTEN, under, waterfall
-from .tables import Table, caption, over_seeds, spread
+from .table import Table
+from .tables import caption, over_seeds, spread
 
 
 def waterfall_table(results: Sequence[Result]) -> Table:

@@ -13,7 +13,7 @@ import pandas as pd
 import pytest
 import yaml
 
-from sparseguard.report import committed
+from sparseguard.report import committed, pages
 
 ROOT = Path(__file__).resolve().parents[2]
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
@@ -47,17 +47,18 @@ SWEEP = (
     "{defenses: [sparse_standard, sparse_guard], lams: [0.1, 0.75], seeds: [0], scale: smoke, explore: [%s], "
     "settle: [0.5], settle_lam: 0.75}"
 )
+# no defense here makes images, and there are no convolutions to compare with
+SHOWN = ("headline", "utility", "slope", "extremes", "grid", "images")
 # 300 images, a few steps of training: the attacker gets two to five dB beyond the mean image (11.7 dB) where no noise
 # hides it. A new notebook is one entry here, or a file beside this one.
 RUNS = {
     "01_end_to_end": Run(
-        GRID % [0], ("headline", "grid", "made", "images", "utility"), 6, "What standardising each image does alone",
+        GRID % [0], SHOWN, 6, "What standardising each image does alone",
         ("40.87", "—", "24.89", "—", "17.85", "17.85"), (13.6, 13.4, 11.7, 11.7, 14.5, 14.9),
         (("setting", "end_to_end"),),
     ),
     "02_split": Run(
-        GRID % [0, 1], ("headline", "grid", "made", "images", "utility"), 12,
-        "What standardising each image does alone",
+        GRID % [0, 1], SHOWN, 12, "What standardising each image does alone",
         ("31.21", "—", "22.63", "—", "14.98", "14.98"), (18.5, 17.9, 11.7, 13.9, 16.2, 16.5), (("setting", "split"),),
     ),
     "03_lambda": Run(
@@ -96,8 +97,9 @@ def test_notebooks_are_thin_and_have_the_skeleton(notebook: Path) -> None:
     text = "\n".join(c.source for c in book.cells if c.cell_type == "markdown")
     positions = [
         text.index(part)
-        for part in ("**Question.**", "## Parameters", "## Run", "## Table", "## Pictures", "## Reading")
+        for part in ("**Question.**", "## Parameters", "## Run", "## Answer", "## Table", "## Pictures", "## Reading")
     ]
+    assert book.cells[0].source.split("\n\n", 1)[1].startswith("**Question.**")
     assert positions == sorted(positions)
     for cell in book.cells:
         if cell.cell_type == "code" and "parameters" not in cell.metadata.get("tags", []):
@@ -116,6 +118,15 @@ def test_its_outputs_belong_to_its_sources_and_say_where_they_come_from(notebook
     assert {path.suffix for path in (ROOT / "figures").glob(name)} == {".png", ".csv", ".md"}
 
 
+@each_notebook
+def test_it_answers_in_a_box_of_five_sentences_and_three_numbers_before_anything_else_is_shown(notebook: Path) -> None:
+    first = next(part for part in pages.sections(nbformat.read(notebook, 4)) if part.heading == pages.ANSWER)
+    shown = [o.data["text/html"] for c in first.cells for o in c.get("outputs", []) if "text/html" in o.get("data", {})]
+    assert pages.SUMMARY in shown[0]
+    assert 1 <= shown[0].count("font-size:1.7em") <= 3
+    assert len(re.findall(r"<p[^>]*><strong>.+?</strong>", shown[0])) == 1
+
+
 @pytest.mark.parametrize("name", RUNS)
 def test_papermill_runs_it_and_the_numbers_are_right(name: str, tmp_path: Path) -> None:
     run, notebook = RUNS[name], ROOT / "notebooks" / f"{name}.ipynb"
@@ -127,6 +138,7 @@ def test_papermill_runs_it_and_the_numbers_are_right(name: str, tmp_path: Path) 
     outputs = [o for c in book.cells if c.cell_type == "code" for o in c.outputs]
     assert sum("image/png" in o.get("data", {}) for o in outputs) == len(run.pictures)
     html = next(o.data["text/html"] for o in outputs if "<table" in o.get("data", {}).get("text/html", ""))
+    assert any(pages.SUMMARY in o.get("data", {}).get("text/html", "") for o in outputs)
     assert "scale smoke" in html
     assert any(run.reading in o.get("data", {}).get("text/markdown", "") for o in outputs)
     assert not any("application/vnd.jupyter.widget-view+json" in o.get("data", {}) for o in outputs)

@@ -348,7 +348,7 @@ def test_the_table_links_quotes_and_says_what_is_missing(tmp_path: Path) -> None
     ]  # fmt: skip
     assert table.frame.iloc[1].tolist()[3:6] == ["Not run here.", "—", "· not tested"]
     assert table.footnotes[2] == "As printed, it is not."
-    assert "[02_split](02_split.ipynb)" in linked(table)
+    assert '<a href="02_split.ipynb">02_split</a>' in linked(table)
     empty = Evidence(["mnist"], "smoke", [0, 1], store=Store(tmp_path))
     unknown = claims_table([judge_claim(claim, empty)], empty)
     assert unknown.frame.iloc[0, 3] == "nothing in the store: run 02_split"

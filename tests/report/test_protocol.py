@@ -13,6 +13,7 @@ from sparseguard.report import (
     near_table,
     procedures,
     protocol_reading,
+    protocol_summary,
     protocol_table,
     updates_figure,
     waterfall_attacks,
@@ -109,3 +110,12 @@ def test_the_reading_says_what_came_out_again_and_what_it_cost(results: list[Res
     assert "The released procedure comes within 10% of 1 of 1 printed PSNR, 1 of 1 printed SSIM, 0 of 1" in text
     assert "+0.500 to +0.500 of accuracy (most: `none`)" in text
     assert "31.1 dB as released, 34.0 dB as written; the largest step is “true metrics” (+11.9 dB)" in text
+
+
+def test_the_summary_says_it_in_one_breath(results: list[Result]) -> None:
+    told = protocol_summary(results)
+    assert told.numbers[0][0] == "2 of 3"
+    assert told.numbers[1][0] == "1 of 3"
+    assert told.numbers[2][0] == "0.50"
+    assert "no defense 31.1 → 34.0 dB" in told.text
+    assert "mnist, scale quick, 2 seeds" in told.text

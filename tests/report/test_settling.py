@@ -38,14 +38,14 @@ def test_the_curves_go_from_the_least_settled_to_the_minimum(results: list[Resul
     drawn = [[float(y) for y in axis.containers[0].lines[0].get_ydata()] for axis in (psnr, cosine)]  # type: ignore[attr-defined]
     assert drawn == [pytest.approx([24.2, 23.0, 22.1]), [0.4, 0.9, 1.0]]
     lines = {str(line.get_label()): np.asarray(line.get_ydata()) for line in psnr.lines}
-    np.testing.assert_allclose(lines["none_conv"], 24.0)
-    np.testing.assert_allclose(lines["none_frozen_conv"], 22.0)
+    np.testing.assert_allclose(lines["convolutions"], 24.0)
+    np.testing.assert_allclose(lines["frozen convolutions"], 22.0)
     bands = sorted(patch.get_extents().transformed(psnr.transData.inverted()).height for patch in psnr.patches)
     np.testing.assert_allclose(bands, 0.2)  # one standard deviation to each side
     assert [label.get_text() for label in active.get_xticklabels()] == ["0.5", "5", "minimum"]
     texts = [text.get_text() for text in legend.get_legend().get_texts()]  # type: ignore[union-attr]
-    assert texts[0] == "sparse_guard, λ = 0.5"
-    assert sorted(texts[1:]) == ["layer 1", "none_conv", "none_frozen_conv"]
+    assert texts[0] == "sparse-guard, λ = 0.5"
+    assert sorted(texts[1:]) == ["convolutions", "frozen convolutions", "layer 1"]
     save(figure, tmp_path, "settling")
     assert matplotlib.image.imread(tmp_path / "settling.png").std() > 0
 

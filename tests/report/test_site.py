@@ -1,12 +1,28 @@
 """The HTML site: order of execution, links, index, and a failing notebook."""
 
+import base64
+import io
+import re
 from pathlib import Path
 
 import nbformat
 import pytest
-from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
+from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
+from PIL import Image
 
-from sparseguard.report import committed, site
+from sparseguard.report import committed, pages, site
+from sparseguard.report.summary import Summary
+
+
+def shown(kind: str, data: str) -> nbformat.NotebookNode:
+    cell: nbformat.NotebookNode = new_code_cell("shown", outputs=[new_output("display_data", {kind: data})])
+    return cell
+
+
+def site_picture() -> bytes:
+    buffer = io.BytesIO()
+    Image.new("RGB", (8, 8), "red").save(buffer, "png")
+    return buffer.getvalue()
 
 
 def write(folder: Path, stem: str, text: str, code: str, parameters: str = "") -> None:
@@ -34,7 +50,7 @@ def test_pages_come_in_their_turn_link_to_each_other_and_show_their_figures(tmp_
     text = index.read_text()
     assert [text.index(f'href="{page}"') for page in pages] == sorted(text.index(f'href="{page}"') for page in pages)
     assert "Front page" in text
-    assert text.count("data:image/png;base64,") == 1  # the first picture of each page that has one
+    assert text.count("data:image/png;base64,") == 1  # a small picture of each page that has one
     assert 'href="07_compute_time.html"' in (out / pages[0]).read_text()
     assert "data:image/png;base64," in (out / pages[2]).read_text()
     assert all(committed.complaint(path) is None for path in notebooks.glob("*.ipynb"))
@@ -46,3 +62,42 @@ def test_no_notebooks_and_a_failing_one_are_a_sentence(tmp_path: Path) -> None:
     write(tmp_path, "01_end_to_end", "# First", "1 / 0")
     with pytest.raises(OSError, match=r"01_end_to_end.ipynb failed:[\s\S]*ZeroDivisionError"):
         site.build(tmp_path, tmp_path / "out", {})
+
+
+TEX = r"""About $\lambda$ and `$HOME`:
+
+$$\min_R \tfrac{1}{2}\lVert X - R \circledast \Omega \rVert_2^2$$
+"""
+
+
+def test_a_page_has_the_answer_first_no_code_its_formulas_and_a_text_for_each_picture(tmp_path: Path) -> None:
+    png = base64.b64encode(site_picture()).decode()
+    cells = [
+        new_markdown_cell("# One\n\n**Question.** Why?\n\n" + TEX),
+        new_markdown_cell("## Parameters\n\nOf the run."),
+        new_code_cell("out = 'secret code'", metadata={"tags": ["parameters"]}),
+        new_markdown_cell("## Run"),
+        new_code_cell("run()", outputs=[new_output("stream", text="2 cells: scale smoke; seeds 0; cpu; 1 s.\n")]),
+        new_markdown_cell("## Answer\n\nBy rule."),
+        shown("text/html", Summary([], ["**No.**"])._repr_html_()),
+        new_markdown_cell("## Pictures\n\nWhat *is* shown."),
+        shown("image/png", png),
+        new_markdown_cell("## Reading"),
+        shown("text/markdown", "- a [b](../two.md#c) [d](no/where.py)"),
+    ]
+    nbformat.write(new_notebook(cells=cells), tmp_path / "01_one.ipynb")
+    (tmp_path / "two.md").write_text("# Two\n\n![alt](../../figures/x.png) [one](../01_one.ipynb)", encoding="utf-8")
+    index = pages.write_site([tmp_path / "01_one.ipynb"], [tmp_path / "two.md"], [1.0], tmp_path)
+    text = (tmp_path / "01_one.html").read_text(encoding="utf-8")
+    order = ["<h1", "Why?", "No.", "scale smoke", "What <em>is</em> shown.", "Every comparison in words", "Of the run."]
+    assert [text.index(part) for part in order] == sorted(text.index(part) for part in order)
+    assert "run()" not in text
+    assert text.index("secret code") > text.index("<details class=run>")
+    assert text.count("<math") == 2
+    assert "<code>$HOME</code>" in text
+    assert re.findall(r'<img[^>]*?alt="([^"]*)"', text.replace("\n", " ")) == ["What is shown."]
+    assert '<a href="two.html#c">b</a>' in text
+    assert "d</li>" in text.replace("</p>", ""), "a link to what the site does not have is plain text"
+    assert 'src="figures/x.png"' in (tmp_path / "two.html").read_text(encoding="utf-8")
+    assert '<a href="01_one.html">one</a>' in (tmp_path / "two.html").read_text(encoding="utf-8")
+    assert "<p>No.</p>" in index.read_text(encoding="utf-8")

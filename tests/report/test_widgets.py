@@ -264,8 +264,8 @@ def test_the_figures_show_measured_and_printed_numbers(images: torch.Tensor, tmp
     results = swept(images, {0.1: 24.0, 0.25: 22.0}) + swept(images, {0.1: 21.0, 0.25: 20.0}, "sparse_guard")
     curves = lambda_curves(results)
     lines = {str(line.get_label()): np.asarray(line.get_ydata()) for line in curves.axes[0].lines}
-    np.testing.assert_allclose(lines["sparse_standard, printed"], [23.45, 21.34])
-    np.testing.assert_allclose(lines["sparse_guard, printed"], [19.54, 18.81])
+    np.testing.assert_allclose(lines["sparse-standard, printed"], [23.45, 21.34])
+    np.testing.assert_allclose(lines["sparse-guard, printed"], [19.54, 18.81])
     measured = [[float(y) for y in c.lines[0].get_ydata()] for c in curves.axes[0].containers]  # type: ignore[attr-defined]
     np.testing.assert_allclose(measured, [[24.0, 22.0], [21.0, 20.0]])
     multiples = lambda_multiples(results)
