@@ -72,6 +72,20 @@ def into(folder: Path | None) -> Iterator[Course]:
         _course.reset(token)
 
 
+@contextmanager
+def beside(name: str) -> Iterator[Course]:
+    """What is computed inside is computed in some processes only, as others have it: its loops count apart."""
+    around = _course.get()
+    with into(None if around is None or around.folder is None else around.folder / name) as course:
+        yield course
+
+
+def keeping() -> bool:
+    """Whether what is computed here is kept."""
+    course = _course.get()
+    return course is not None and course.folder is not None
+
+
 class Kept:
     """What one loop goes on with.
 

@@ -133,6 +133,10 @@ class Store:
         with os.scandir(self.folder) as entries:
             return sorted(entry.name for entry in entries if not entry.name.startswith(".") and entry.is_dir())
 
+    def present(self) -> set[str]:
+        """Names of the cells in the folder, finished or damaged, and of those beneath it."""
+        return {*self.names(), *(reference.names() if self.shipped else ())}
+
     def load(self, name: str) -> Cell | None:
         """The cell of that name, of this folder or else of :mod:`.reference`; ``None`` if there is none.
 

@@ -96,6 +96,13 @@ class Defense:
         """
         fit(target, split.train_images, split.train_labels, scale)
 
+    def deploy(self, target: Target) -> None:
+        """Put in place, in an untrained target, what training puts there beside weights: noise on the leak, say.
+
+        A trained target is put together from that and its weights for further attacks; one that does not come out the
+        same is trained again.
+        """
+
 
 def nonnegative(name: str, value: float) -> float:
     """``value`` as a float, or a ``ValueError`` that says that it must be finite and not below 0."""
