@@ -137,6 +137,22 @@ def pack(scale: ScaleName = "quick") -> None:
     typer.echo(f"{count} cells and studies are in {path}, {path.stat().st_size / 2**20:.1f} MiB.")
 
 
+@app.command("export")
+def export_(
+    file: Annotated[Path, typer.Argument(help="is written; .safetensors")],
+    scale: Annotated[str, typer.Option(help="of this scale alone")] = "",
+) -> None:
+    """Write the results of the store to one file, for another store, on another machine."""
+    typer.echo(f"{shipping.exported(file, scale or None)} cells and studies are in {file}.")
+
+
+@app.command("import")
+def import_(file: Annotated[Path, typer.Argument(help="that was exported")]) -> None:
+    """Put the results of an exported file into the store, but for those that it has."""
+    new, there = shipping.imported(file)
+    typer.echo(f"{new} cells and studies were added, {there} were there.")
+
+
 @app.command()
 def verify(
     count: Annotated[int, typer.Option(help="cells, drawn at random")] = 3,
