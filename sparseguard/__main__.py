@@ -188,13 +188,14 @@ def report(
     at_a_time: Annotated[int, typer.Option("--jobs", help="notebooks at a time; 0: one a core")] = 0,
     parameters: Annotated[str, typer.Option(help="JSON object of parameters for every notebook")] = "{}",
     measure: Annotated[bool, typer.Option(help="compute cells that are neither shipped nor stored")] = False,
+    from_store: Annotated[bool, typer.Option(help="train nothing at all, and say which cells are missing")] = False,
     figures: Annotated[
         Path | None, typer.Option(help="a reference run: figures go there, outputs into the notebooks themselves")
     ] = None,
 ) -> None:
     """Execute the notebooks and leave each as .ipynb and HTML, with an index."""
     values = _object("--parameters", parameters)
-    typer.echo(f"The report is in {build(notebooks, out, values, at_a_time, figures, measure)}.")
+    typer.echo(f"The report is in {build(notebooks, out, values, at_a_time, figures, measure, from_store)}.")
 
 
 def main() -> int:

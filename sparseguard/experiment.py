@@ -22,7 +22,7 @@ from .places import digest
 from .registry import label
 from .result import Result
 from .scales import check_scale
-from .store import LEASES, Store
+from .store import LEASES, NotMeasured, Store
 from .targets import check_setting
 
 VERSIONS = {"data": 1, "targets": 1, "metrics": 1}
@@ -226,11 +226,12 @@ class Experiment:
         """
         place = Store() if store == "default" else store if isinstance(store, Store) or store is None else Store(store)
         device = device or default_device()
-        if place is None:
-            return self._computed(progress, device, None)
-        found = self._finished(place)
+        found = None if place is None else self._finished(place)
         if found is not None:
             return found
+        NotMeasured.check(self.label)
+        if place is None:
+            return self._computed(progress, device, None)
         place.prepare()
         with held(place.folder / LEASES, self.key(), wait) as mine:
             if not mine:

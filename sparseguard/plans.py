@@ -7,16 +7,18 @@ seeds with each other.
 
 from __future__ import annotations
 
-import contextlib
 import io
 from collections.abc import Sequence
+from contextlib import redirect_stdout, suppress
 from itertools import product
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import nbformat
 import yaml
 
+from . import grid
 from .experiment import USUAL_ATTACK, Experiment
 from .grid import cells
 from .store import Store
@@ -46,7 +48,7 @@ def planned(file: Path, notebooks: Path | None = None) -> list[Experiment]:
         raise ValueError(f"{file} must hold entries, as dataset: mnist, not {given!r}.")
     name = file.resolve().parent.name
     notebook = (notebooks or file.resolve().parent.parent.parent / "notebooks") / f"{name}.ipynb"
-    found = _of_notebook(notebook, given) if notebook.is_file() else _of_entries(given)
+    found = of_notebook(notebook, given) if notebook.is_file() else _of_entries(given)
     if not found:
         raise ValueError(
             f"{file} asks for no cells: {name} takes other measurements, which it makes itself; "
@@ -55,8 +57,12 @@ def planned(file: Path, notebooks: Path | None = None) -> list[Experiment]:
     return list(dict.fromkeys(found))
 
 
-def _of_notebook(notebook: Path, given: dict[str, Any]) -> list[Experiment]:
-    """What its :data:`CALL` is given, after its cells up to there; nothing, if it has none."""
+def of_notebook(notebook: Path, given: dict[str, Any]) -> list[Experiment]:
+    """The cells that a notebook would run with some parameters: what its :data:`CALL` is given; none, if it has none.
+
+    Raises:
+        ValueError: a parameter that it does not have, or that is not allowed.
+    """
     book = nbformat.read(notebook, as_version=4)
     code = [cell for cell in book.cells if cell.cell_type == "code"]
     if not any(CALL in cell.source for cell in code):
@@ -68,10 +74,8 @@ def _of_notebook(notebook: Path, given: dict[str, Any]) -> list[Experiment]:
         found.extend(experiments)
         raise StopIteration
 
-    with contextlib.redirect_stdout(io.StringIO()), contextlib.suppress(StopIteration):
+    with patch.object(grid, "run_grid", instead), redirect_stdout(io.StringIO()), suppress(StopIteration):
         for cell in code:
-            if CALL in cell.source:
-                names["run_grid"] = instead
             exec(compile(cell.source, str(notebook), "exec"), names)
             if "parameters" in cell.metadata.get("tags", []):
                 names |= given

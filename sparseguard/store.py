@@ -34,6 +34,20 @@ _STALE_SECONDS = 7 * 86_400
 LEASES = ".leases"
 
 
+STILL = "SPARSEGUARD_FROM_STORE"
+"""Environment variable: if it is set, nothing is computed; what the store lacks is an error."""
+
+
+class NotMeasured(ValueError):
+    """The store lacks what is asked for, and nothing is to be computed."""
+
+    @classmethod
+    def check(cls, what: str) -> None:
+        """Raise it if nothing is to be computed."""
+        if os.environ.get(STILL):
+            raise cls(f"{what} has not been measured, and nothing is computed here.")
+
+
 class Unwritable(OSError):
     """Results cannot be kept; whatever is computed further would be lost."""
 
@@ -118,6 +132,7 @@ class Store:
         name = digest(key)
         found = self.load(name)
         if found is None:
+            NotMeasured.check(str(key.get("study", "this")))
             self.prepare()
             with held(self.folder / LEASES, name):
                 found = self.load(name)

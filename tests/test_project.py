@@ -108,8 +108,8 @@ ROOMS: dict[str, set[str]] = {
         "store", "targets", "trial",
     },
     "report": {
-        "attacks", "audit", "defenses", "experiment", "grid", "metrics", "paper", "result", "scales", "shipping",
-        "sparse", "store", "studies", "targets", "workers",
+        "attacks", "audit", "defenses", "experiment", "grid", "metrics", "paper", "plans", "result", "scales",
+        "shipping", "sparse", "store", "studies", "targets", "workers",
     },
 }  # fmt: skip
 """What each room may import, besides ``checks`` and itself. ``report`` draws what others computed."""

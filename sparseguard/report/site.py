@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import html
+import math
 import os
+import re
 import subprocess
 import sys
 import tempfile
@@ -19,6 +21,8 @@ from nbformat import NotebookNode
 from papermill import inspect_notebook
 
 from ..grid import PROGRESS
+from ..plans import lacking, of_notebook
+from ..store import STILL, Store
 from ..workers import JOBS, cores
 from . import committed
 
@@ -35,6 +39,7 @@ def build(
     jobs: int = 0,
     figures: Path | None = None,
     measure: bool = False,
+    from_store: bool = False,
 ) -> Path:
     """Execute every notebook of a folder and write ``out/index.html``.
 
@@ -48,6 +53,8 @@ def build(
         jobs: how many at a time; 0: one a core.
         figures: a reference run: figures and tables go there, and the notebooks themselves take the outputs.
         measure: compute what is neither shipped nor stored; given to the notebooks that have such a parameter.
+        from_store: train nothing at all, and say which cells are missing; a notebook that lacks what it is about is
+            left out, and the index says so. The small measurements of the layer that are never kept are still taken.
 
     Returns:
         The index.
@@ -63,13 +70,24 @@ def build(
     turns = [[s for s in sources if TURNS.get(s.stem, 0) == turn] for turn in range(max(TURNS.values()) + 1)]
     usual = parameters | {"out": str((figures or out / "figures").resolve())}
 
+    missing: dict[Path, str] = {}
+    if from_store:
+        measure = False
+        for source in sources:
+            planned = of_notebook(source, usual)
+            absent = lacking(planned, Store())
+            if absent:
+                named = "; ".join(f"{e.dataset_name}, {e.setting}: {e.label}, seed {e.seed}" for e in absent)
+                missing[source] = f"{len(absent)} of {len(planned)} cells are missing: {named}"
+                print(f"{source.name}: {missing[source]}", flush=True)
+
     def execute(source: Path, threads: int) -> float:
         environment = os.environ | {
             "OMP_NUM_THREADS": str(threads),
             "MKL_NUM_THREADS": str(threads),
             JOBS: str(threads),
             "PYDEVD_DISABLE_FILE_VALIDATION": "1",
-        }
+        } | ({STILL: "1"} if from_store else {})  # fmt: skip
         start = time.perf_counter()
         target = out / source.name
         given = yaml.safe_dump(usual | ({"measure": measure} if "measure" in inspect_notebook(str(source)) else {}))
@@ -79,6 +97,11 @@ def build(
             [sys.executable, "-m", "nbconvert", "--to", "html", "--log-level", "ERROR", str(target)],
         ):
             failed = _watched(command, environment, source.name)
+            lacks = re.search(r"^\w+: (.* (?:has not|has) been measured[;,].*)$", failed or "", re.M)
+            if from_store and lacks:
+                missing[source] = missing.get(source, lacks[1])
+                print(f"{source.name} is left out: {lacks[1]}", flush=True)
+                return math.nan
             if failed is not None:
                 raise OSError(f"{source.name} failed:\n{failed}")
         seconds = time.perf_counter() - start
@@ -93,10 +116,12 @@ def build(
         with ThreadPoolExecutor(side_by_side) as pool:  # each thread only waits for its process
             threads = max(cores() // side_by_side, 1)
             seconds |= zip(group, pool.map(partial(execute, threads=threads), group))
-    for source in sources:
-        _link_pages(out / f"{source.stem}.html", sources)
+    shown = [source for source in sources if not math.isnan(seconds[source])]
+    for source in shown:
+        _link_pages(out / f"{source.stem}.html", shown)
     index = out / "index.html"
-    index.write_text(_index([out / s.name for s in sources], [seconds[s] for s in sources]), encoding="utf-8")
+    text = _index([out / s.name for s in shown], [seconds[s] for s in shown], {s.stem: m for s, m in missing.items()})
+    index.write_text(text, encoding="utf-8")
     return index
 
 
@@ -128,8 +153,8 @@ def _link_pages(page: Path, sources: list[Path]) -> None:
     page.write_text(text, encoding="utf-8")
 
 
-def _index(executed: list[Path], seconds: list[float]) -> str:
-    rows = ""
+def _index(executed: list[Path], seconds: list[float], missing: dict[str, str]) -> str:
+    rows = "".join(f"<li>{html.escape(f'{name}: {what}')}</li>" for name, what in missing.items())
     for path, duration in zip(executed, seconds):
         book = nbformat.read(path, as_version=4)
         rows += (

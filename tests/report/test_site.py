@@ -6,6 +6,7 @@ import nbformat
 import pytest
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 
+from sparseguard.grid import cells
 from sparseguard.report import committed, site
 
 
@@ -46,3 +47,31 @@ def test_no_notebooks_and_a_failing_one_are_a_sentence(tmp_path: Path) -> None:
     write(tmp_path, "01_end_to_end", "# First", "1 / 0")
     with pytest.raises(OSError, match=r"01_end_to_end.ipynb failed:[\s\S]*ZeroDivisionError"):
         site.build(tmp_path, tmp_path / "out", {})
+
+
+def test_from_the_store_nothing_is_trained_and_what_is_missing_is_said(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    notebooks, out = tmp_path / "notebooks", tmp_path / "out"
+    notebooks.mkdir()
+    plan = "from sparseguard.grid import cells, run_grid\nrows = cells('mnist', 'split', 'none', 1, 'smoke', [0, 1]"
+    write(
+        notebooks,
+        "01_cells",
+        "# Cells",
+        f"{plan}, 'nearest')\nprint(len(run_grid(rows, measure=measure)))",
+        "measure = True",
+    )
+    study = "from sparseguard.studies.layer import LayerStudy\nLayerStudy(scale='smoke', seeds=[0]).kept.measured()"
+    write(notebooks, "02_study", "# Study", study)
+    run = "from sparseguard import Experiment\nExperiment(scale='smoke', seed=5).run(None)"
+    write(notebooks, "03_run", "# Run", run)
+    (there, missing) = cells("mnist", "split", "none", 1, "smoke", [0, 1], "nearest")
+    there.run(progress=False)
+    text = site.build(notebooks, out, {}, measure=True, from_store=True).read_text()
+    assert "01_cells: 1 of 2 cells are missing: mnist, split: none under nearest, seed 1" in text
+    assert "02_study: kept has not been measured, and nothing is computed here." in text
+    assert "03_run: none has not been measured" in text
+    assert "01_cells.ipynb: 1 of 2 cells are missing" in capsys.readouterr().out
+    assert [page.name for page in sorted(out.glob("*.html"))] == ["01_cells.html", "index.html"]
+    assert missing.stored() is None
