@@ -33,8 +33,8 @@ from sparseguard.attacks.decoders import DECODERS
 from sparseguard.attacks.muon import BETAS, Muon
 from sparseguard.attacks.race import decibels
 from sparseguard.data import Split
+from sparseguard.deployed import train_target
 from sparseguard.scales import SCALES
-from sparseguard.trial import train_target
 
 TARGETS = ("none", "none_conv", "sparse_guard")
 

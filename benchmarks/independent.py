@@ -22,8 +22,8 @@ from torch import Tensor, nn
 from torchvision.transforms import v2
 
 from sparseguard import BlackBox, Experiment, load_data
+from sparseguard.deployed import train_target
 from sparseguard.metrics import psnr
-from sparseguard.trial import train_target
 
 BATCH, RATE, CHECKS = 16, 2e-3, 20
 

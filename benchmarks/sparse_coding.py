@@ -41,13 +41,13 @@ from torch import Tensor
 
 from sparseguard import Experiment, SparseCoding2d, load_data
 from sparseguard.data import load_images
+from sparseguard.deployed import train_target
 from sparseguard.device import default_device
 from sparseguard.sparse import compiled_trajectory, solvers
 from sparseguard.sparse.compiled import CompiledBank
 from sparseguard.sparse.minimum import Solution
 from sparseguard.sparse.operators import largest_eigenvalue
 from sparseguard.sparse.schedules import lca_schedule
-from sparseguard.trial import train_target
 
 DEVICE = default_device()
 LAYERS = ("1-16-28", "16-28-28")

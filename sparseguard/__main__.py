@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+import time
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -13,12 +14,19 @@ from . import shipping
 from .data import load_images
 from .data.described import checked, described
 from .experiment import USUAL_ATTACK, Experiment
-from .grid import cells, run_grid
+from .grid import compute
 from .metrics.frechet import load_inception
-from .report import recomputed_table, results_table, site
+from .plans import lacking, planned
+from .report import recomputed_table
+from .report.site import build
 from .store import Store
+from .submitting import Site
+from .workers import DONE, FAILED, jobs
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, help=__doc__, pretty_exceptions_enable=False)
+
+EVERY = 5.0
+"""Seconds between two lines about what a grid is at."""
 
 Dataset = Annotated[str, typer.Option(help="mnist, fashion_mnist, or the path of an .npz file")]
 SettingName = Annotated[str, typer.Option(help="end_to_end or split")]
@@ -59,19 +67,49 @@ def run(
 
 @app.command()
 def grid(
-    dataset: Dataset = "mnist",
-    setting: SettingName = "end_to_end",
-    defense: Annotated[list[str] | None, typer.Option(help="repeat for several")] = None,
-    lam: Annotated[list[float] | None, typer.Option(help="repeat for several")] = None,
-    scale: ScaleName = "quick",
-    seed: Annotated[list[int] | None, typer.Option(help="repeat for several")] = None,
-    attack: Annotated[list[str] | None, typer.Option(help="repeat for several")] = None,
-    fid: bool = False,
+    file: Annotated[Path, typer.Argument(help="YAML with the entries of a notebook's parameters, of params/ say")],
+    dry_run: Annotated[bool, typer.Option(help="say what would run; for Slurm, the script that sbatch takes")] = False,
+    where: Annotated[str, typer.Option(help="local or slurm")] = "local",
+    workers: Annotated[int, typer.Option(help="jobs at a time; 0: one a core, on a GPU one")] = 0,
+    gpus_per_task: Annotated[int, typer.Option(help="of each job")] = 0,
+    minutes: Annotated[int, typer.Option(help="after which a job is stopped and queued again; 0: none is")] = 0,
+    slurm: Annotated[str, typer.Option(help='further options of Slurm, as JSON: {"partition": "gpu"}')] = "{}",
 ) -> None:
-    """Run several cells and print their table."""
-    defenses, attacks = defense or ["none", "sparse_guard"], attack or [USUAL_ATTACK]
-    rows = cells(dataset, setting, defenses, lam or [0.5], scale, seed or [0], attacks, fid)
-    typer.echo(results_table(run_grid(rows)).to_markdown())
+    """Run the cells that a file asks for and that the store has not, side by side, going on past failures.
+
+    Several may run at once, on any machines that share the store: none computes what another one does.
+    """
+    site = Site(where, workers or jobs(), gpus_per_task, minutes or None, _object("--slurm", slurm))
+    cells, store = planned(file), Store()
+    missing = lacking(cells, store)
+    typer.echo(f"{len(cells)} cells: {len(cells) - len(missing)} are there, {len(missing)} are missing.")
+    if dry_run:
+        for e in missing:
+            typer.echo(f"{e.dataset_name}, {e.setting}, {e.scale}: {e.label}, seed {e.seed}")
+        if where == "slurm":
+            typer.echo(site.script(f"{sys.executable} -m sparseguard grid {file.resolve()} --workers 1", Path.cwd()))
+        return
+    failures = compute(missing, store, site, Lines())
+    for e, error in failures.items():
+        typer.echo(f"failed: {e.dataset_name}, {e.setting}: {e.label}, seed {e.seed}: {error}")
+    typer.echo(f"{len(missing) - len(failures)} cells were computed, {len(failures)} failed.")
+    if failures:
+        raise ArithmeticError(f"{len(failures)} of {len(cells)} cells are missing; the same command tries them again.")
+
+
+class Lines:
+    """What a grid is at, in a line every few seconds."""
+
+    def __init__(self) -> None:
+        self._shown = float("-inf")
+
+    def __call__(self, experiment: Experiment, stage: str, line: str) -> None:
+        if stage in (DONE, FAILED):
+            typer.echo(f"{stage}: {experiment.dataset_name}, {experiment.setting}: {experiment.label}, "
+                       f"seed {experiment.seed}")  # fmt: skip
+        if time.monotonic() - self._shown >= EVERY:
+            typer.echo(line)
+            self._shown = time.monotonic()
 
 
 @app.command()
@@ -97,6 +135,22 @@ def pack(scale: ScaleName = "quick") -> None:
     """Put what the store has of a scale among what travels with the package; what is stale leaves it."""
     path, count = shipping.pack(scale)
     typer.echo(f"{count} cells and studies are in {path}, {path.stat().st_size / 2**20:.1f} MiB.")
+
+
+@app.command("export")
+def export_(
+    file: Annotated[Path, typer.Argument(help="is written; .safetensors")],
+    scale: Annotated[str, typer.Option(help="of this scale alone")] = "",
+) -> None:
+    """Write the results of the store to one file, for another store, on another machine."""
+    typer.echo(f"{shipping.exported(file, scale or None)} cells and studies are in {file}.")
+
+
+@app.command("import")
+def import_(file: Annotated[Path, typer.Argument(help="that was exported")]) -> None:
+    """Put the results of an exported file into the store, but for those that it has."""
+    new, there = shipping.imported(file)
+    typer.echo(f"{new} cells and studies were added, {there} were there.")
 
 
 @app.command()
@@ -131,16 +185,17 @@ def _told(found: list[shipping.Recomputed]) -> None:
 def report(
     out: Annotated[Path, typer.Option(help="folder of the HTML site")] = Path("build/report"),
     notebooks: Annotated[Path, typer.Option(help="folder of the notebooks")] = Path("notebooks"),
-    jobs: Annotated[int, typer.Option(help="notebooks at a time; 0: one a core")] = 0,
+    at_a_time: Annotated[int, typer.Option("--jobs", help="notebooks at a time; 0: one a core")] = 0,
     parameters: Annotated[str, typer.Option(help="JSON object of parameters for every notebook")] = "{}",
     measure: Annotated[bool, typer.Option(help="compute cells that are neither shipped nor stored")] = False,
+    from_store: Annotated[bool, typer.Option(help="train nothing at all, and say which cells are missing")] = False,
     figures: Annotated[
         Path | None, typer.Option(help="a reference run: figures go there, outputs into the notebooks themselves")
     ] = None,
 ) -> None:
     """Execute the notebooks and leave each as .ipynb and HTML, with an index."""
     values = _object("--parameters", parameters)
-    typer.echo(f"The report is in {site.build(notebooks, out, values, jobs, figures, measure)}.")
+    typer.echo(f"The report is in {build(notebooks, out, values, at_a_time, figures, measure, from_store)}.")
 
 
 def main() -> int:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
 from typing import Any
 
 from tqdm.auto import tqdm
@@ -13,12 +15,14 @@ from .attacks import ATTACKS, Attack, Holdout
 from .checks import positive, seed_of, whole
 from .data import Split, attack_images, check_dataset, counterpart, file_hash, fingerprint, load_data, source
 from .defenses import DEFENSES, Defense, Family
+from .deployed import RESUMED
 from .device import default_device
+from .leases import held
 from .places import digest
 from .registry import label
 from .result import Result
 from .scales import check_scale
-from .store import Store
+from .store import LEASES, NotMeasured, Store
 from .targets import check_setting
 
 VERSIONS = {"data": 1, "targets": 1, "metrics": 1}
@@ -203,38 +207,56 @@ class Experiment:
         store: Store | str | None = "default",
         progress: bool | Callable[[str], None] = True,
         device: str | None = None,
+        wait: bool = True,
     ) -> Result:
         """Run the experiment, or read its result where the store has it.
+
+        Of all processes that share a store, one computes it.
 
         Args:
             store: where finished cells lie; ``"default"`` is :func:`sparseguard.store.home`, ``None`` keeps nothing.
             progress: show what is being done; a function is called with the name of each stage instead.
             device: ``"cpu"``, ``"cuda"``, ...; by default a GPU where there is one.
+            wait: for another process that computes it.
 
         Raises:
             ValueError, OSError: bad data, or a store that cannot be written; nothing was lost.
             ArithmeticError: training diverged.
+            BlockingIOError: another process computes it, and it was not to be waited for.
         """
         place = Store() if store == "default" else store if isinstance(store, Store) or store is None else Store(store)
-        if place is not None:
-            found = self.stored(place)
-            if found is not None and not found.fid_can_be_had_now():
-                return found
-            place.prepare()
         device = device or default_device()
+        found = None if place is None else self._finished(place)
+        if found is not None:
+            return found
+        NotMeasured.check(self.label)
+        if place is None:
+            return self._computed(progress, device, None)
+        place.prepare()
+        with held(place.folder / LEASES, self.key(), wait) as mine:
+            if not mine:
+                raise BlockingIOError(f"{self.label} is being computed by another process.")
+            found = self._finished(place)
+            if found is None:
+                found = self._computed(progress, device, place.folder)
+                place.save(self.key(), *found.dump())
+                shutil.rmtree(place.folder / RESUMED / self.key(), ignore_errors=True)
+            return found
+
+    def _finished(self, place: Store) -> Result | None:
+        found = self.stored(place)
+        return None if found is not None and found.fid_can_be_had_now() else found
+
+    def _computed(self, progress: bool | Callable[[str], None], device: str, folder: Path | None) -> Result:
         if callable(progress):
-            result = trial.run(self, device, progress)
-        else:
-            with tqdm(total=len(trial.STAGES), leave=False, disable=not progress) as bar:
+            return trial.run(self, device, progress, folder)
+        with tqdm(total=len(trial.STAGES), leave=False, disable=not progress) as bar:
 
-                def show(stage: str) -> None:
-                    bar.set_description(f"{self.label}: {stage}")
-                    bar.update(trial.STAGES.index(stage) - bar.n)
+            def show(stage: str) -> None:
+                bar.set_description(f"{self.label}: {stage}")
+                bar.update(trial.STAGES.index(stage) - bar.n)
 
-                result = trial.run(self, device, show)
-        if place is not None:
-            place.save(self.key(), *result.dump())
-        return result
+            return trial.run(self, device, show, folder)
 
 
 def _tuples(options: Mapping[str, Any]) -> dict[str, Any]:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
-from functools import partial
+import time
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,8 @@ from .experiment import USUAL_ATTACK, Experiment
 from .places import write
 from .result import Result
 from .store import Store
-from .workers import DONE, Pace, compute, jobs, one_thread
+from .submitting import Plan, Site
+from .workers import DONE, FAILED, Failures, jobs, one_thread, walk
 
 Entry = str | Mapping[str, Any]
 PROGRESS = "SPARSEGUARD_PROGRESS"
@@ -162,7 +163,7 @@ def run_grid(
         measure: compute what the store lacks; otherwise only what it has is returned, and reports say what is missing.
 
     Raises:
-        ValueError, ArithmeticError, OSError: as :meth:`Experiment.run`; the cells that were finished are kept. A
+        ValueError, ArithmeticError, OSError: as :meth:`Experiment.run`, once all others are computed and kept. A
             ``ValueError`` also if nothing is to be computed, and nothing is there.
     """
     place = Store() if store == "default" else Store(store) if isinstance(store, str) else store
@@ -176,30 +177,80 @@ def run_grid(
             f"none of the {len(by_seed)} cells ({by_seed[0].dataset_name}, {by_seed[0].setting}, scale "
             f"{by_seed[0].scale}) has been measured; measure=True computes them."
         )
-    side_by_side = at_a_time or jobs()
-    pace, stages = Pace(len(missing)), dict[Experiment, str]()
     with tqdm(total=len(missing), unit="cell", disable=not progress or not missing, leave=False) as bar:
 
-        def tell(e: Experiment, stage: str) -> None:
-            stages.pop(e, None)
-            if stage == DONE:
-                bar.update()
-                pace.finished()
-            else:
-                stages[e] = stage
-            at = ", ".join(f"{one.label}, seed {one.seed}: {what}" for one, what in stages.items())
-            bar.set_description(at)
-            if progress:
-                _tell_file(f"{pace.done} of {len(missing)} cells; {at}; {pace}")
+        def show(e: Experiment, stage: str, line: str) -> None:
+            bar.update(int(stage in (DONE, FAILED)))
+            bar.set_description(line)
 
-        if place is not None and side_by_side > 1 and len(missing) > 1:
-            compute(missing, place, tell, side_by_side)
-        with one_thread():
-            for e in missing:
-                found[e] = e.run(place, partial(tell, e))
-                if stages.pop(e, None):
-                    tell(e, DONE)
+        if place is None:
+            with one_thread():
+                found |= {e: e.run(None, lambda stage, e=e: show(e, stage, stage)) for e in missing}  # type: ignore[misc]
+        else:
+            at_a_time = min(at_a_time or jobs(), len(missing))
+            site = Site(workers=at_a_time) if at_a_time > 1 else None
+            for error in compute(missing, place, site, show if progress else None).values():
+                raise error
+            found |= {e: r for e in missing if (r := e.stored(place))}
     return [found[e] for e in experiments if e in found]
+
+
+Show = Callable[[Experiment, str, str], None]
+"""Is told a cell, what it is at, and a line about all of them."""
+
+
+def compute(
+    missing: Sequence[Experiment], store: Store, site: Site | None = None, show: Show | None = None
+) -> Failures:
+    """Compute cells that the store lacks, going on past failures.
+
+    Args:
+        site: what they run on; ``None``: this process.
+
+    Returns:
+        What could not be computed, and why.
+
+    Raises:
+        OSError: the store cannot be written to, or there is no Slurm here.
+    """
+    pace, stages = Pace(len(missing)), dict[Experiment, str]()
+
+    def tell(e: Experiment, stage: str) -> None:
+        stages.pop(e, None)
+        if stage in (DONE, FAILED):
+            pace.finished()
+        else:
+            stages[e] = stage
+        at = ", ".join(f"{one.label}, seed {one.seed}: {what}" for one, what in stages.items())
+        line = f"{pace.done} of {len(missing)} cells; {at}; {pace}"
+        if show is not None:
+            show(e, stage, line)
+            _tell_file(line)
+
+    if not missing:
+        return {}
+    if site is None:
+        store.prepare()
+        with one_thread():
+            return walk(missing, store, tell, lambda e: False)
+    return Plan(missing, store, tell, site).compute()
+
+
+class Pace:
+    """Time left, from the cells that were computed so far."""
+
+    def __init__(self, cells: int) -> None:
+        self.left, self.done, self._start = cells, 0, time.monotonic()
+
+    def finished(self) -> None:
+        """One more was computed."""
+        self.left, self.done = self.left - 1, self.done + 1
+
+    def __str__(self) -> str:
+        if not self.done:
+            return "time left unknown"
+        seconds = (time.monotonic() - self._start) / self.done * self.left
+        return f"about {seconds / 60:.0f} min left" if seconds >= 60 else "less than a minute left"
 
 
 def _tell_file(line: str) -> None:

@@ -28,7 +28,7 @@ from .places import write
 Cell = tuple[dict[str, Any], dict[str, Tensor]]
 """A JSON-able record, and tensors by name."""
 FOLDER = Path(__file__).resolve().parent / "reference_data"
-INDEX, RECORDS, TENSORS = "index.json", "records", "tensors"
+INDEX, RECORDS, TENSORS, CHECKED = "index.json", "records", "tensors", "sha256"
 IMAGES = ("originals", "reconstructions")
 """Tensors that hold images in [0, 1]: kept to 1/255."""
 SHIPPED = "shipped"
@@ -64,19 +64,12 @@ def pack(cells: Mapping[str, Cell], scale: str, folder: Path | None = None) -> P
     place = folder or FOLDER
     place.mkdir(parents=True, exist_ok=True)
     made = {"date": date.today().isoformat(), "version": version("sparseguard")}
-    records: dict[str, Any] = {}
-    kept: dict[str, Tensor] = {}
-    for name, (record, arrays) in sorted(cells.items()):
-        names: dict[str, str] = {}
-        for array, tensor in arrays.items():
-            small = (_small(array, tensor) if "metrics" in record else tensor).contiguous()
-            content = small.numpy().tobytes() + str((small.dtype, small.shape)).encode()
-            names[array] = hashlib.sha256(content).hexdigest()[:16]
-            kept[names[array]] = small
+    shipped: dict[str, Cell] = {}
+    for name, (record, arrays) in cells.items():
+        small = {a: _small(a, tensor) if "metrics" in record else tensor for a, tensor in arrays.items()}
         details = record.get("details", {})
-        known = details.get(SHIPPED, made)
-        records[name] = {"record": record | {"details": details | {SHIPPED: known}}, TENSORS: names}
-    path, payload = place / f"{scale}.safetensors", save(kept, {RECORDS: json.dumps(records, sort_keys=True)})
+        shipped[name] = record | {"details": details | {SHIPPED: details.get(SHIPPED, made)}}, small
+    path, payload = place / f"{scale}.safetensors", bundle(shipped)
     index = json.loads((place / INDEX).read_text()) if (place / INDEX).exists() else {}
     for target, data in (
         (path, payload),
@@ -85,6 +78,47 @@ def pack(cells: Mapping[str, Cell], scale: str, folder: Path | None = None) -> P
         write(target, data)
     _shipped.cache_clear()
     return path
+
+
+def bundle(cells: Mapping[str, Cell]) -> bytes:
+    """Cells by name in one file, as they are; a tensor that several have is there once, named after what it holds."""
+    records: dict[str, Any] = {}
+    kept: dict[str, Tensor] = {}
+    for name, (record, arrays) in sorted(cells.items()):
+        names = {array: _name(tensor) for array, tensor in arrays.items()}
+        kept |= {names[array]: tensor.contiguous() for array, tensor in arrays.items()}
+        records[name] = {"record": record, TENSORS: names}
+    told = json.dumps(records, sort_keys=True)
+    return save(kept, {RECORDS: told, CHECKED: hashlib.sha256(told.encode()).hexdigest()})
+
+
+def unbundle(path: Path) -> dict[str, Cell]:
+    """The cells of such a file.
+
+    Raises:
+        ValueError: it is no such file, or anything in it is not as it was written.
+        OSError: it cannot be read.
+    """
+    try:
+        with safe_open(path, framework="pt") as file:
+            told, claimed = (file.metadata()[entry] for entry in (RECORDS, CHECKED))
+            if hashlib.sha256(told.encode()).hexdigest() != claimed:
+                raise ValueError("the records do not match their checksum")
+            kept = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+        wrong = [name for name, tensor in kept.items() if _name(tensor) != name]
+        if wrong:
+            raise ValueError(f"the tensor {wrong[0]} does not match its checksum")
+        return {
+            name: (entry["record"], {array: kept[tensor] for array, tensor in entry[TENSORS].items()})
+            for name, entry in json.loads(told).items()
+        }
+    except (ValueError, KeyError, TypeError, AttributeError, SafetensorError) as error:
+        raise ValueError(f"{path} is damaged, or no file that was exported ({error}).") from error
+
+
+def _name(tensor: Tensor) -> str:
+    content = tensor.contiguous().numpy().tobytes() + str((tensor.dtype, tensor.shape)).encode()
+    return hashlib.sha256(content).hexdigest()[:16]
 
 
 @lru_cache(maxsize=8)

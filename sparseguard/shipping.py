@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import re
 import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -13,9 +14,9 @@ from . import reference
 from .checks import whole
 from .experiment import Experiment
 from .grid import run_grid
-from .places import digest
+from .places import digest, write
 from .result import Result
-from .scales import check_scale
+from .scales import SCALES, check_scale
 from .store import Store
 from .studies.recalled import key_of
 from .workers import jobs
@@ -77,6 +78,48 @@ def pack(scale: str, store: Store | None = None) -> tuple[Path, int]:
         if cell is not None and current(name, cell[0], scale):
             found[name] = cell
     return reference.pack(found, scale), len(found)
+
+
+def exported(file: Path, scale: str | None = None, store: Store | None = None) -> int:
+    """Write what the store has of this code, and of a scale if one is named, to one file; how many cells and studies.
+
+    Raises:
+        ValueError: there is nothing.
+        OSError: the file cannot be written.
+    """
+    place, found = store or Store(), {}
+    scales = SCALES if scale is None else [scale]
+    for name in place.names():
+        cell = Store(place.folder, shipped=False).load(name)
+        if cell is not None and any(current(name, cell[0], each) for each in map(_checked, scales)):
+            found[name] = cell
+    if not found:
+        raise ValueError(f"{place.folder} has no result of this code{'' if scale is None else f' and scale {scale}'}.")
+    write(file, reference.bundle(found))
+    return len(found)
+
+
+def imported(file: Path, store: Store | None = None) -> tuple[int, int]:
+    """Put what such a file has into the store, where it is not there; how many were new, and how many were there.
+
+    Raises:
+        ValueError: the file is damaged, or no such file; nothing was put anywhere.
+        OSError: it cannot be read, or the store cannot be written to.
+    """
+    place, found = store or Store(), reference.unbundle(file)
+    for name in found:
+        if not re.fullmatch("[0-9a-f]{20}", name):
+            raise ValueError(f"{file} has a cell of the name {name!r}, which no cell has.")
+    own = Store(place.folder, shipped=False)
+    new = [name for name in found if own.load(name) is None]
+    for name in new:
+        own.save(name, *found[name])
+    return len(new), len(found) - len(new)
+
+
+def _checked(scale: str) -> str:
+    check_scale(scale)
+    return scale
 
 
 def shipped(scale: str) -> list[Result]:

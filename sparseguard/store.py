@@ -7,13 +7,16 @@ holds the checksum of the arrays and of itself; what does not match is reported 
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
+import os
 import shutil
 import tempfile
-import time
+import uuid
 import warnings
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -22,11 +25,31 @@ from safetensors.torch import load, save
 from torch import Tensor
 
 from . import reference
+from .leases import held
 from .places import PARTIAL, canonical, digest, home, write
 from .reference import Cell as Cell
 
-_STALE_SECONDS = 86_400
-"""Age after which what a killed run left half-written is removed."""
+_STALE_SECONDS = 7 * 86_400
+"""Age after which what a killed run left half-written is removed: more than a cell takes."""
+LEASES = ".leases"
+
+
+STILL = "SPARSEGUARD_FROM_STORE"
+"""Environment variable: if it is set, nothing is computed; what the store lacks is an error."""
+
+
+class NotMeasured(ValueError):
+    """The store lacks what is asked for, and nothing is to be computed."""
+
+    @classmethod
+    def check(cls, what: str) -> None:
+        """Raise it if nothing is to be computed."""
+        if os.environ.get(STILL):
+            raise cls(f"{what} has not been measured, and nothing is computed here.")
+
+
+class Unwritable(OSError):
+    """Results cannot be kept; whatever is computed further would be lost."""
 
 
 class Store:
@@ -50,26 +73,27 @@ class Store:
         """Make sure that results can be saved, before hours are spent on one; remove what killed runs left long ago.
 
         Raises:
-            OSError: the folder cannot be created or written to; the message names it.
+            Unwritable: the folder cannot be created or written to; the message names it.
         """
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
-            with tempfile.NamedTemporaryFile(dir=self.folder, prefix=PARTIAL):
-                pass
+            with tempfile.NamedTemporaryFile(dir=self.folder, prefix=PARTIAL) as file:
+                now = os.stat(file.name).st_mtime  # by the clock of the file system, which machines share
         except OSError as error:
-            raise OSError(
+            raise Unwritable(
                 f"results cannot be written to {self.folder} ({error.strerror}); set SPARSEGUARD_HOME to a folder "
                 "that can be written to."
             ) from error
         for partial in self.folder.glob(f"{PARTIAL}*"):
-            if time.time() - partial.stat().st_mtime > _STALE_SECONDS:
-                shutil.rmtree(partial, ignore_errors=True)
+            with suppress(OSError):  # another process removed it
+                if now - partial.stat().st_mtime > _STALE_SECONDS:
+                    shutil.rmtree(partial, ignore_errors=True)
 
     def save(self, name: str, record: dict[str, Any], arrays: dict[str, Tensor]) -> None:
         """Write a finished cell atomically; one that exists is replaced.
 
         Raises:
-            OSError: the cell could not be written (no space left, say); what was there before is still there.
+            Unwritable: the cell could not be written (no space left, say); what was there before is still there.
         """
         self.prepare()
         payload = save({key: value.detach().cpu().contiguous() for key, value in arrays.items()})
@@ -80,29 +104,53 @@ class Store:
             write(partial / "arrays.safetensors", payload)
             write(partial / "result.json", json.dumps(body, indent=1, sort_keys=True).encode())
             partial.chmod(0o755)
-            target = self.folder / name
-            if target.exists():
-                retired = partial.with_name(partial.name + "-old")
-                target.rename(retired)
-                shutil.rmtree(retired, ignore_errors=True)
-            partial.rename(target)
+            self._put(partial, self.folder / name)
         except OSError as error:
-            raise OSError(f"the result could not be written to {self.folder} ({error.strerror}).") from error
+            raise Unwritable(f"the result could not be written to {self.folder} ({error.strerror}).") from error
         finally:
             shutil.rmtree(partial, ignore_errors=True)
 
+    def _put(self, partial: Path, target: Path) -> None:
+        while True:  # another process may put one there at the same time
+            retired = partial.with_name(f"{partial.name}-{uuid.uuid4().hex}")
+            with suppress(FileNotFoundError):
+                target.rename(retired)
+            try:
+                partial.rename(target)
+            except OSError as error:
+                if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
+                    with suppress(OSError):
+                        retired.rename(target)
+                    raise
+            else:
+                return
+            finally:
+                shutil.rmtree(retired, ignore_errors=True)
+
     def recall(self, key: dict[str, Any], compute: Callable[[], Cell]) -> Cell:
-        """The cell of a JSON-able key, computed and saved where it is not there yet."""
-        found = self.load(digest(key))
+        """The cell of a JSON-able key, computed and saved, by one process, where it is not there yet."""
+        name = digest(key)
+        found = self.load(name)
         if found is None:
+            NotMeasured.check(str(key.get("study", "this")))
             self.prepare()
-            found = compute()
-            self.save(digest(key), *found)
+            with held(self.folder / LEASES, name):
+                found = self.load(name)
+                if found is None:
+                    found = compute()
+                    self.save(name, *found)
         return found
 
     def names(self) -> list[str]:
         """Names of the cells in the folder, finished or damaged."""
-        return sorted(p.name for p in self.folder.glob("*") if p.is_dir() and not p.name.startswith("."))
+        if not self.folder.is_dir():
+            return []
+        with os.scandir(self.folder) as entries:
+            return sorted(entry.name for entry in entries if not entry.name.startswith(".") and entry.is_dir())
+
+    def present(self) -> set[str]:
+        """Names of the cells in the folder, finished or damaged, and of those beneath it."""
+        return {*self.names(), *(reference.names() if self.shipped else ())}
 
     def load(self, name: str) -> Cell | None:
         """The cell of that name, of this folder or else of :mod:`.reference`; ``None`` if there is none.

@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import lru_cache
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import torch
@@ -15,9 +16,11 @@ from torch import Tensor
 from . import metrics as measure
 from .access import BlackBox, Victim, grant
 from .data import Split, fingerprint, judge_images, load_data
+from .deployed import RESUMED, deployable, train_target
 from .device import device_name
 from .ondisk import Gathering
 from .result import METRICS, OF_CLASSES, OF_PRIOR, OF_VICTIM, Result
+from .resuming import into
 from .scales import check_scale
 from .targets import Target
 
@@ -48,21 +51,10 @@ def _judged_split(dataset: str, content: str, scale: str, seed: int, device: str
 
 
 @lru_cache(maxsize=1)
-def _deployable(experiment: Experiment, content: str, device: str) -> tuple[Target, float]:
+def _deployable(experiment: Experiment, content: str, device: str, folder: Path | None) -> tuple[Target, float]:
     """The trained target and the seconds that took, shared by the attacks on it; ``content`` tells a changed file."""
     split, _ = _judged_split(experiment.dataset, content, experiment.scale, experiment.seed, device)
-    start = time.perf_counter()
-    return train_target(experiment, split, device), time.perf_counter() - start
-
-
-def train_target(experiment: Experiment, split: Split, device: str) -> Target:
-    """The trained target of an experiment on its split. Seeds torch's generator, which the caller keeps for himself."""
-    scale = check_scale(experiment.scale)
-    torch.manual_seed(experiment.seed)
-    defense = experiment.make_defense()
-    target = defense.build(split, experiment.setting, scale).to(device)
-    defense.train(target, split, scale)
-    return target
+    return deployable(experiment, split, device, folder)
 
 
 @contextmanager
@@ -130,8 +122,11 @@ def _accuracy(box: BlackBox, split: Split) -> float:
     return float((box.classify(split.held_images).argmax(1) == split.held_labels).float().mean())
 
 
-def run(experiment: Experiment, device: str, show: Callable[[str], None]) -> Result:
+def run(experiment: Experiment, device: str, show: Callable[[str], None], folder: Path | None = None) -> Result:
     """Compute a cell; ``show`` is told the name of each stage, one of :data:`STAGES`.
+
+    Args:
+        folder: of the store: trained targets are kept there, and an attack that was interrupted goes on.
 
     Raises:
         ValueError: unusable images.
@@ -142,18 +137,18 @@ def run(experiment: Experiment, device: str, show: Callable[[str], None]) -> Res
     split, judge = _judged_split(experiment.dataset, content, experiment.scale, experiment.seed, device)
     with _undisturbed():
         show(STAGES[0])
-        target, seconds_target = _deployable(experiment.unattacked(), content, device)
+        target, seconds_target = _deployable(experiment.unattacked(), content, device, folder)
         attack = experiment.make_attack()
         box = grant(attack.access, target)
         torch.manual_seed(experiment.seed)
         accuracy = _accuracy(box, split)
 
         show(STAGES[1])
-        start = time.perf_counter()
         torch.manual_seed(experiment.seed)  # an attack does not depend on how much chance the training used
         known = experiment.holdout_images(split)
-        fitted = attack.fit(box, known, scale, device)
-        seconds_attack = time.perf_counter() - start
+        with into(folder and folder / RESUMED / experiment.key()) as course:
+            fitted = attack.fit(box, known, scale, device)
+            seconds_attack = course.seconds
 
         show(STAGES[2])
         start = time.perf_counter()

@@ -1,38 +1,44 @@
-"""Cells side by side: a process and a thread each, since small networks use one core better than two.
+"""What a process does that computes cells: it goes through a plan and takes what nobody has taken.
 
-Each result goes to the store as soon as it is there, so whatever ends a run, the next one goes on from there.
+Cells that are in the store, or that another process holds (:mod:`.leases`), are left out; so the store is the queue,
+and whoever shares it shares the work. Each result is kept as soon as it is there: whatever ends a process, another one
+goes on from there.
 """
 
 from __future__ import annotations
 
+import json
 import os
+import signal
+import sys
+import threading
 import time
+import traceback
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
-from concurrent.futures.process import BrokenProcessPool
-from contextlib import contextmanager
-from functools import partial
-from itertools import groupby
-from multiprocessing import get_context
-from multiprocessing.queues import SimpleQueue
+from contextlib import contextmanager, suppress
+from pathlib import Path
 
 import torch
+from submitit.helpers import DelayedSubmission
 
 from .checks import whole
 from .device import default_device
 from .experiment import Experiment
-from .store import Store
+from .places import write
+from .store import Store, Unwritable
 
 JOBS = "SPARSEGUARD_JOBS"
 """Environment variable: how many cells at a time, by default one a core, on a GPU one."""
 PAUSE = 0.2
-"""Seconds between two looks at what the processes tell."""
+"""Seconds between two looks at what others hold, or tell."""
 
 Tell = Callable[[Experiment, str], None]
-"""Is told what each cell is at: the name of a stage, or :data:`DONE`."""
-DONE = "done"
-
-_queue: SimpleQueue[tuple[Experiment, str]] | None = None
+"""Is told what each cell is at: the name of a stage, :data:`DONE` or :data:`FAILED`."""
+DONE, FAILED, LEFT = "done", "failed", "left"
+"""The last is told by a process that has nothing left to do."""
+PLAN, TOLD = "plan.json", "told-"
+"""Files of the folder that a plan's processes share: the plan, and what each one tells; failures lie beside them."""
+Failures = dict[Experiment, Exception]
 
 
 def cores() -> int:
@@ -52,26 +58,9 @@ def jobs() -> int:
     return cores() if default_device() == "cpu" else 1
 
 
-def _start(queue: SimpleQueue[tuple[Experiment, str]]) -> None:
-    global _queue
-    _queue = queue
-    torch.set_num_threads(1)
-
-
-def _work(experiments: list[Experiment], store: Store) -> None:
-    for experiment in experiments:
-        experiment.run(store, partial(_tell, experiment))
-        _tell(experiment, DONE)
-
-
-def _tell(experiment: Experiment, stage: str) -> None:
-    assert _queue is not None
-    _queue.put((experiment, stage))
-
-
 @contextmanager
 def one_thread() -> Iterator[None]:
-    """One thread in this process meanwhile, where it computes on the CPU."""
+    """One thread in this process meanwhile, where it computes on the CPU: small networks use one core best."""
     before = torch.get_num_threads()
     if default_device() == "cpu":
         torch.set_num_threads(1)
@@ -81,49 +70,100 @@ def one_thread() -> Iterator[None]:
         torch.set_num_threads(before)
 
 
-def compute(experiments: Sequence[Experiment], store: Store, tell: Tell, at_a_time: int) -> None:
-    """Compute cells into the store. Those that follow each other and share a target are computed by one process.
+def walk(experiments: Sequence[Experiment], store: Store, tell: Tell, failed: Callable[[Experiment], bool]) -> Failures:
+    """Compute in this process what the store lacks and no other process holds, until nothing is left.
 
     Args:
-        experiments: cells that the store does not have.
-        store: gets the results.
-        tell: called in this process.
-        at_a_time: processes.
+        tell: called before each stage, and when a cell is there.
+        failed: whether another process failed at it; it is left out then.
+
+    Returns:
+        What could not be computed, and why.
 
     Raises:
-        ValueError, ArithmeticError, OSError: as :meth:`Experiment.run`, once the cells in work are finished and kept;
-            or a process was killed.
+        Unwritable: the store cannot be written to; nothing more is computed.
     """
-    tasks = [list(group) for _, group in groupby(experiments, key=lambda e: e.unattacked())]
-    context = get_context("spawn")
-    queue: SimpleQueue[tuple[Experiment, str]] = context.SimpleQueue()
-    with ProcessPoolExecutor(min(at_a_time, len(tasks)), context, _start, (queue,)) as pool:
-        open_ended: set[Future[None]] = {pool.submit(_work, task, store) for task in tasks}
+    failures: Failures = {}
+    waiting = [*experiments]
+    while waiting:
+        held = []
+        for e in waiting:
+            if failed(e):
+                continue
+            try:
+                e.run(store, lambda stage, e=e: tell(e, stage), wait=False)  # type: ignore[misc]
+                tell(e, DONE)
+            except BlockingIOError:
+                held.append(e)
+            except Unwritable:
+                raise
+            except Exception as error:
+                failures[e] = error
+                tell(e, FAILED)
+        if len(held) == len(waiting):
+            time.sleep(PAUSE)
+        waiting = held
+    return failures
+
+
+def by_target(experiments: Sequence[Experiment]) -> list[list[Experiment]]:
+    """Those that attack one target together, targets of one seed one after the other."""
+    groups: dict[tuple[int, str], list[Experiment]] = {}
+    for e in experiments:
+        groups.setdefault((e.seed, repr(e.unattacked())), []).append(e)
+    return [groups[of] for of in sorted(groups, key=lambda of: of[0])]
+
+
+class Worker:
+    """What a job runs. It is sent to the job by its folder and its number alone."""
+
+    def __init__(self, folder: Path, number: int) -> None:
+        self.folder, self.number = folder, number
+
+    def checkpoint(self) -> DelayedSubmission:
+        """Asked for by submitit when the job is stopped and queued again: the store knows what is there."""
+        return DelayedSubmission(self)
+
+    def __call__(self) -> None:
+        plan = json.loads((self.folder / PLAN).read_bytes())
+        if plan["driver"]:
+            threading.Thread(target=_end_with, args=(plan["driver"],), daemon=True).start()
+        cells = [Experiment(**fields) for fields in plan["cells"]]
+        numbers = {e: number for number, e in enumerate(cells)}
+        groups = by_target(cells)
+        first = self.number % plan["workers"] * len(groups) // plan["workers"]  # apart from the others
+        order = [e for group in groups[first:] + groups[:first] for e in group]
+
+        def say(*told: object) -> None:
+            with (self.folder / f"{TOLD}{self.number}").open("a") as file:
+                file.write(json.dumps(told) + "\n")
+
+        def tell(e: Experiment, stage: str) -> None:
+            if stage == FAILED:
+                give_up(self.folder, numbers[e], sys.exception())
+            say(numbers[e], stage)
+
+        def failed(e: Experiment) -> bool:
+            return (self.folder / f"{FAILED}-{numbers[e]}").exists()
+
         try:
-            while open_ended:
-                done, open_ended = wait(open_ended, timeout=PAUSE, return_when=FIRST_COMPLETED)
-                while not queue.empty():
-                    tell(*queue.get())
-                for future in done:
-                    future.result()
-        except BrokenProcessPool as error:
-            raise OSError("a process that computed cells was killed; what was finished is in the store.") from error
-        finally:
-            pool.shutdown(wait=True, cancel_futures=True)
+            with one_thread():
+                walk(order, Store(plan["store"], shipped=plan["shipped"]), tell, failed)
+        except Unwritable as error:
+            with suppress(OSError):
+                say(str(error), FAILED)
+            raise
+        say(None, LEFT)
 
 
-class Pace:
-    """Time left, from the cells that were computed so far."""
+def give_up(folder: Path, number: int, error: BaseException | None) -> None:
+    """Leave a cell of a plan out from now on, and say why."""
+    told = {"kind": type(error).__name__, "text": str(error), "trace": "".join(traceback.format_exception(error))}
+    write(folder / f"{FAILED}-{number}", json.dumps(told).encode())
 
-    def __init__(self, cells: int) -> None:
-        self.left, self.done, self._start = cells, 0, time.monotonic()
 
-    def finished(self) -> None:
-        """One more was computed."""
-        self.left, self.done = self.left - 1, self.done + 1
-
-    def __str__(self) -> str:
-        if not self.done:
-            return "time left unknown"
-        seconds = (time.monotonic() - self._start) / self.done * self.left
-        return f"about {seconds / 60:.0f} min left" if seconds >= 60 else "less than a minute left"
+def _end_with(driver: int) -> None:
+    """A local job ends with the process that started it."""
+    while Path(f"/proc/{driver}").exists() or not Path("/proc/self").exists():
+        time.sleep(1.0)
+    os.kill(os.getpid(), signal.SIGKILL)

@@ -75,32 +75,41 @@ ROOMS: dict[str, set[str]] = {
     "bending": set(),
     "ondisk": {"places"},
     "reference": {"places"},
-    "store": {"places", "reference"},
+    "leases": set(),
+    "resuming": {"places"},
+    "store": {"leases", "places", "reference"},
     "paper": set(),
     "normalisation": {"sparse"},
     "targets": {"access"},
     "data": {"ondisk", "places", "scales"},
-    "priors": {"bending", "ondisk", "places", "scales", "store"},
-    "defenses": {"data", "normalisation", "ondisk", "places", "priors", "registry", "scales", "sparse", "targets"},
-    "attacks": {"access", "bending", "normalisation", "ondisk", "priors", "registry", "scales", "sparse"},
+    "priors": {"bending", "ondisk", "places", "resuming", "scales", "store"},
+    "defenses": {
+        "data", "leases", "normalisation", "ondisk", "places", "priors", "registry", "resuming", "scales", "sparse",
+        "targets",
+    },
+    "attacks": {"access", "bending", "normalisation", "ondisk", "priors", "registry", "resuming", "scales", "sparse"},
     "metrics": {"data", "normalisation", "scales"},
     "tap": {"access"},
     "audit": {"access", "attacks", "device", "metrics", "registry", "scales", "tap"},
     "result": {"metrics", "reference"},
-    "trial": {"access", "data", "device", "metrics", "ondisk", "result", "scales", "targets"},
+    "deployed": {"data", "leases", "places", "resuming", "scales", "store", "targets"},
+    "trial": {"access", "data", "deployed", "device", "metrics", "ondisk", "result", "resuming", "scales", "targets"},
     "experiment": {
-        "attacks", "data", "defenses", "device", "places", "registry", "result", "scales", "store", "targets", "trial",
+        "attacks", "data", "defenses", "deployed", "device", "leases", "places", "registry", "result", "scales",
+        "store", "targets", "trial",
     },
-    "workers": {"device", "experiment", "store"},
-    "grid": {"defenses", "experiment", "places", "result", "scales", "store", "workers"},
+    "workers": {"device", "experiment", "places", "store"},
+    "submitting": {"experiment", "places", "store", "workers"},
+    "grid": {"defenses", "experiment", "places", "result", "scales", "store", "submitting", "workers"},
+    "plans": {"experiment", "grid", "store"},
     "shipping": {"experiment", "grid", "places", "reference", "result", "scales", "store", "studies", "workers"},
     "studies": {
         "access", "reference", "data", "device", "experiment", "metrics", "places", "priors", "scales", "sparse",
         "store", "targets", "trial",
     },
     "report": {
-        "attacks", "audit", "defenses", "experiment", "grid", "metrics", "paper", "result", "scales", "shipping",
-        "sparse", "store", "studies", "targets", "workers",
+        "attacks", "audit", "defenses", "experiment", "grid", "metrics", "paper", "plans", "result", "scales",
+        "shipping", "sparse", "store", "studies", "targets", "workers",
     },
 }  # fmt: skip
 """What each room may import, besides ``checks`` and itself. ``report`` draws what others computed."""
@@ -154,21 +163,16 @@ def cli(*arguments: str, home: Path) -> subprocess.CompletedProcess[str]:
         (("run", "--dataset", "imagenet"), "dataset must be one of mnist, fashion_mnist"),
         (("run", "--defense", "sparse_guard", "--lam", "nan"), "lam must be a finite number greater than 0, not nan"),
         (("run", "--defense", "laplace", "--options", "b=1"), "--options must be a JSON object"),
-        (("grid", "--setting", "federated"), "setting must be one of end_to_end, split"),
+        (("grid", "{folder}/plan.yaml"), "setting must be one of end_to_end, split"),
         (("data", "imagenet"), "dataset must be one of"),
     ],
 )
 def test_bad_input_is_one_sentence_and_status_2(arguments: tuple[str, ...], message: str, tmp_path: Path) -> None:
-    done = cli(*arguments, home=tmp_path)
+    (tmp_path / "plan.yaml").write_text("setting: federated")
+    done = cli(*(text.replace("{folder}", str(tmp_path)) for text in arguments), home=tmp_path)
     assert done.returncode == 2
     assert done.stderr.startswith("sparseguard: ")
     assert message in done.stderr
     assert len(done.stderr.strip().splitlines()) == 1
     assert not (tmp_path / "runs").exists()
     assert not (tmp_path / "data").exists()
-
-
-def test_the_grid_command_prints_the_table(tmp_path: Path) -> None:
-    done = cli("grid", "--scale", "smoke", "--defense", "none", "--defense", "laplace", home=tmp_path)
-    assert done.returncode == 0, done.stderr
-    assert re.search(r"\| none .*\| 40\.87 \[\d\] \| 1\d\.\d\d \|", done.stdout)

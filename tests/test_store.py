@@ -4,7 +4,9 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -120,9 +122,56 @@ def test_a_run_killed_while_saving_leaves_no_result(tmp_path: Path) -> None:
     leftovers = list(tmp_path.iterdir())
     assert leftovers
     for path in leftovers:
-        os.utime(path, (0, time.time() - 2 * 86_400))
+        os.utime(path, (0, time.time() - 8 * 86_400))
     Store(tmp_path).prepare()
     assert list(tmp_path.iterdir()) == []
+
+
+def test_what_another_one_is_writing_stays_whatever_this_machines_clock_says(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / ".partial-of-another").mkdir(parents=True)
+    wall = time.time()
+    for jump in (-(10**9), 10**9):
+        monkeypatch.setattr(time, "time", lambda jump=jump: wall + jump)
+        Store(tmp_path).prepare()
+        assert (tmp_path / ".partial-of-another").is_dir()
+
+
+def together(work: Callable[[], object], count: int = 4) -> None:
+    threads = [threading.Thread(target=work) for _ in range(count)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+
+def test_many_that_save_the_same_at_once_leave_one_whole_cell(tmp_path: Path) -> None:
+    saved: list[int] = []
+
+    def save() -> None:
+        for _ in range(15):
+            Store(tmp_path).save("cell", {"n": 1}, {"x": torch.zeros(9)})
+            saved.append(1)
+
+    together(save)
+    assert len(saved) == 60
+    assert Store(tmp_path).load("cell") is not None
+    assert [path.name for path in tmp_path.iterdir()] == ["cell"]
+
+
+def test_what_several_want_is_computed_by_one(tmp_path: Path) -> None:
+    calls: list[int] = []
+
+    def compute() -> tuple[dict[str, object], dict[str, torch.Tensor]]:
+        calls.append(1)
+        time.sleep(0.2)
+        return {"n": len(calls)}, {}
+
+    found: list[object] = []
+    together(lambda: found.append(Store(tmp_path).recall({"a": 1}, compute)[0]))
+    assert found == 4 * [{"n": 1}]
+    assert calls == [1]
 
 
 def test_nothing_is_pickled(tmp_path: Path) -> None:

@@ -1,19 +1,17 @@
 """Cells side by side: the same results as one after the other, kept one by one, and said along the way."""
 
-import os
-import signal
-import subprocess
-import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 
 from sparseguard import Experiment
-from sparseguard.grid import PROGRESS, cells, run_grid
+from sparseguard.grid import PROGRESS, Pace, cells, run_grid
 from sparseguard.store import Store
-from sparseguard.workers import DONE, JOBS, Pace, compute, jobs
+from sparseguard.submitting import FOLDER, Plan, Site
+from sparseguard.workers import DONE, JOBS, jobs
 
 ROWS = cells("mnist", "split", ["none", "gaussian"], 0.5, "smoke", [0, 1])
 
@@ -34,39 +32,20 @@ def test_side_by_side_they_come_out_as_one_after_the_other(tmp_path: Path, monke
 def test_every_stage_is_told_and_attacks_on_one_target_share_it(tmp_path: Path) -> None:
     rows = cells("mnist", "split", "none", 0.5, "smoke", 0, ["nearest", {"attack": "inversion", "decoders": ["ridge"]}])
     heard: list[tuple[Experiment, str]] = []
-    compute(rows, Store(tmp_path), lambda e, stage: heard.append((e, stage)), 2)
+    assert Plan(rows, Store(tmp_path), lambda e, stage: heard.append((e, stage)), Site()).compute() == {}
     stages = ["training the target", "training the attackers", "measuring", DONE]
     assert [stage for _, stage in heard] == 2 * stages  # one process, one after the other
     stored = [e.stored(Store(tmp_path)) for e in rows]
     assert len({r.metrics["seconds_target"] for r in stored if r}) == 1  # trained once
+    assert [*(tmp_path / FOLDER).iterdir()] == []
 
 
-def test_an_error_comes_through_and_what_was_finished_is_kept(tmp_path: Path) -> None:
+@pytest.mark.parametrize("at_a_time", [1, 2])
+def test_an_error_comes_through_once_all_others_are_computed(at_a_time: int, tmp_path: Path) -> None:
     bad = Experiment("mnist", "split", "none", scale="smoke", fid=False, holdout=10_000)
     with pytest.raises(ValueError, match="holdout must be at most"):
-        run_grid([ROWS[0], bad, ROWS[2]], Store(tmp_path), progress=False, at_a_time=2)
-    assert ROWS[0].stored(Store(tmp_path)) is not None
-
-
-def test_a_killed_process_is_one_sentence(tmp_path: Path) -> None:
-    script = tmp_path / "script.py"
-    script.write_text(
-        "from sparseguard.grid import cells, run_grid\n"
-        "if __name__ == '__main__':\n"
-        "    run_grid(cells('mnist', 'split', ['none', 'none_conv', 'sparse_guard'], 0.5, 'quick', 77), at_a_time=2)\n"
-    )
-    running = subprocess.Popen([sys.executable, str(script)], stderr=subprocess.PIPE, text=True)
-    children = Path(f"/proc/{running.pid}/task/{running.pid}/children")
-    for _ in range(600):
-        started = {pid: Path(f"/proc/{pid}/cmdline").read_bytes() for pid in children.read_text().split()}
-        workers = [pid for pid, command in started.items() if b"spawn_main" in command]
-        if workers:
-            break
-        time.sleep(0.1)
-    os.kill(int(workers[0]), signal.SIGKILL)
-    _, said = running.communicate(timeout=120)
-    assert running.returncode == 1
-    assert said.strip().splitlines()[-1].startswith("OSError: a process that computed cells was killed")
+        run_grid([bad, ROWS[0], ROWS[2]], Store(tmp_path), progress=False, at_a_time=at_a_time)
+    assert all(e.stored(Store(tmp_path)) for e in (ROWS[0], ROWS[2]))
 
 
 def test_the_environment_says_how_many_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -76,6 +55,28 @@ def test_the_environment_says_how_many_at_a_time(monkeypatch: pytest.MonkeyPatch
         monkeypatch.setenv(JOBS, wrong)
         with pytest.raises(ValueError, match=f"{JOBS} must be a whole number from 1 on"):
             jobs()
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"where": "cloud"}, "--where must be one of local, slurm, not 'cloud'"),
+        ({"workers": -1}, "--workers must be a whole number from 1 on, not -1"),
+        ({"gpus": -1}, "--gpus-per-task must be a whole number from 0 on, not -1"),
+        ({"minutes": 0.5}, "--minutes must be a whole number from 1 on, not 0.5"),
+        ({"options": {"partion": "gpu"}}, "--slurm has what Slurm does not know: .*'partion'"),
+    ],
+)
+def test_what_a_site_may_not_be_is_a_sentence(options: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        Site(**options)
+
+
+def test_the_script_starts_as_many_jobs_with_what_they_ask_for() -> None:
+    script = Site("slurm", 4, 1, 90, {"partition": "gpu"}).script("python -m sparseguard grid plan.yaml", Path("logs"))
+    for line in ("--array=0-3%4", "--gpus-per-task=1", "--time=90", "--partition=gpu", "--cpus-per-task=1"):
+        assert f"#SBATCH {line}\n" in script
+    assert script.strip().endswith("python -m sparseguard grid plan.yaml")
 
 
 def test_the_time_left_is_that_of_the_cells_so_far(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -10,6 +10,7 @@ Adam.
 from __future__ import annotations
 
 from collections import defaultdict
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -58,6 +59,16 @@ class Muon:
         }
         others = [p for p in self.parameters if p.ndim < 2]
         self._adam = torch.optim.Adam(others, lr=rate, betas=BETAS, fused=True) if others else None
+
+    def state_dict(self) -> dict[str, Any]:
+        """What it remembers."""
+        return {"momenta": [*self._momenta.values()], "adam": self._adam.state_dict() if self._adam else {}}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Remember that again."""
+        self._momenta = dict(zip(self._momenta, state["momenta"], strict=True))
+        if self._adam:
+            self._adam.load_state_dict(state["adam"])
 
     def zero_grad(self) -> None:
         """Forget the gradients."""

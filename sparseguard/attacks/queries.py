@@ -65,8 +65,8 @@ class Queries:
         """Leaks of the images of these numbers."""
         return self._kept[index] if self._kept is not None else self.observe(self.images[index])
 
-    def batches(self, size: int, generator: torch.Generator) -> Iterator[tuple[Tensor, Tensor]]:
-        """Leaks and images without end; half of each batch are the attacker's own images, where there are copies."""
+    def batches(self, size: int, generator: torch.Generator) -> Iterator[Tensor]:
+        """Numbers of images without end; half of each batch are the attacker's own, where there are copies."""
         copies = len(self.images) - self.own
         share = min(size // 2 if copies else size, self.own)
         while True:
@@ -76,7 +76,7 @@ class Queries:
                 if copies:
                     other = torch.randint(self.own, len(self.images), (size - share,), generator=generator)
                     index = torch.cat([index, other])
-                yield self.leaks(index), self.images[index]
+                yield index
 
     def in_order(self, most: int, size: int = ASKED) -> Iterator[tuple[Tensor, Tensor]]:
         """Leaks and images, each once, the attacker's own before the copies, up to so many."""

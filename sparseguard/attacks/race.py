@@ -14,11 +14,13 @@ import copy
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from ..resuming import Kept
 from .decoders import Member
 from .muon import Muon
 from .queries import Queries
@@ -75,14 +77,39 @@ class Runner:
         self._batches = self.queries.batches(self.member.batch_size, generator)
         self._updates = 0
 
-    def run(self, updates: int, device: str) -> None:
-        """Train up to so many updates of the U-Net, at the decoder's own pace."""
+    def state_dict(self) -> dict[str, Any]:
+        """What its training goes on with, but for the course."""
+        networks = [self.network.state_dict(), self.average.state_dict(), self.best[1]]
+        return {"networks": networks, "optimizer": self._optimizer.state_dict(), "updates": self._updates}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go on with that; its course is there already."""
+        network, average, best = state["networks"]
+        self.network.load_state_dict(network)
+        self.average.load_state_dict(average)
+        self.best = self.best[0], best
+        self._optimizer.load_state_dict(state["optimizer"])
+        self._skip(state["updates"])
+
+    def _skip(self, updates: int) -> None:
+        while self._updates < updates:
+            self._updates += 1
+            next(self._batches)
+
+    def recall(self, updates: int, error: float) -> None:
+        """What :meth:`run` and :meth:`validate` came to in an earlier process, but for the weights."""
+        self._skip(updates * self.member.pace)
+        self.validate(error)
+
+    def run(self, updates: int, device: str, after: Callable[[], None] = lambda: None) -> None:
+        """Train up to so many updates of the U-Net, at the decoder's own pace; ``after`` is called after each."""
         weights: list[Tensor] = list(self.network.parameters())
         averages: list[Tensor] = list(self.average.parameters())
         self.network.train()
         while self._updates < updates * self.member.pace:
             self._updates += 1
-            leak, truth = next(self._batches)
+            index = next(self._batches)
+            leak, truth = self.queries.leaks(index), self.queries.images[index]
             loss = F.mse_loss(self.network(leak.to(device)), truth.to(device))
             rate = min(1.0, self._updates / WARM_UP) / max(1.0, self._updates / STEADY) ** 0.5
             self._optimizer.zero_grad()
@@ -91,6 +118,7 @@ class Runner:
             self._optimizer.step(self.member.learning_rate * rate)
             with torch.no_grad():
                 torch._foreach_lerp_(averages, weights, 1 - (1 - 1 / self._updates) ** (POWER + 1))
+            after()
 
     def validate(self, error: float) -> None:
         """Write down the error that the average has now."""
@@ -147,12 +175,34 @@ def hopeless(runner: Runner, first: float) -> bool:
 def race(runners: Mapping[str, Runner], score: Callable[[nn.Module], float], cap: int, device: str) -> None:
     """Train all until no doubling pays, dropping those that cannot win.
 
+    A race that was interrupted is decided anew from the errors that were found, and goes on with the weights.
+
     Args:
         runners: by name; what came of each is found in it.
         score: validation error of a network.
         cap: most updates of each.
     """
-    steps = rungs(cap)
+    steps, errors = rungs(cap), list[float]()
+    kept = Kept("race", *runners.values())
+    known: list[float] | None = kept.read()
+
+    def keep() -> None:
+        if kept.due:
+            kept.keep(errors)
+
+    def leg(runner: Runner, updates: int) -> None:
+        nonlocal known
+        if known is not None and len(errors) == len(known):
+            kept.restore()
+            known = None
+        if known is None:
+            runner.run(updates, device, keep)
+            errors.append(score(runner.average))
+            runner.validate(errors[-1])
+        else:
+            errors.append(known[len(errors)])
+            runner.recall(updates, errors[-1])
+
     for rung, updates in enumerate(steps):
         if rung >= ALL:
             last = rung == len(steps) - 1
@@ -160,13 +210,11 @@ def race(runners: Mapping[str, Runner], score: Callable[[nn.Module], float], cap
             for runner in ranked[places(rung, len(steps)) :]:
                 runner.dropped = True
         for runner in [r for r in runners.values() if r.paying]:
-            runner.run(updates, device)
-            runner.validate(score(runner.average))
+            leg(runner, updates)
         first = max((decibels(r.best[0]) for r in runners.values()), default=-math.inf)
         for runner in [r for r in runners.values() if r.paying and rung >= ALL - 1]:
             runner.dropped = hopeless(runner, first)
     for ahead in sorted((r for r in runners.values() if r.paying), key=lambda r: r.best[0])[:1]:
         for further in range(ahead.member.further):
             if ahead.paying:
-                ahead.run(2 * cap << further, device)
-                ahead.validate(score(ahead.average))
+                leg(ahead, 2 * cap << further)

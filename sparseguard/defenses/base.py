@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from itertools import pairwise
@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from ..checks import one_of, positive
 from ..data import Split
 from ..normalisation import Normalize, Standardize
+from ..resuming import rounds
 from ..scales import Scale
 from ..targets import Target
 
@@ -95,6 +96,13 @@ class Defense:
         """
         fit(target, split.train_images, split.train_labels, scale)
 
+    def deploy(self, target: Target) -> None:
+        """Put in place, in an untrained target, what training puts there beside weights: noise on the leak, say.
+
+        A trained target is put together from that and its weights for further attacks; one that does not come out the
+        same is trained again.
+        """
+
 
 def nonnegative(name: str, value: float) -> float:
     """``value`` as a float, or a ``ValueError`` that says that it must be finite and not below 0."""
@@ -119,6 +127,7 @@ def fit(
     penalty: Callable[[int], Tensor | float] = lambda epoch: 0.0,
     longest_gradient: float = math.inf,
     epochs: int | None = None,
+    chance: Sequence[torch.Generator] = (),
 ) -> None:
     """Cross-entropy and SGD with momentum 0.9, for the scale's epochs; draws its batches from torch's global generator.
 
@@ -133,6 +142,8 @@ def fit(
         penalty: added to the loss of each batch; called with the epoch, from 0 on, after the model saw the batch.
         longest_gradient: longer ones (L2 norm over all parameters) are shortened to it.
         epochs: other than the scale's.
+        chance: generators that ``after_step`` and ``penalty`` draw from; a training that was interrupted goes on with
+            them. What else they remember they must be able to make anew at the beginning of an epoch.
 
     Raises:
         ArithmeticError: the loss is not finite.
@@ -145,7 +156,7 @@ def fit(
     steps = epochs * math.ceil(len(inputs) / scale.batch_size)
     course = torch.optim.lr_scheduler.LambdaLR(optimizer, partial(triangle, steps) if scale.decay else lambda step: 1.0)
     model.train()
-    for epoch in range(epochs):
+    for epoch in rounds(epochs, "training", model, optimizer, course, *chance):
         for index in batches(len(inputs), scale.batch_size):
             loss = F.cross_entropy(model(inputs[index.to(device)]), labels[index.to(device)]) + penalty(epoch)
             if not torch.isfinite(loss):

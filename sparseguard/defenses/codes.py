@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import hashlib
 import math
+from collections.abc import Callable
 from pathlib import Path
 
 import torch
 from torch import Tensor
 from tqdm import tqdm
 
+from ..leases import held
 from ..ondisk import SLOW, OnDisk, large, raw
 from ..places import digest, home, write
 from ..sparse import SparseCoding2d
@@ -37,6 +39,13 @@ def encode(layer: SparseCoding2d, images: Tensor) -> Tensor:
     if not large(len(images) * size):
         return torch.cat([codes(part) for part in images.split(CHUNK)])
     place = home() / ".codes" / fingerprint(layer, images)
+    with held(home() / ".leases", place.name):
+        _go_on(place, codes, images, size)
+    return OnDisk(place / "codes", shape, "float32")
+
+
+def _go_on(place: Path, codes: Callable[[Tensor], Tensor], images: Tensor, size: int) -> None:
+    """Write the codes that an earlier run did not leave in a folder."""
     done = finished(place, size)
     place.mkdir(parents=True, exist_ok=True)
     with (place / "codes").open("r+b" if done else "wb") as file:
@@ -48,7 +57,6 @@ def encode(layer: SparseCoding2d, images: Tensor) -> Tensor:
                 file.flush()
                 write(place / DONE, str(start + len(found)).encode())
                 bar.update(len(found))
-    return OnDisk(place / "codes", shape, "float32")
 
 
 def fingerprint(layer: SparseCoding2d, images: Tensor) -> str:

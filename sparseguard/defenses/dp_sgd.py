@@ -23,6 +23,7 @@ from torch.utils.data import DataLoader, Dataset, StackDataset
 
 from ..checks import positive
 from ..data import Split
+from ..resuming import rounds
 from ..scales import Scale
 from ..targets import Target
 from .base import Defense, Family, nonnegative
@@ -79,7 +80,7 @@ class DPSGD(Defense):
                 noise_multiplier=self.noise_multiplier,
                 max_grad_norm=self.max_grad_norm,
             )
-            for _ in range(scale.dp_epochs):
+            for _ in rounds(scale.dp_epochs, "training", target, engine.accountant):
                 for images, labels in loader:  # Poisson sampling: a batch may even be empty
                     losses = F.cross_entropy(model(images.to(device)), labels.to(device), reduction="sum")
                     optimizer.zero_grad()

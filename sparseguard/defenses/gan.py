@@ -63,7 +63,7 @@ class GAN(Defense):
             images, labels = fakes(scale.batch_size)
             return self.weight * F.cross_entropy(target(images), labels)
 
-        fit(target, split.train_images, split.train_labels, scale, penalty=penalty)
+        fit(target, split.train_images, split.train_labels, scale, penalty=penalty, chance=(chance,))
         generated, asked = fakes(scale.fakes)
         with torch.no_grad():
             target.facts["accuracy on generated"] = float((target(generated).argmax(1) == asked).float().mean())

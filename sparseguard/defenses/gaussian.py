@@ -41,5 +41,9 @@ class Gaussian(Defense):
 
     def train(self, target: Target, split: Split, scale: Scale) -> None:
         super().train(target, split, scale)
-        target.noise = noise = AdditiveNoise(Normal(0.0, self.sigma), self.relative)
-        noise.eval().measure(target, split.train_images)
+        self.deploy(target)
+        assert isinstance(target.noise, AdditiveNoise)
+        target.noise.eval().measure(target, split.train_images)
+
+    def deploy(self, target: Target) -> None:
+        target.noise = AdditiveNoise(Normal(0.0, self.sigma), self.relative)

@@ -94,7 +94,7 @@ class Gong(Defense):
             return self.weight * (inject + push_out) + guard()
 
         if self.weight > 0:
-            fit(target, images, labels, scale, penalty=penalty, epochs=scale.tuning_epochs)
+            fit(target, images, labels, scale, penalty=penalty, epochs=scale.tuning_epochs, chance=(chance,))
         for name, fakes in (("public", injected), ("inverted", found)):
             target.facts[f"p_y of {name} fakes"] = mean_probability(target, fakes, wanted)
         kinds = models.generator.sample(torch.arange(models.generator.classes, device=device), chance)

@@ -28,6 +28,14 @@ class AdditiveNoise(nn.Module):
         noise: Tensor = self.distribution.sample(x.shape)
         return x + unit * noise.to(x)
 
+    def get_extra_state(self) -> Tensor:
+        """The unit, beside the weights of the target."""
+        return torch.tensor(self.unit, dtype=torch.float64)
+
+    def set_extra_state(self, state: Tensor) -> None:
+        """The unit again."""
+        self.unit = float(state)
+
     @torch.no_grad()
     def measure(self, target: Target, images: Tensor, most: int = 1000) -> None:
         """Take the standard deviation of the target's leak, without noise, on images ``(N, C, H, W)`` as the unit.

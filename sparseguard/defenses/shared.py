@@ -14,7 +14,9 @@ import torch
 from torch import Tensor
 
 from ..data import Split
-from ..priors.gan import Generator, train_gan
+from ..priors import kept_gan
+from ..priors.gan import Generator
+from ..resuming import beside
 from ..scales import Scale
 
 T = TypeVar("T")
@@ -30,7 +32,7 @@ def shared(split: Split, name: str, scale: Scale, device: torch.device, make: Ca
     """What ``make`` returns: made once for a split, scale, seed and device, with chance of its own."""
     key = name, scale, derived_seed(name), str(device)
     if key not in split.derived:
-        with torch.random.fork_rng():
+        with torch.random.fork_rng(), beside(name):
             torch.manual_seed(key[2])
             split.derived[key] = make()
     found: T = split.derived[key]
@@ -40,12 +42,12 @@ def shared(split: Split, name: str, scale: Scale, device: torch.device, make: Ca
 def shared_gan(
     split: Split, name: str, images: Tensor, labels: Tensor, classes: int, scale: Scale, device: torch.device
 ) -> Generator:
-    """:func:`~sparseguard.priors.gan.train_gan` for the scale's epochs, once for all cells of a split.
+    """:func:`~sparseguard.priors.kept_gan` for the scale's epochs, once for all cells of a split.
 
     ``name`` says of which images.
     """
 
     def train() -> Generator:
-        return train_gan(images.to(device), labels.to(device), classes, scale.gan_epochs)
+        return kept_gan(images.to(device), labels.to(device), classes, scale.gan_epochs)
 
     return shared(split, f"GAN of {name} images", scale, device, train)

@@ -17,6 +17,7 @@ from ..bending import bend
 from ..checks import one_of
 from ..ondisk import raw
 from ..places import home
+from ..resuming import beside, keeping
 from ..scales import Scale
 from ..store import Cell, Store
 from .base import Prior
@@ -82,7 +83,7 @@ def make_prior(
     present, told = told.unique(return_inverse=True)
 
     def train() -> Cell:
-        with torch.random.fork_rng():
+        with torch.random.fork_rng(), beside("prior"):
             torch.manual_seed(0)  # the same prior for every cell that has these images
             trained = train_gan(asked.to(device), told.repeat(copies + 1).to(device), len(present), scale.gan_epochs)
         return {"prior": "gan", "images": len(images)}, trained.state_dict()
@@ -96,6 +97,22 @@ def make_prior(
     return Conditional(generator).to(device)
 
 
+def kept_gan(images: Tensor, labels: Tensor, classes: int, epochs: int) -> Generator:
+    """:func:`~sparseguard.priors.gan.train_gan`; where results are kept, by one process for all, beside them."""
+    if not keeping():
+        return train_gan(images, labels, classes, epochs)
+    of = {"images": _hash(images), "labels": _hash(labels), "classes": classes, "epochs": epochs}
+    key = {"gan": of, "revision": REVISION, "device": str(images.device), "seed": torch.initial_seed()}
+
+    def train() -> Cell:
+        return {"gan": "of images", "images": len(images)}, train_gan(images, labels, classes, epochs).state_dict()
+
+    _, weights = Store(_folder(), shipped=False).recall(key, train)
+    generator = Generator(images[:1].mean(0), classes).to(images.device)
+    generator.load_state_dict(weights)
+    return generator.requires_grad_(False).eval()
+
+
 def _folder() -> Path:
     return home() / ".priors"
 
@@ -104,4 +121,7 @@ def _hash(values: Tensor) -> str:
     return hashlib.sha256(raw(values)).hexdigest()
 
 
-__all__ = ["KINDS", "PCA", "SIZES", "TRUNCATION", "Conditional", "Prior", "check_prior", "checkpoint", "make_prior"]
+__all__ = [
+    "KINDS", "PCA", "SIZES", "TRUNCATION", "Conditional", "Prior", "check_prior", "checkpoint", "kept_gan",
+    "make_prior",
+]  # fmt: skip

@@ -20,6 +20,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.utils.parametrizations import spectral_norm
 
+from ..resuming import rounds
+
 LATENT = 32
 """Entries of ``z``, and of the embedding of the label."""
 CHANNELS = (16, 32, 64)
@@ -140,7 +142,7 @@ def train_gan(images: Tensor, labels: Tensor, classes: int, epochs: int) -> Gene
     kept = copy.deepcopy(generator).requires_grad_(False).eval()
     apart = distance_within_classes(images, labels).clamp(min=1e-6)
     size = max(min(BATCH, len(images)) // 2, 1)
-    for _ in range(epochs):
+    for _ in rounds(epochs, "GAN", generator, discriminator, kept, *optimizers):
         for index in torch.randperm(len(images)).to(images.device).split(2 * size):
             real, of_real = images[index], labels[index]
             of_fake = labels[torch.randint(len(labels), (size,)).to(images.device)].repeat(2)

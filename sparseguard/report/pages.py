@@ -6,7 +6,7 @@ import base64
 import html
 import io
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
@@ -62,13 +62,20 @@ def title_of(path: Path) -> str:
     return next((line.removeprefix("# ") for line in lines if line.startswith("# ")), path.stem)
 
 
-def write_site(executed: Sequence[Path], texts: Sequence[Path], seconds: Sequence[float], out: Path) -> Path:
+def write_site(
+    executed: Sequence[Path],
+    texts: Sequence[Path],
+    seconds: Sequence[float],
+    out: Path,
+    missing: Mapping[str, str] | None = None,
+) -> Path:
     """A page for each executed notebook and each Markdown file, and ``index.html``.
 
     Args:
         executed: notebooks in ``out``.
         texts: Markdown files; links in them are relative to where they lie, figures and tables lie in ``out/figures``.
         seconds: that each notebook took.
+        missing: what notebooks lack, by their names.
 
     Returns:
         The index.
@@ -81,6 +88,8 @@ def write_site(executed: Sequence[Path], texts: Sequence[Path], seconds: Sequenc
     cards = "".join(_card(path, titles[path.stem], s) for path, s in zip(executed, seconds, strict=True))
     more = "".join(f'<li><a href="{p.stem}.html">{html.escape(titles[p.stem])}</a></li>' for p in texts)
     front = next((s for path in executed if path.stem.startswith("00") and (s := _summary(path))), "")
+    lacks = "".join(f"<li>{html.escape(f'{name}: {what}')}</li>" for name, what in (missing or {}).items())
+    front += f"<ul>{lacks}</ul>" if lacks else ""
     body = f"<h1>{SITE}</h1>{front}<div class=cards>{cards}</div>" + (f"<h2>More</h2><ul>{more}</ul>" if more else "")
     _write(out, "index", titles, body)
     return out / "index.html"

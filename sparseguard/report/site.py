@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -17,6 +19,8 @@ import yaml
 from papermill import inspect_notebook
 
 from ..grid import PROGRESS
+from ..plans import lacking, of_notebook
+from ..store import STILL, Store
 from ..workers import JOBS, cores
 from . import committed
 from .pages import write_site
@@ -34,6 +38,7 @@ def build(
     jobs: int = 0,
     figures: Path | None = None,
     measure: bool = False,
+    from_store: bool = False,
 ) -> Path:
     """Execute every notebook of a folder and write ``out/index.html``.
 
@@ -47,6 +52,8 @@ def build(
         jobs: how many at a time; 0: one a core.
         figures: a reference run: figures and tables go there, and the notebooks themselves take the outputs.
         measure: compute what is neither shipped nor stored; given to the notebooks that have such a parameter.
+        from_store: train nothing at all, and say which cells are missing; a notebook that lacks what it is about is
+            left out, and the index says so. The small measurements of the layer that are never kept are still taken.
 
     Returns:
         The index.
@@ -63,19 +70,35 @@ def build(
     drawn, start = (out / "figures").resolve(), time.time()
     usual = parameters | {"out": str(drawn)}
 
+    missing: dict[Path, str] = {}
+    if from_store:
+        measure = False
+        for source in sources:
+            planned = of_notebook(source, usual)
+            absent = lacking(planned, Store())
+            if absent:
+                named = "; ".join(f"{e.dataset_name}, {e.setting}: {e.label}, seed {e.seed}" for e in absent)
+                missing[source] = f"{len(absent)} of {len(planned)} cells are missing: {named}"
+                print(f"{source.name}: {missing[source]}", flush=True)
+
     def execute(source: Path, threads: int) -> float:
         environment = os.environ | {
             "OMP_NUM_THREADS": str(threads),
             "MKL_NUM_THREADS": str(threads),
             JOBS: str(threads),
             "PYDEVD_DISABLE_FILE_VALIDATION": "1",
-        }
+        } | ({STILL: "1"} if from_store else {})  # fmt: skip
         before = time.perf_counter()
         target = out / source.name
         given = yaml.safe_dump(usual | ({"measure": measure} if "measure" in inspect_notebook(str(source)) else {}))
         print(f"running {source.name} …", flush=True)
         command = [sys.executable, "-m", "papermill", str(source), str(target), "-y", given, "--no-progress-bar"]
         failed = _watched(command, environment, source.name)
+        lacks = re.search(r"^\w+: (.* (?:has not|has) been measured[;,].*)$", failed or "", re.M)
+        if from_store and lacks:
+            missing[source] = missing.get(source, lacks[1])
+            print(f"{source.name} is left out: {lacks[1]}", flush=True)
+            return math.nan
         if failed is not None:
             raise OSError(f"{source.name} failed:\n{failed}")
         seconds = time.perf_counter() - before
@@ -92,7 +115,9 @@ def build(
             seconds |= zip(group, pool.map(partial(execute, threads=threads), group))
     _exchange(drawn, figures, notebooks.parent / "figures", start)
     texts = sorted((notebooks / "pages").glob("*.md"))
-    return write_site([out / s.name for s in sources], texts, [seconds[s] for s in sources], out)
+    shown = [source for source in sources if not math.isnan(seconds[source])]
+    lacking_cells = {source.stem: what for source, what in missing.items()}
+    return write_site([out / s.name for s in shown], texts, [seconds[s] for s in shown], out, lacking_cells)
 
 
 def _exchange(drawn: Path, figures: Path | None, shipped: Path, start: float) -> None:

@@ -388,7 +388,8 @@ def test_half_of_each_batch_are_the_attackers_own_images() -> None:
     batches = asked.batches(8, torch.Generator().manual_seed(0))
     own = {tuple(image.flatten().tolist()) for image in asked.images[:10]}
     for _ in range(5):
-        leak, truth = next(batches)
+        index = next(batches)
+        leak, truth = asked.leaks(index), asked.images[index]
         assert torch.equal(leak, truth)
         assert sum(tuple(image.flatten().tolist()) in own for image in truth) == 4
 

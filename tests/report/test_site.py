@@ -10,6 +10,7 @@ import pytest
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
 from PIL import Image
 
+from sparseguard.grid import cells
 from sparseguard.report import committed, pages, site
 from sparseguard.report.summary import Summary
 
@@ -101,3 +102,31 @@ def test_a_page_has_the_answer_first_no_code_its_formulas_and_a_text_for_each_pi
     assert 'src="figures/x.png"' in (tmp_path / "two.html").read_text(encoding="utf-8")
     assert '<a href="01_one.html">one</a>' in (tmp_path / "two.html").read_text(encoding="utf-8")
     assert "<p>No.</p>" in index.read_text(encoding="utf-8")
+
+
+def test_from_the_store_nothing_is_trained_and_what_is_missing_is_said(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    notebooks, out = tmp_path / "notebooks", tmp_path / "out"
+    notebooks.mkdir()
+    plan = "from sparseguard.grid import cells, run_grid\nrows = cells('mnist', 'split', 'none', 1, 'smoke', [0, 1]"
+    write(
+        notebooks,
+        "01_cells",
+        "# Cells",
+        f"{plan}, 'nearest')\nprint(len(run_grid(rows, measure=measure)))",
+        "measure = True",
+    )
+    study = "from sparseguard.studies.layer import LayerStudy\nLayerStudy(scale='smoke', seeds=[0]).kept.measured()"
+    write(notebooks, "02_study", "# Study", study)
+    run = "from sparseguard import Experiment\nExperiment(scale='smoke', seed=5).run(None)"
+    write(notebooks, "03_run", "# Run", run)
+    (there, missing) = cells("mnist", "split", "none", 1, "smoke", [0, 1], "nearest")
+    there.run(progress=False)
+    text = site.build(notebooks, out, {}, measure=True, from_store=True).read_text()
+    assert "01_cells: 1 of 2 cells are missing: mnist, split: none under nearest, seed 1" in text
+    assert "02_study: kept has not been measured, and nothing is computed here." in text
+    assert "03_run: none has not been measured" in text
+    assert "01_cells.ipynb: 1 of 2 cells are missing" in capsys.readouterr().out
+    assert [page.name for page in sorted(out.glob("*.html"))] == ["01_cells.html", "index.html"]
+    assert missing.stored() is None

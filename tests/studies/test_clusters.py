@@ -9,10 +9,10 @@ from torch import nn
 from sparseguard import Experiment, load_data
 from sparseguard.data import Split
 from sparseguard.defenses import make_defense
+from sparseguard.deployed import train_target
 from sparseguard.scales import SCALES
 from sparseguard.store import Store
 from sparseguard.studies.clusters import after_two_layers, clustering, features_of, measure, project, stored, study
-from sparseguard.trial import train_target
 
 SMOKE = SCALES["smoke"]
 

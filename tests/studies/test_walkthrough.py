@@ -2,8 +2,8 @@ import pytest
 import torch
 
 from sparseguard import BlackBox, Experiment, load_data
+from sparseguard.deployed import train_target
 from sparseguard.studies.walkthrough import walk_through
-from sparseguard.trial import train_target
 
 
 def test_an_image_goes_through_the_trained_target_and_back_through_the_attack(monkeypatch: pytest.MonkeyPatch) -> None:
