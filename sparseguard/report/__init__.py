@@ -38,6 +38,7 @@ from .provenance import provenance, provenance_of
 from .reading import reading
 from .recomputed import recomputed_table
 from .settling import settling_curves, settling_reading
+from .sources import released_rows, sources_table
 from .table import Table
 from .tables import results_table
 from .utility import privacy_utility
@@ -109,6 +110,7 @@ __all__ = [
     "reading",
     "recomputed_table",
     "reconstruction_grid",
+    "released_rows",
     "results_table",
     "save",
     "search_curves",
@@ -116,6 +118,7 @@ __all__ = [
     "settling_reading",
     "site",
     "slope_chart",
+    "sources_table",
     "ssim_histogram",
     "stored_rows",
     "updates_figure",

@@ -99,10 +99,11 @@ def caption(results: Sequence[Result]) -> str:
     seeds = sorted({r.experiment.seed for r in results})
     devices = ", ".join(sorted({r.device for r in results}))
     images = ", ".join(map(str, sorted({r.details["attack_images"] for r in results})))
+    rebuilt = " reconstructed" if any(ATTACKS.check(r.experiment.attack).pairs for r in results) else ""
     return (
         f"{first.experiment.dataset}, {first.experiment.setting.replace('_', '-')} leak, attack "
         f"{', '.join(by_attack(results))}, scale {first.experiment.scale} ({first.details['train_images']} private "
-        f"images reconstructed, {images} attacked with), "
+        f"images{rebuilt}, {images} attacked with), "
         f"{over_seeds(seeds)}; {devices}."
     )
 

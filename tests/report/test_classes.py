@@ -77,6 +77,7 @@ def test_tables_show_the_control_before_the_search(found: list[Result]) -> None:
     assert any("no pairs of original and reconstruction" in note for note in table.footnotes)
     assert len(results_table(results).frame) == 2
     few = [replace(r, metrics=r.metrics | {"judge_top5": None, "judge_top5_prior_only": None}) for r in found]
+    assert "(210 private images, 45 attacked with)" in table.caption, "nothing is rebuilt: it is of classes"
     assert list(classes_table(few).frame["judge's five best"]) == ["—", "—"]
 
 
