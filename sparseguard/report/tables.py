@@ -212,6 +212,11 @@ def warnings_about(group: Sequence[Result], seeds: Set[int]) -> list[str]:
         )
     if any(r.details["attack"].get("capped") for r in group):
         found.append(STILL_GAINING)
+    if ATTACKS.check(group[0].experiment.attack).access == "victim" and any(
+        "accuracy_after" in r.metrics for r in group
+    ):
+        after = spread([r.metrics["accuracy_after"] for r in group], 3)
+        found.append(f"No attack: it may change the network that leaks, whose accuracy is {after} afterwards.")
     if not ATTACKS.check(group[0].experiment.attack).pairs:
         found.append("This attack answers with an image that stands for the one behind a leak; it rebuilds none.")
     return found

@@ -15,6 +15,7 @@ from sparseguard.attacks import AsReleased, Fitted, Holdout, as_released
 from sparseguard.attacks.as_released import Released
 from sparseguard.data import Split
 from sparseguard.defenses import make_defense
+from sparseguard.report import results_table
 from sparseguard.result import OF_VICTIM
 from sparseguard.scales import SCALES
 from sparseguard.targets import Target
@@ -164,6 +165,8 @@ def test_a_cell_has_the_released_numbers_and_the_accuracy_afterwards() -> None:
     assert all(result.metrics[name] is not None for name in OF_VICTIM)
     assert float(result.reconstructions.min()) >= 0
     assert float(result.reconstructions.max()) <= 1
+    after = result.metrics["accuracy_after"]
+    assert any(f"whose accuracy is {after:.3f} afterwards" in note for note in results_table([result]).footnotes)
     usual = replace(cell, attack="inversion", attack_options={}).run(None, progress=False)
     assert set(OF_VICTIM).isdisjoint(usual.metrics)
     assert usual.metrics["accuracy"] == result.metrics["accuracy"]  # the target that others attack is untouched
