@@ -132,7 +132,7 @@ def results_table(results: Sequence[Result], planned: Sequence[Experiment] = ())
     rows = []
     for label, cell in {e.label: e for e in planned or [r.experiment for r in results]}.items():
         group, paper = groups.get(label, []), printed_row(cell)
-        own = mark(warnings_about(group, seeds) + (paper.remarks.get("defense", []) if paper else []))
+        own = mark(warnings_about(group, seeds) + changed(group) + (paper.remarks.get("defense", []) if paper else []))
         row = {"defense": label + own}
         for column, (metric, digits, printed_column) in COLUMNS.items():
             if printed_column:
@@ -197,6 +197,14 @@ def last_gain(group: Sequence[Result]) -> str:
     return spread([of.get("gains", {}).get(of.get("attacker")) for of in told], 2)
 
 
+def changed(group: Sequence[Result]) -> list[str]:
+    """What a row has to say whose procedure changed its target."""
+    if not group or ATTACKS.check(group[0].experiment.attack).access != "victim":
+        return []
+    after = spread([r.metrics["accuracy_after"] for r in group], 3)
+    return [f"No attack: it may change the network that leaks, whose accuracy is {after} afterwards."]
+
+
 def warnings_about(group: Sequence[Result], seeds: Set[int]) -> list[str]:
     """What a row has to say of itself: seeds that it lacks, a target that did not learn, an attack that did not end,
     one of classes."""
@@ -212,11 +220,6 @@ def warnings_about(group: Sequence[Result], seeds: Set[int]) -> list[str]:
         )
     if any(r.details["attack"].get("capped") for r in group):
         found.append(STILL_GAINING)
-    if ATTACKS.check(group[0].experiment.attack).access == "victim" and any(
-        "accuracy_after" in r.metrics for r in group
-    ):
-        after = spread([r.metrics["accuracy_after"] for r in group], 3)
-        found.append(f"No attack: it may change the network that leaks, whose accuracy is {after} afterwards.")
     if not ATTACKS.check(group[0].experiment.attack).pairs:
         found.append("This attack answers with an image that stands for the one behind a leak; it rebuilds none.")
     return found
