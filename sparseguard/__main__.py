@@ -5,19 +5,14 @@ from __future__ import annotations
 import json
 import sys
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from . import shipping
-from .data import load_images
-from .data.described import checked, described
-from .experiment import USUAL_ATTACK, Experiment
-from .grid import cells, run_grid
-from .metrics.frechet import load_inception
-from .report import recomputed_table, results_table, site
-from .store import Store
+if TYPE_CHECKING:
+    from .shipping import Recomputed
 
+USUAL_ATTACK = "inversion"  # each command imports what it needs: help is asked for often, and needs nothing
 app = typer.Typer(add_completion=False, no_args_is_help=True, help=__doc__, pretty_exceptions_enable=False)
 
 Dataset = Annotated[str, typer.Option(help="mnist, fashion_mnist, or the path of an .npz file")]
@@ -52,6 +47,12 @@ def run(
     fid: Annotated[bool, typer.Option(help="measure FID where Inception's weights can be had")] = False,
 ) -> None:
     """Run one cell, or read it from the store, and print its metrics as JSON."""
+    from .defenses import DEFENSES
+    from .experiment import Experiment
+
+    taken = DEFENSES.options(defense)
+    if lam is not None and "lam" not in taken:
+        raise ValueError(f"--lam: {defense} has no λ; its options are {', '.join(taken) or 'none'}.")
     extra, of_attack = _object("--options", options), _object("--attack-options", attack_options)
     result = Experiment(dataset, setting, defense, lam, attack, scale, seed, extra, fid, of_attack, holdout).run()
     typer.echo(json.dumps({"cell": result.experiment.label, "metrics": result.metrics, **result.details}, indent=1))
@@ -69,6 +70,9 @@ def grid(
     fid: bool = False,
 ) -> None:
     """Run several cells and print their table."""
+    from .grid import cells, run_grid
+    from .report import results_table
+
     defenses, attacks = defense or ["none", "sparse_guard"], attack or [USUAL_ATTACK]
     rows = cells(dataset, setting, defenses, lam or [0.5], scale, seed or [0], attacks, fid)
     typer.echo(results_table(run_grid(rows)).to_markdown())
@@ -80,6 +84,10 @@ def data(
     name: Annotated[str, typer.Argument(help="a data set, a path, or fid for Inception's weights")] = "",
 ) -> None:
     """List the known data sets, put one where experiments find it, or say what a path holds."""
+    from .data import load_images
+    from .data.described import checked, described
+    from .metrics.frechet import load_inception
+
     if action == "list":
         typer.echo("\n".join(described()))
     elif action == "check":
@@ -95,6 +103,8 @@ def data(
 @app.command()
 def pack(scale: ScaleName = "quick") -> None:
     """Put what the store has of a scale among what travels with the package; what is stale leaves it."""
+    from . import shipping
+
     path, count = shipping.pack(scale)
     typer.echo(f"{count} cells and studies are in {path}, {path.stat().st_size / 2**20:.1f} MiB.")
 
@@ -106,6 +116,8 @@ def verify(
     seed: Annotated[int | None, typer.Option(help="of the draw; another one each time without")] = None,
 ) -> None:
     """Compute some of the shipped cells anew, and print what came out beside what was shipped."""
+    from . import shipping
+
     _told(shipping.recompute(count, scale, seed))
 
 
@@ -115,12 +127,17 @@ def reproduce(scale: ScaleName = "quick") -> None:
 
     Says beforehand how long it will take; a run that was stopped goes on where it was.
     """
+    from . import shipping
+    from .store import Store
+
     known, store = shipping.shipped(scale), Store(shipped=False)
     typer.echo(shipping.work(known, store))
     _told(shipping.anew(known, store))
 
 
-def _told(found: list[shipping.Recomputed]) -> None:
+def _told(found: list[Recomputed]) -> None:
+    from .report import recomputed_table
+
     typer.echo(recomputed_table(found).to_markdown())
     complaints = [f"{r.here.experiment.label}: {r.complaint}" for r in found if r.complaint]
     if complaints:
@@ -139,6 +156,8 @@ def report(
     ] = None,
 ) -> None:
     """Execute the notebooks and leave each as .ipynb and HTML, with an index."""
+    from .report import site
+
     values = _object("--parameters", parameters)
     typer.echo(f"The report is in {site.build(notebooks, out, values, jobs, figures, measure)}.")
 
