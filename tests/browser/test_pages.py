@@ -1,5 +1,7 @@
-"""The site as a reader meets it, made of the notebooks with their outputs: every link leads somewhere, every picture has
-a text, and in a headless Chromium nothing is asked of a network, nothing goes wrong and nothing sticks out."""
+"""The site as a reader meets it, made of the notebooks with their outputs: links lead somewhere, pictures have a text.
+
+In a headless Chromium nothing is asked of a network, nothing goes wrong and nothing sticks out.
+"""
 
 import html
 import re
