@@ -1,4 +1,4 @@
-"""Command line: ``python -m sparseguard run|grid|data|pack|verify|reproduce|report``."""
+"""Command line: ``python -m sparseguard run|grid|data|pack|export|import|verify|reproduce|report``."""
 
 from __future__ import annotations
 
@@ -6,23 +6,17 @@ import json
 import sys
 import time
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from . import shipping
-from .data import load_images
-from .data.described import checked, described
-from .experiment import USUAL_ATTACK, Experiment
-from .grid import compute
-from .metrics.frechet import load_inception
-from .plans import lacking, planned
-from .report import recomputed_table
-from .report.site import build
-from .store import Store
-from .submitting import Site
-from .workers import DONE, FAILED, jobs
+if TYPE_CHECKING:
+    from .experiment import Experiment
+    from .shipping import Recomputed
+    from .store import Store
+    from .submitting import Site
 
+USUAL_ATTACK = "inversion"  # each command imports what it needs: help is asked for often, and needs nothing
 app = typer.Typer(add_completion=False, no_args_is_help=True, help=__doc__, pretty_exceptions_enable=False)
 
 EVERY = 5.0
@@ -60,6 +54,12 @@ def run(
     fid: Annotated[bool, typer.Option(help="measure FID where Inception's weights can be had")] = False,
 ) -> None:
     """Run one cell, or read it from the store, and print its metrics as JSON."""
+    from .defenses import DEFENSES
+    from .experiment import Experiment
+
+    taken = DEFENSES.options(defense)
+    if lam is not None and "lam" not in taken:
+        raise ValueError(f"--lam: {defense} has no λ; its options are {', '.join(taken) or 'none'}.")
     extra, of_attack = _object("--options", options), _object("--attack-options", attack_options)
     result = Experiment(dataset, setting, defense, lam, attack, scale, seed, extra, fid, of_attack, holdout).run()
     typer.echo(json.dumps({"cell": result.experiment.label, "metrics": result.metrics, **result.details}, indent=1))
@@ -79,8 +79,18 @@ def grid(
 
     Several may run at once, on any machines that share the store: none computes what another one does.
     """
+    from .grid import compute
+    from .plans import lacking, notebook_of, planned
+    from .store import Store
+    from .submitting import FOLDER, Site
+    from .workers import jobs
+
     site = Site(where, workers or jobs(), gpus_per_task, minutes or None, _object("--slurm", slurm))
     cells, store = planned(file), Store()
+    notebook = notebook_of(file)
+    if notebook is not None and not cells:
+        _measured(notebook, file, site, store, dry_run)
+        return
     missing = lacking(cells, store)
     typer.echo(f"{len(cells)} cells: {len(cells) - len(missing)} are there, {len(missing)} are missing.")
     if dry_run:
@@ -94,7 +104,25 @@ def grid(
         typer.echo(f"failed: {e.dataset_name}, {e.setting}: {e.label}, seed {e.seed}: {error}")
     typer.echo(f"{len(missing) - len(failures)} cells were computed, {len(failures)} failed.")
     if failures:
+        typer.echo(f"What the jobs said lies in {store.folder / FOLDER}.")
         raise ArithmeticError(f"{len(failures)} of {len(cells)} cells are missing; the same command tries them again.")
+
+
+def _measured(notebook: Path, file: Path, site: Site, store: Store, dry_run: bool) -> None:
+    """A notebook that makes other measurements than cells makes them itself, in one job; the store keeps them."""
+    from .submitting import FOLDER
+
+    out = store.folder.absolute() / FOLDER / f"{notebook.stem}-{file.stem}.ipynb"
+    words = [sys.executable, "-m", "papermill", str(notebook), str(out), "-f", str(file.resolve()), "--no-progress-bar"]
+    typer.echo(f"{notebook.name} asks for no cells; it makes its measurements itself: {' '.join(words)}")
+    if dry_run:
+        typer.echo(site.script(" ".join(words), Path.cwd()) if site.where == "slurm" else "")
+        return
+    out.parent.mkdir(parents=True, exist_ok=True)
+    failed = site.run(words, store)
+    if failed is not None:
+        raise OSError(f"{notebook.name} failed; what it said lies in {failed}.")
+    typer.echo(f"It is in {out}.")
 
 
 class Lines:
@@ -104,6 +132,8 @@ class Lines:
         self._shown = float("-inf")
 
     def __call__(self, experiment: Experiment, stage: str, line: str) -> None:
+        from .workers import DONE, FAILED
+
         if stage in (DONE, FAILED):
             typer.echo(f"{stage}: {experiment.dataset_name}, {experiment.setting}: {experiment.label}, "
                        f"seed {experiment.seed}")  # fmt: skip
@@ -118,6 +148,10 @@ def data(
     name: Annotated[str, typer.Argument(help="a data set, a path, or fid for Inception's weights")] = "",
 ) -> None:
     """List the known data sets, put one where experiments find it, or say what a path holds."""
+    from .data import load_images
+    from .data.described import checked, described
+    from .metrics.frechet import load_inception
+
     if action == "list":
         typer.echo("\n".join(described()))
     elif action == "check":
@@ -133,6 +167,8 @@ def data(
 @app.command()
 def pack(scale: ScaleName = "quick") -> None:
     """Put what the store has of a scale among what travels with the package; what is stale leaves it."""
+    from . import shipping
+
     path, count = shipping.pack(scale)
     typer.echo(f"{count} cells and studies are in {path}, {path.stat().st_size / 2**20:.1f} MiB.")
 
@@ -143,12 +179,16 @@ def export_(
     scale: Annotated[str, typer.Option(help="of this scale alone")] = "",
 ) -> None:
     """Write the results of the store to one file, for another store, on another machine."""
+    from . import shipping
+
     typer.echo(f"{shipping.exported(file, scale or None)} cells and studies are in {file}.")
 
 
 @app.command("import")
 def import_(file: Annotated[Path, typer.Argument(help="that was exported")]) -> None:
     """Put the results of an exported file into the store, but for those that it has."""
+    from . import shipping
+
     new, there = shipping.imported(file)
     typer.echo(f"{new} cells and studies were added, {there} were there.")
 
@@ -160,6 +200,8 @@ def verify(
     seed: Annotated[int | None, typer.Option(help="of the draw; another one each time without")] = None,
 ) -> None:
     """Compute some of the shipped cells anew, and print what came out beside what was shipped."""
+    from . import shipping
+
     _told(shipping.recompute(count, scale, seed))
 
 
@@ -169,12 +211,17 @@ def reproduce(scale: ScaleName = "quick") -> None:
 
     Says beforehand how long it will take; a run that was stopped goes on where it was.
     """
+    from . import shipping
+    from .store import Store
+
     known, store = shipping.shipped(scale), Store(shipped=False)
     typer.echo(shipping.work(known, store))
     _told(shipping.anew(known, store))
 
 
-def _told(found: list[shipping.Recomputed]) -> None:
+def _told(found: list[Recomputed]) -> None:
+    from .report import recomputed_table
+
     typer.echo(recomputed_table(found).to_markdown())
     complaints = [f"{r.here.experiment.label}: {r.complaint}" for r in found if r.complaint]
     if complaints:
@@ -194,8 +241,10 @@ def report(
     ] = None,
 ) -> None:
     """Execute the notebooks and leave each as .ipynb and HTML, with an index."""
+    from .report import site
+
     values = _object("--parameters", parameters)
-    typer.echo(f"The report is in {build(notebooks, out, values, at_a_time, figures, measure, from_store)}.")
+    typer.echo(f"The report is in {site.build(notebooks, out, values, at_a_time, figures, measure, from_store)}.")
 
 
 def main() -> int:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Collection
+from difflib import get_close_matches
 from numbers import Integral, Real
 from typing import Any, TypeVar
 
@@ -48,11 +49,26 @@ def seed_of(value: Any) -> int:
 
 
 def one_of(name: str, value: T, allowed: Collection[T]) -> T:
-    """``value`` if it is allowed, or a ``ValueError`` with the list of what is.
+    """``value`` if it is allowed, or a ``ValueError`` with the list of what is, and what was probably meant.
 
     >>> one_of("setting", "split", ("end_to_end", "split"))
     'split'
+    >>> one_of("setting", "splt", ("end_to_end", "split"))
+    Traceback (most recent call last):
+        ...
+    ValueError: setting must be one of end_to_end, split, not 'splt'; did you mean 'split'?
     """
     if not isinstance(value, str) or value not in allowed:
-        raise ValueError(f"{name} must be one of {', '.join(map(str, allowed))}, not {value!r}.")
+        listed = ", ".join(map(str, allowed))
+        raise ValueError(f"{name} must be one of {listed}, not {value!r}{near(value, allowed)}")
     return value
+
+
+def near(value: Any, allowed: Collection[Any]) -> str:
+    """How a sentence about a name ends: with the one that was probably meant, where one is near.
+
+    >>> near("sparse_gaurd", ["none", "sparse_guard"]), near("blur", ["none"])
+    ("; did you mean 'sparse_guard'?", '.')
+    """
+    found = get_close_matches(str(value), list(map(str, allowed)), n=1)
+    return f"; did you mean {found[0]!r}?" if found else "."

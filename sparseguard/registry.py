@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from typing import Any, Generic, TypeVar
 
-from .checks import one_of
+from .checks import near, one_of
 
 T = TypeVar("T")
 
@@ -41,7 +41,7 @@ class Registry(Generic[T]):
         for option in options:
             if option not in allowed:
                 named = f"its options are {', '.join(allowed)}" if allowed else "it has none"
-                raise ValueError(f"{self.kind} {name!r} has no option {option!r}; {named}.")
+                raise ValueError(f"{self.kind} {name!r} has no option {option!r}; {named}{near(option, allowed)}")
         return self.members[name](**options)
 
     def spelled(self, name: str, options: Mapping[str, Any]) -> dict[str, Any]:

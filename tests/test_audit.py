@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from sparseguard import audit
 from sparseguard.access import BlackBox, WhiteBox
 from sparseguard.attacks import ATTACKS, Fitted, Holdout, Inversion
-from sparseguard.audit import ATTACK, CLASS_MEAN, MEAN, NEAREST, RANDOM, Audit
+from sparseguard.auditing import ATTACK, CLASS_MEAN, MEAN, NEAREST, RANDOM, Audit
 from sparseguard.data import Split
 from sparseguard.report import audit_figure, audit_reading, audit_table
 from sparseguard.scales import Scale

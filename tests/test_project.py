@@ -90,7 +90,7 @@ ROOMS: dict[str, set[str]] = {
     "attacks": {"access", "bending", "normalisation", "ondisk", "priors", "registry", "resuming", "scales", "sparse"},
     "metrics": {"data", "normalisation", "scales"},
     "tap": {"access"},
-    "audit": {"access", "attacks", "device", "metrics", "registry", "scales", "tap"},
+    "auditing": {"access", "attacks", "device", "metrics", "registry", "scales", "tap"},
     "result": {"metrics", "reference"},
     "deployed": {"data", "leases", "places", "resuming", "scales", "store", "targets"},
     "trial": {"access", "data", "deployed", "device", "metrics", "ondisk", "result", "resuming", "scales", "targets"},
@@ -108,7 +108,7 @@ ROOMS: dict[str, set[str]] = {
         "store", "targets", "trial",
     },
     "report": {
-        "attacks", "audit", "defenses", "experiment", "grid", "metrics", "paper", "plans", "result", "scales",
+        "attacks", "auditing", "defenses", "experiment", "grid", "metrics", "paper", "plans", "result", "scales",
         "shipping", "sparse", "store", "studies", "targets", "workers",
     },
 }  # fmt: skip
@@ -165,6 +165,13 @@ def cli(*arguments: str, home: Path) -> subprocess.CompletedProcess[str]:
         (("run", "--defense", "laplace", "--options", "b=1"), "--options must be a JSON object"),
         (("grid", "{folder}/plan.yaml"), "setting must be one of end_to_end, split"),
         (("data", "imagenet"), "dataset must be one of"),
+        (("run", "--defense", "sparse_gaurd"), "not 'sparse_gaurd'; did you mean 'sparse_guard'?"),
+        (("run", "--defense", "laplace", "--options", '{"c": 1}'), "has no option 'c'; its options are front, b"),
+        (("run", "--options", "[1]"), "--options must be a JSON object, not '[1]'."),
+        (("run", "--options", "null"), "--options must be a JSON object, not 'null'."),
+        (("report", "--parameters", "[1]"), "--parameters must be a JSON object, not '[1]'."),
+        (("run", "--lam", "0.5"), "--lam: none has no λ; its options are front."),
+        (("run", "--defense", "laplace", "--lam", "1"), "--lam: laplace has no λ; its options are front, b, relative."),
     ],
 )
 def test_bad_input_is_one_sentence_and_status_2(arguments: tuple[str, ...], message: str, tmp_path: Path) -> None:
@@ -176,3 +183,14 @@ def test_bad_input_is_one_sentence_and_status_2(arguments: tuple[str, ...], mess
     assert len(done.stderr.strip().splitlines()) == 1
     assert not (tmp_path / "runs").exists()
     assert not (tmp_path / "data").exists()
+
+
+def test_help_imports_no_library_of_the_report_or_of_training() -> None:
+    code = (
+        "import sys; sys.argv = ['sparseguard', '--help']; import sparseguard.__main__ as m\n"
+        "try: m.main()\nexcept SystemExit: pass\n"
+        "print({'torch', 'matplotlib', 'pandas', 'numpy', 'papermill'} & set(sys.modules))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.rstrip().endswith("set()")
+    assert "reproduce" in done.stdout

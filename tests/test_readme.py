@@ -14,7 +14,7 @@ import torch
 import sparseguard.defenses
 from sparseguard import Experiment, list_defenses
 from sparseguard.attacks import ATTACKS, Attack, Fitted
-from sparseguard.audit import Audit
+from sparseguard.auditing import Audit
 from sparseguard.data import Split
 from sparseguard.report import results_table
 from sparseguard.scales import SCALES

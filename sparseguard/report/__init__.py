@@ -39,6 +39,7 @@ from .reading import reading
 from .recomputed import recomputed_table
 from .settling import settling_curves, settling_reading
 from .sources import released_rows, sources_table
+from .stepper import lambda_stepper
 from .table import Table
 from .tables import results_table
 from .utility import privacy_utility
@@ -86,6 +87,7 @@ __all__ = [
     "lambda_explorer",
     "lambda_multiples",
     "lambda_reading",
+    "lambda_stepper",
     "lambda_summary",
     "layer_figures",
     "layer_summary",

@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from torch import Tensor
 
 from ..attacks.race import PAYS
-from ..audit import ATTACK, CLASS_MEAN, MEAN, NEAREST, RANDOM, Audit
+from ..auditing import ATTACK, CLASS_MEAN, MEAN, NEAREST, RANDOM, Audit
 from .figures import image_row
 from .reading import Reading
 from .rule import FEW, MARGINS, READABLE

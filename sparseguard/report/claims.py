@@ -199,7 +199,8 @@ def claims_table(judged: Sequence[Judged], evidence: Evidence) -> Table:
                 "shown in": ", ".join(one.claim.notebooks) or DASH,
             }
         )
-    return Table(pd.DataFrame(rows), evidence.provenance(), notes)
+    key = ["section", "taken to mean", "verdict", "placebo [2]", "shown in"]
+    return Table(pd.DataFrame(rows), evidence.provenance(), notes, columns=key)
 
 
 def linked(table: Table) -> Markup:

@@ -108,7 +108,7 @@ def claims_page(judged: Sequence[Judged]) -> Markup:
 
 def _claim(one: Judged) -> str:
     links = ", ".join(f'<a href="{name}.ipynb">{name}</a>' for name in one.claim.notebooks)
-    means = f"Taken to mean: {html.escape(one.claim.means)}. " if one.claim.means else ""
+    means = f"Taken to mean: {html.escape(one.claim.means.rstrip('.'))}. " if one.claim.means else ""
     told = f"{sparkline(one)} {_told(one)}" if one.comparisons else html.escape(measured_text(one))
     return (
         '<div class="sparseguard-claim" style="margin:0 0 1.1em"><blockquote style="margin:.2em 0">'

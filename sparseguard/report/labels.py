@@ -30,7 +30,7 @@ def place_labels(
     marks: Sequence[tuple[float, float]],
     size: float = 8,
 ) -> list[Annotation]:
-    """Write each label beside its mark where it covers no other label and no mark; one that fits nowhere is left out.
+    """Write each label beside its mark where it covers no other text and no mark; one that fits nowhere is left out.
 
     Args:
         wanted: text, place of its mark in data, and colour; the most important first.
@@ -41,6 +41,7 @@ def place_labels(
     half = 5 * figure.dpi / 72
     points = axis.transData.transform(np.reshape(marks, (-1, 2)))
     taken = [Bbox.from_extents(x - half, y - half, x + half, y + half) for x, y in points]
+    taken += [text.get_window_extent(renderer) for text in axis.texts]
     inside = axis.get_window_extent(renderer)
     placed = []
     for text, at, colour in wanted:

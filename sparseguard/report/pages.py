@@ -84,7 +84,9 @@ def write_site(
     for path in executed:
         _write(out, path.stem, titles, _notebook(nbformat.read(path, 4), path, out))
     for path in texts:
-        _write(out, path.stem, titles, _formulas(path.read_text(encoding="utf-8"), markdown2html))
+        text = _formulas(path.read_text(encoding="utf-8"), markdown2html)
+        text = re.sub(r"<table>.*?</table>", r'<div class="scroll">\g<0></div>', text, flags=re.S)
+        _write(out, path.stem, titles, text)
     cards = "".join(_card(path, titles[path.stem], s) for path, s in zip(executed, seconds, strict=True))
     more = "".join(f'<li><a href="{p.stem}.html">{html.escape(titles[p.stem])}</a></li>' for p in texts)
     front = next((s for path in executed if path.stem.startswith("00") and (s := _summary(path))), "")
@@ -143,7 +145,7 @@ def _notebook(book: NotebookNode, path: Path, out: Path) -> str:
     body = _export(parts[0].cells)
     told = "".join(o.get("text", "") for cell in run for o in cell.get("outputs", []) if o.output_type == "stream")
     if answer:
-        body += _export(answer[0].cells[1:])
+        body += f"<div class=answer>{_export(answer[0].cells[1:])}</div>"
     if told:
         body += f"<p class=provenance>{html.escape(told.strip().splitlines()[-1])}</p>"
     for part in parts[1:]:

@@ -14,7 +14,7 @@ from IPython.core.getipython import get_ipython
 
 from ..result import Result
 from .explorer import LAMS, Explorer, View, dictionaries, sweeps
-from .panels import numbers, picture, png
+from .panels import controls, numbers, picture, png, rows_told
 from .reading import Reading
 
 NOT_LIVE = Reading(
@@ -60,6 +60,7 @@ class LambdaExplorer:
     """
 
     def __init__(self, results: Sequence[Result]) -> None:
+        self.results = results
         names = dict.fromkeys(r.experiment.dataset_name for r in results if dictionaries(r))
         self.explorers = {
             name: {
@@ -72,8 +73,8 @@ class LambdaExplorer:
             raise ValueError("the explorer needs a cell of a sparse defense; none of the results is one.")
         low, high = (math.log10(lam) for lam in LAMS)
         self.lam = ipw.FloatLogSlider(
-            0.5, base=10, min=low, max=high, step=0.02, description="λ", readout_format=".3f",
-            layout=ipw.Layout(width="100%", max_width="1026px"),
+            0.5, base=10, min=low, max=high, step=0.02, description="λ", readout=False,
+            style={"description_width": "2em"}, layout=ipw.Layout(width="100%", max_width="1026px"),
         )  # fmt: skip
         self.dataset = ipw.Dropdown(options=list(self.explorers), description="data set")
         self.defense = ipw.Dropdown(description="defense")
@@ -85,7 +86,9 @@ class LambdaExplorer:
         wide = ipw.Layout(width="100%", max_width="1026px")
         self.numbers, self.picture = ipw.HTML(layout=wide), ipw.Image(format="png", layout=wide)
         self.time = ipw.HTML()
-        self.box = ipw.VBox([ipw.HBox(self.picks), self.lam, self.numbers, self.picture, self.time])
+        picks = ipw.HBox(self.picks, layout=ipw.Layout(flex_flow="row wrap", max_width="1026px"))
+        self.marks = ipw.HTML(layout=wide)
+        self.box = ipw.VBox([picks, self.lam, self.marks, self.numbers, self.picture, self.time])
         self.milliseconds = 0.0
         self._view: View | None = None
         self._busy = False
@@ -117,15 +120,17 @@ class LambdaExplorer:
             _offer(self.image, range(1, len(next(iter(shown.cells.values())).originals) + 1))
         finally:
             self._busy = False
+        self.marks.value = marks(list(shown.cells))
         self._view = shown.view(self.lam.value, self.layer.value, self._view, quick=True)
         index = self.image.value - 1
-        self.picture.value = png(picture(self._view, index))
+        beside = controls(self._view, self.results)
+        self.picture.value = png(picture(self._view, index, list(beside.values())))
         self.numbers.value = numbers(self._view, index)
         self.milliseconds = 1000 * (time.perf_counter() - start)
         self._view.coder.pace(self.milliseconds)
         count = len(self._view.code)
         self.time.value = (
-            "<small>Below the panels, top to bottom: all inputs, from their codes, the attacker's. "
+            f"<small>{rows_told(beside)} "
             f'{count} images coded and drawn in <span class="sparseguard-milliseconds">{self.milliseconds:.0f}</span> '
             "ms.</small>"
         )
@@ -133,6 +138,19 @@ class LambdaExplorer:
         if unsettled and self._refinements < REFINEMENTS:
             with contextlib.suppress(RuntimeError):  # outside a kernel nothing runs later
                 asyncio.get_running_loop().call_later(0.1, self._refine, self._view)
+
+
+def marks(computed: Sequence[float]) -> str:
+    """Where the computed λ lie on the slider, as HTML: there dictionary, attacker and accuracy are those of a cell."""
+    low, high = (math.log10(lam) for lam in LAMS)
+    shown = "".join(
+        f'<span style="position:absolute;left:{100 * (math.log10(lam) - low) / (high - low):.1f}%;'
+        f'transform:translateX(-50%)">▲ {lam:g}</span>'
+        for lam in computed
+        if LAMS[0] <= lam <= LAMS[1]
+    )
+    row = "position:relative;height:1.4em;margin:-.4em 12px 0 calc(2em + 16px);font-size:.85em"
+    return f'<div class="sparseguard-marks" style="{row}">{shown}</div>'
 
 
 def _offer(pick: ipw.Dropdown, options: Any) -> None:

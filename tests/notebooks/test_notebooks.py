@@ -170,7 +170,10 @@ def test_a_wrong_parameter_ends_the_run_with_what_is_allowed(
 ) -> None:
     done = papermill(NOTEBOOKS[1], tmp_path / "out.ipynb", "-p", *wrong, home=tmp_path / "home")
     assert done.returncode != 0
-    assert message in done.stderr
+    last = done.stderr.rstrip().splitlines()[-1]
+    assert last.startswith("ValueError: ")
+    assert message in last
+    assert "checks.py" not in done.stderr, "the package's own frames are hidden"
     assert not (tmp_path / "home").exists()
 
 
