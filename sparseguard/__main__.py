@@ -1,4 +1,4 @@
-"""Command line: ``python -m sparseguard run|grid|data|pack|verify|reproduce|report``."""
+"""Command line: ``python -m sparseguard run|grid|data|pack|export|import|verify|reproduce|report``."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from .plans import lacking, planned
 from .report import recomputed_table
 from .report.site import build
 from .store import Store
-from .submitting import Site
+from .submitting import FOLDER, Site
 from .workers import DONE, FAILED, jobs
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, help=__doc__, pretty_exceptions_enable=False)
@@ -94,6 +94,7 @@ def grid(
         typer.echo(f"failed: {e.dataset_name}, {e.setting}: {e.label}, seed {e.seed}: {error}")
     typer.echo(f"{len(missing) - len(failures)} cells were computed, {len(failures)} failed.")
     if failures:
+        typer.echo(f"What the jobs said lies in {store.folder / FOLDER}.")
         raise ArithmeticError(f"{len(failures)} of {len(cells)} cells are missing; the same command tries them again.")
 
 

@@ -19,13 +19,14 @@ from typing import Any
 import torch
 from submitit import LocalExecutor, SlurmExecutor
 from submitit.core.core import Job
+from submitit.core.utils import environment_variables
 from submitit.slurm.slurm import _make_sbatch_string
 
 from .checks import one_of, whole
 from .experiment import Experiment
 from .places import write
 from .store import Store, Unwritable
-from .workers import DONE, FAILED, LEFT, PAUSE, PLAN, TOLD, Failures, Tell, Worker, give_up
+from .workers import DONE, FAILED, LEFT, PAUSE, PLAN, STOPPED, TOLD, Failures, Tell, Worker, give_up
 
 WHERE = ("local", "slurm")
 FOLDER = ".jobs"
@@ -38,6 +39,9 @@ AGAIN = 1000
 """Times that a job that ran out of its minutes is queued again."""
 LONG = 60 * 24
 """Minutes of a job of Slurm that is told nothing else."""
+
+_HERE = str(Path(__file__).resolve().parents[1])
+"""Jobs import this package, installed or not."""
 
 
 @dataclass(frozen=True)
@@ -87,14 +91,17 @@ class Site:
         Raises:
             OSError: there is no Slurm here.
         """
-        workers = [Worker(folder, number) for number in numbers]
+        with environment_variables(PYTHONPATH=os.pathsep.join(filter(None, [_HERE, os.environ.get("PYTHONPATH")]))):
+            return self._submitted(folder, [Worker(folder, number) for number in numbers])
+
+    def _submitted(self, folder: Path, workers: list[Worker]) -> dict[int, Job[None]]:
         if self.where == "slurm":
             try:
                 cluster = SlurmExecutor(folder, max_num_timeout=AGAIN)
             except RuntimeError as error:
                 raise OSError("there is no Slurm on this machine; --where local computes here.") from error
             cluster.update_parameters(**self._slurm)
-            return dict(zip(numbers, cluster.submit_array(workers), strict=True))
+            return {worker.number: job for worker, job in zip(workers, cluster.submit_array(workers), strict=True)}
         found, devices = {}, _devices()
         for worker in workers:
             here = LocalExecutor(folder, max_num_timeout=AGAIN)
@@ -151,6 +158,7 @@ class Plan:
         self._done: set[int] = set()
         self._at: dict[int, int] = {}
         self._left: set[int] = set()
+        self._stopped: set[int] = set()
         self._read: Counter[int] = Counter()
         self._killed: Counter[int] = Counter()
 
@@ -188,7 +196,7 @@ class Plan:
                     job.cancel(check=False)
         for number, e in enumerate(self._cells):
             if number not in self._done and e not in self.failures and e.stored(self._store) is None:
-                self.failures[e] = OSError("its job ended before it was computed.")
+                self.failures[e] = OSError(f"its job ended before; what that said lies in {self.folder}.")
         if not self.failures:
             shutil.rmtree(self.folder, ignore_errors=True)
         return self.failures
@@ -204,8 +212,12 @@ class Plan:
                 self._heard(worker, number, stage)
 
     def _heard(self, worker: int, number: Any, stage: str) -> None:
+        self._stopped.discard(worker)
         if stage == LEFT:
             self._left.add(worker)
+        elif stage == STOPPED:
+            self._stopped.add(worker)
+            self._at.pop(worker, None)
         elif isinstance(number, str):
             raise Unwritable(number)
         elif stage == FAILED:
@@ -235,7 +247,7 @@ class Plan:
         at = self._at.pop(number, None)
         if number in self._left or self._site.cancelled(job):
             return {}
-        self._killed[-1 if at is None else at] += 1
+        self._killed[-1 if at is None else at] += number not in self._stopped
         if at is None and self._killed[-1] >= TRIES:
             return {}
         if at is not None and self._killed[at] >= TRIES:

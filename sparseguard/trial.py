@@ -18,9 +18,9 @@ from .access import grant
 from .data import Split, fingerprint, judge_images, load_data
 from .deployed import RESUMED, deployable, train_target
 from .device import device_name
-from .ondisk import Gathering
+from .ondisk import Gathering, large
 from .result import METRICS, OF_CLASSES, OF_PRIOR, Result
-from .resuming import into
+from .resuming import into, rounds
 from .scales import check_scale
 from .targets import Target
 
@@ -133,24 +133,25 @@ def run(experiment: Experiment, device: str, show: Callable[[str], None], folder
     with _undisturbed():
         show(STAGES[0])
         target, seconds_target = _deployable(experiment.unattacked(), content, device, folder)
+    with _undisturbed(), into(folder and folder / RESUMED / experiment.key()) as course:
         attack = experiment.make_attack()
         box = grant(attack.access, target)
         torch.manual_seed(experiment.seed)
         held = box.classify(split.held_images).argmax(1)
 
         show(STAGES[1])
+        before = course.seconds
         torch.manual_seed(experiment.seed)  # an attack does not depend on how much chance the training used
         known = experiment.holdout_images(split)
-        with into(folder and folder / RESUMED / experiment.key()) as course:
-            fitted = attack.fit(box, known, scale, device)
-            seconds_attack = course.seconds
+        fitted = attack.fit(box, known, scale, device)
+        seconds_attack = course.seconds - before
 
         show(STAGES[2])
         start = time.perf_counter()
         private, labels, found = split.train_images, split.train_labels, fitted.found
-        gathering = Gathering()
-        for part in [] if found else private.split(BATCH):
-            gathering.add(fitted.reconstruct(attack.observe(box, part)))
+        gathering, parts = Gathering(), range(0 if found else math.ceil(len(private) / BATCH))
+        for k in parts if large(4 * private.numel()) else rounds(len(parts), "rebuilding", gathering):
+            gathering.add(fitted.reconstruct(attack.observe(box, private[k * BATCH : (k + 1) * BATCH])))
             if not bool(torch.isfinite(gathering.last).all()):
                 raise ArithmeticError(f"{experiment.label}: the attack's reconstructions are not finite.")
         originals, reconstructions = (

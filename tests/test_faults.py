@@ -144,6 +144,27 @@ def test_a_cell_whose_process_dies_of_memory_is_given_up_and_the_others_are_comp
     assert place.names() == sorted(e.key() for e in FEW[1:])
 
 
+@dataclass(frozen=True)
+class Brief(Deadly):
+    """Five processes run out of their minutes at the first cell; the sixth has time."""
+
+    def submitted(self, folder: Path, numbers: Sequence[int]) -> dict[int, Any]:
+        for number in numbers:
+            if len(self.killed) == 5:
+                Worker(folder, number)()
+            else:
+                self.killed.append(number)
+                (folder / f"{TOLD}{number}").write_text(json.dumps([0, "training the target"]) + "\n")
+                Worker(folder, number).checkpoint()
+        return {number: Job(str(number)) for number in numbers}
+
+
+def test_a_cell_that_takes_longer_than_a_job_is_not_given_up(tmp_path: Path) -> None:
+    place = Store(tmp_path, shipped=False)
+    assert Plan(FEW[:1], place, lambda e, stage: None, Brief()).compute() == {}
+    assert place.names() == [FEW[0].key()]
+
+
 def test_another_job_takes_the_place_of_one_that_was_killed(tmp_path: Path) -> None:
     place, heard = Store(tmp_path, shipped=False), list[str]()
 
