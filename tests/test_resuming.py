@@ -93,6 +93,29 @@ def test_a_target_is_the_same_wherever_its_training_was_interrupted(
     assert interrupted(tmp_path, work, killed_after, 2) >= 1
 
 
+def test_what_the_killed_process_had_at_hand_is_not_taken_for_the_target(
+    split: Split, tmp_path: Path, killed_after: Callable[[int], None]
+) -> None:
+    """The public models of other cells: the next process trains them, and goes on with the target alone."""
+    few = replace(split, train_images=split.train_images[:60], train_labels=split.train_labels[:60])
+    scale = replace(SMOKE, epochs=4)
+
+    def work() -> list[Tensor]:
+        torch.manual_seed(3)
+        target = DEFENSES.make("gong", {}).build(few, "split", scale)
+        DEFENSES.make("gong", {}).train(target, few, scale)
+        return states(target)
+
+    few.derived.clear()
+    expected = work()
+    killed_after(2)
+    counted_until_killed(tmp_path, work)
+    few.derived.clear()
+    killed_after(10**9)
+    with into(tmp_path):
+        assert all(torch.equal(a, b) for a, b in zip(work(), expected, strict=True))
+
+
 @pytest.mark.parametrize("noise", [0.0, 0.3])
 @pytest.mark.parametrize(("decoders", "step"), [(("rows", "mixer"), 70), (("unet",), 13)])
 def test_an_attack_is_the_same_wherever_it_was_interrupted(
