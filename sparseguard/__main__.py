@@ -16,7 +16,7 @@ from .data.described import checked, described
 from .experiment import USUAL_ATTACK, Experiment
 from .grid import compute
 from .metrics.frechet import load_inception
-from .plans import lacking, planned
+from .plans import lacking, notebook_of, planned
 from .report import recomputed_table
 from .report.site import build
 from .store import Store
@@ -81,6 +81,10 @@ def grid(
     """
     site = Site(where, workers or jobs(), gpus_per_task, minutes or None, _object("--slurm", slurm))
     cells, store = planned(file), Store()
+    notebook = notebook_of(file)
+    if notebook is not None and not cells:
+        _measured(notebook, file, site, store, dry_run)
+        return
     missing = lacking(cells, store)
     typer.echo(f"{len(cells)} cells: {len(cells) - len(missing)} are there, {len(missing)} are missing.")
     if dry_run:
@@ -96,6 +100,21 @@ def grid(
     if failures:
         typer.echo(f"What the jobs said lies in {store.folder / FOLDER}.")
         raise ArithmeticError(f"{len(failures)} of {len(cells)} cells are missing; the same command tries them again.")
+
+
+def _measured(notebook: Path, file: Path, site: Site, store: Store, dry_run: bool) -> None:
+    """A notebook that makes other measurements than cells makes them itself, in one job; the store keeps them."""
+    out = store.folder.absolute() / FOLDER / f"{notebook.stem}-{file.stem}.ipynb"
+    words = [sys.executable, "-m", "papermill", str(notebook), str(out), "-f", str(file.resolve()), "--no-progress-bar"]
+    typer.echo(f"{notebook.name} asks for no cells; it makes its measurements itself: {' '.join(words)}")
+    if dry_run:
+        typer.echo(site.script(" ".join(words), Path.cwd()) if site.where == "slurm" else "")
+        return
+    out.parent.mkdir(parents=True, exist_ok=True)
+    failed = site.run(words, store)
+    if failed is not None:
+        raise OSError(f"{notebook.name} failed; what it said lies in {failed}.")
+    typer.echo(f"It is in {out}.")
 
 
 class Lines:

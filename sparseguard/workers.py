@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+import subprocess
 import sys
 import threading
 import time
@@ -37,7 +38,7 @@ Tell = Callable[[Experiment, str], None]
 DONE, FAILED = "done", "failed"
 LEFT, STOPPED = "left", "stopped"
 """Told by a process that has nothing left to do, and by one whose time is over."""
-PLAN, TOLD = "plan.json", "told-"
+PLAN, TOLD, ENDED = "plan.json", "told-", "ended"
 """Files of the folder that a plan's processes share: the plan, and what each one tells; failures lie beside them."""
 Failures = dict[Experiment, Exception]
 
@@ -162,6 +163,26 @@ def give_up(folder: Path, number: int, error: BaseException | None) -> None:
     """Leave a cell of a plan out from now on, and say why."""
     told = {"kind": type(error).__name__, "text": str(error), "trace": "".join(traceback.format_exception(error))}
     write(folder / f"{FAILED}-{number}", json.dumps(told).encode())
+
+
+class Command:
+    """A command that a job runs; it is run again where the job is stopped and queued again.
+
+    Args:
+        folder: gets a file :data:`ENDED` with the status that it ended with.
+        command: words.
+    """
+
+    def __init__(self, folder: Path, command: Sequence[str]) -> None:
+        self.folder, self.command = folder, [*command]
+
+    def checkpoint(self) -> DelayedSubmission:
+        """As of :class:`Worker`."""
+        return DelayedSubmission(self)
+
+    def __call__(self) -> None:
+        done = subprocess.run(self.command, check=False)
+        write(self.folder / ENDED, str(done.returncode).encode())
 
 
 def _end_with(driver: int) -> None:
