@@ -108,6 +108,17 @@ def _of_entries(given: dict[str, Any]) -> list[Experiment]:
 
 
 def lacking(experiments: Sequence[Experiment], store: Store) -> list[Experiment]:
-    """Those that neither the store has nor what is shipped, by name alone: what is damaged is found when it is read."""
+    """Those that neither the store has nor what is shipped, by name alone: what is damaged is found when it is read.
+
+    Those without the FID that was asked for, where that is to be had now, are lacking too.
+    """
     there = store.present()
-    return [e for e in experiments if e.key() not in there]
+
+    def has(e: Experiment) -> bool:
+        found = e.key() in there
+        if found and e.fid:
+            read = e.stored(store)
+            return read is not None and not read.fid_can_be_had_now()
+        return found
+
+    return [e for e in experiments if not has(e)]

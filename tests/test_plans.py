@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+from sparseguard import metrics
 from sparseguard.grid import cells, ladder
 from sparseguard.plans import lacking, notebook_of, planned
 from sparseguard.store import Store
@@ -90,3 +91,15 @@ def test_what_the_store_or_the_package_has_is_not_lacking(tmp_path: Path) -> Non
     store.save(here.key(), {}, {})
     assert lacking([*shipped, here, not_there], store) == [not_there]
     assert lacking([*shipped, here], Store(tmp_path / "store", shipped=False)) == shipped
+
+
+def test_a_cell_without_the_fid_that_was_asked_for_is_lacking_where_it_is_to_be_had(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plain, asked = (cells("mnist", "split", "none", 0.5, "smoke", 0, "nearest", fid)[0] for fid in (False, True))
+    store = Store(tmp_path)
+    for e in (plain, asked):
+        e.run(store, progress=False)
+    assert lacking([plain, asked], store) == []
+    monkeypatch.setattr(metrics, "fid_obstacle", lambda *_, **__: None)
+    assert lacking([plain, asked], store) == [asked]
