@@ -90,7 +90,7 @@ def cells(
                     Experiment(dataset, setting, name, lam, used["attack"], scale, seed, rest, fid, extra, **known)
                     for seed in _as_list("seeds", seeds)
                 ]
-    if len({row.key() for row in rows}) < len(rows):
+    if len(set(rows)) < len(rows):
         raise ValueError("the same cell stands in defenses, lams, attack or seeds twice.")
     return rows
 

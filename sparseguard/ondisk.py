@@ -155,6 +155,15 @@ class Gathering:
                 self._file.write(raw(kept))
             self._parts.clear()
 
+    def state_dict(self) -> dict[str, Any]:
+        """What was added, as long as it is in memory."""
+        return {"parts": self._parts}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Add that."""
+        for part in state["parts"]:
+            self.add(part)
+
     def _opened(self) -> Any:
         self._folder = Scratch()
         return (self._folder.path / "arrays").open("wb")

@@ -30,14 +30,14 @@ CALL = "run_grid("
 
 
 def planned(file: Path, notebooks: Path | None = None) -> list[Experiment]:
-    """The cells that a file asks for, each once, checked.
+    """The cells that a file asks for, each once, checked; none, if its notebook makes other measurements.
 
     Args:
         file: YAML.
         notebooks: folder of the notebooks; ``None``: that beside the folder that holds the file's.
 
     Raises:
-        ValueError: it is no YAML mapping, has an entry or a value that is not allowed, or asks for no cells.
+        ValueError: it is no YAML mapping, or has an entry or a value that is not allowed.
         OSError: it cannot be read.
     """
     try:
@@ -46,15 +46,15 @@ def planned(file: Path, notebooks: Path | None = None) -> list[Experiment]:
         raise ValueError(f"{file} is no YAML: {' '.join(str(error).split())}.") from error
     if not isinstance(given, dict):
         raise ValueError(f"{file} must hold entries, as dataset: mnist, not {given!r}.")
-    name = file.resolve().parent.name
-    notebook = (notebooks or file.resolve().parent.parent.parent / "notebooks") / f"{name}.ipynb"
-    found = of_notebook(notebook, given) if notebook.is_file() else _of_entries(given)
-    if not found:
-        raise ValueError(
-            f"{file} asks for no cells: {name} takes other measurements, which it makes itself; "
-            f"papermill notebooks/{name}.ipynb out.ipynb -f {file}"
-        )
-    return list(dict.fromkeys(found))
+    notebook = notebook_of(file, notebooks)
+    return list(dict.fromkeys(_of_entries(given) if notebook is None else of_notebook(notebook, given)))
+
+
+def notebook_of(file: Path, notebooks: Path | None = None) -> Path | None:
+    """The notebook that a file is of; ``None``: of none."""
+    folder = file.resolve().parent
+    notebook = (notebooks or folder.parent.parent / "notebooks") / f"{folder.name}.ipynb"
+    return notebook if notebook.is_file() else None
 
 
 def of_notebook(notebook: Path, given: dict[str, Any]) -> list[Experiment]:
@@ -108,6 +108,17 @@ def _of_entries(given: dict[str, Any]) -> list[Experiment]:
 
 
 def lacking(experiments: Sequence[Experiment], store: Store) -> list[Experiment]:
-    """Those that neither the store has nor what is shipped, by name alone: what is damaged is found when it is read."""
+    """Those that neither the store has nor what is shipped, by name alone: what is damaged is found when it is read.
+
+    Those without the FID that was asked for, where that is to be had now, are lacking too.
+    """
     there = store.present()
-    return [e for e in experiments if e.key() not in there]
+
+    def has(e: Experiment) -> bool:
+        found = e.key() in there
+        if found and e.fid:
+            read = e.stored(store)
+            return read is not None and not read.fid_can_be_had_now()
+        return found
+
+    return [e for e in experiments if not has(e)]

@@ -9,6 +9,11 @@ from typing import Any, Generic, TypeVar
 from .checks import near, one_of
 
 T = TypeVar("T")
+_made: dict[tuple[type, str], Any] = {}
+"""What was made, which never changes, by class and options."""
+_MOST = 10_000
+_PLAIN = (str, int, float, bool, tuple, type(None))
+"""What :func:`repr` tells apart."""
 
 
 @dataclass(frozen=True)
@@ -32,17 +37,25 @@ class Registry(Generic[T]):
         return [field.name for field in fields(self.check(name))]  # type: ignore[arg-type]
 
     def make(self, name: str, options: Mapping[str, Any]) -> T:
-        """One of that name, with its options.
+        """One of that name, with its options; the same again for the same ones, since plans have very many alike.
 
         Raises:
             ValueError: an unknown name, an option that it does not have, or a value out of range.
         """
+        made = _made.get((self.check(name), repr(options)))
+        if made is not None:
+            return made  # type: ignore[no-any-return]
         allowed = self.options(name)
         for option in options:
             if option not in allowed:
                 named = f"its options are {', '.join(allowed)}" if allowed else "it has none"
                 raise ValueError(f"{self.kind} {name!r} has no option {option!r}; {named}{near(option, allowed)}")
-        return self.members[name](**options)
+        one = self.members[name](**options)
+        if all(isinstance(value, _PLAIN) for value in options.values()):
+            if len(_made) >= _MOST:
+                _made.clear()
+            _made[self.members[name], repr(options)] = one
+        return one
 
     def spelled(self, name: str, options: Mapping[str, Any]) -> dict[str, Any]:
         """The options that differ from the defaults, in one spelling each: 1.0 and 1 are the same, lists are tuples.

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import time
 import warnings
 from collections import Counter
@@ -27,7 +28,7 @@ from torch import Tensor
 
 from .places import write
 
-EVERY = 60.0
+EVERY = float(os.environ.get("SPARSEGUARD_KEPT_EVERY", "60"))
 """Seconds between two times that a loop is kept."""
 SHARE = 0.05
 """Of the time, at most, goes into keeping."""

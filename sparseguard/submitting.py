@@ -11,7 +11,7 @@ import subprocess
 import time
 import uuid
 from collections import Counter
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -19,13 +19,14 @@ from typing import Any
 import torch
 from submitit import LocalExecutor, SlurmExecutor
 from submitit.core.core import Job
+from submitit.core.utils import environment_variables
 from submitit.slurm.slurm import _make_sbatch_string
 
 from .checks import one_of, whole
 from .experiment import Experiment
 from .places import write
 from .store import Store, Unwritable
-from .workers import DONE, FAILED, LEFT, PAUSE, PLAN, TOLD, Failures, Tell, Worker, give_up
+from .workers import DONE, ENDED, FAILED, LEFT, PAUSE, PLAN, STOPPED, TOLD, Command, Failures, Tell, Worker, give_up
 
 WHERE = ("local", "slurm")
 FOLDER = ".jobs"
@@ -38,6 +39,9 @@ AGAIN = 1000
 """Times that a job that ran out of its minutes is queued again."""
 LONG = 60 * 24
 """Minutes of a job of Slurm that is told nothing else."""
+
+_HERE = str(Path(__file__).resolve().parents[1])
+"""Jobs import this package, installed or not."""
 
 
 @dataclass(frozen=True)
@@ -87,23 +91,48 @@ class Site:
         Raises:
             OSError: there is no Slurm here.
         """
-        workers = [Worker(folder, number) for number in numbers]
+        with environment_variables(PYTHONPATH=os.pathsep.join(filter(None, [_HERE, os.environ.get("PYTHONPATH")]))):
+            return self._submitted(folder, {number: Worker(folder, number) for number in numbers})
+
+    def run(self, command: Sequence[str], store: Store) -> Path | None:
+        """Run a command in a job, and wait for it; the folder of what it said, if it failed."""
+        store.prepare()
+        folder = _folder(store)
+        (job,) = self._submitted(folder, {0: Command(folder, command)}).values()
+        try:
+            while job.job_id not in self.ended([job]):
+                time.sleep(self.pause)
+        except KeyboardInterrupt:
+            if self.where == "local":
+                job.cancel(check=False)
+            raise
+        if not (folder / ENDED).exists() or (folder / ENDED).read_bytes() != b"0":
+            return folder
+        shutil.rmtree(folder, ignore_errors=True)
+        return None
+
+    @property
+    def pause(self) -> float:
+        """Seconds between two looks at jobs."""
+        return PAUSE if self.where == "local" else ASKED
+
+    def _submitted(self, folder: Path, work: Mapping[int, Worker | Command]) -> dict[int, Job[None]]:
         if self.where == "slurm":
             try:
                 cluster = SlurmExecutor(folder, max_num_timeout=AGAIN)
             except RuntimeError as error:
                 raise OSError("there is no Slurm on this machine; --where local computes here.") from error
             cluster.update_parameters(**self._slurm)
-            return dict(zip(numbers, cluster.submit_array(workers), strict=True))
+            return dict(zip(work, cluster.submit_array([*work.values()]), strict=True))
         found, devices = {}, _devices()
-        for worker in workers:
+        for number, what in work.items():
             here = LocalExecutor(folder, max_num_timeout=AGAIN)
             wanted = min(self.gpus or 1, len(devices))
-            own = [devices[(worker.number * wanted + k) % len(devices)] for k in range(wanted)]
+            own = [devices[(number * wanted + k) % len(devices)] for k in range(wanted)]
             here.update_parameters(
                 timeout_min=self.minutes or 365 * LONG, gpus_per_node=len(own), visible_gpus=own, stderr_to_stdout=True
             )
-            found[worker.number] = here.submit(worker)
+            found[number] = here.submit(what)
         return found
 
     def ended(self, jobs: Collection[Job[None]]) -> set[str]:
@@ -134,6 +163,10 @@ def _devices() -> list[int]:
     return known or [*range(torch.cuda.device_count())]
 
 
+def _folder(store: Store) -> Path:
+    return (store.folder / FOLDER / uuid.uuid4().hex[:12]).absolute()
+
+
 class Plan:
     """Cells that jobs compute, and what these tell.
 
@@ -145,12 +178,13 @@ class Plan:
     """
 
     def __init__(self, cells: Sequence[Experiment], store: Store, tell: Tell, site: Site) -> None:
-        self.folder = (store.folder / FOLDER / uuid.uuid4().hex[:12]).absolute()
+        self.folder = _folder(store)
         self.failures: Failures = {}
         self._cells, self._store, self._tell, self._site = [*cells], store, tell, site
         self._done: set[int] = set()
         self._at: dict[int, int] = {}
         self._left: set[int] = set()
+        self._stopped: set[int] = set()
         self._read: Counter[int] = Counter()
         self._killed: Counter[int] = Counter()
 
@@ -177,7 +211,7 @@ class Plan:
         running = self._site.submitted(self.folder, range(self._started))
         try:
             while running:
-                time.sleep(PAUSE if self._site.where == "local" else ASKED)
+                time.sleep(self._site.pause)
                 ended = self._site.ended(running.values())
                 self._listen()
                 for number in [number for number, job in running.items() if job.job_id in ended]:
@@ -188,7 +222,7 @@ class Plan:
                     job.cancel(check=False)
         for number, e in enumerate(self._cells):
             if number not in self._done and e not in self.failures and e.stored(self._store) is None:
-                self.failures[e] = OSError("its job ended before it was computed.")
+                self.failures[e] = OSError(f"its job ended before; what that said lies in {self.folder}.")
         if not self.failures:
             shutil.rmtree(self.folder, ignore_errors=True)
         return self.failures
@@ -204,8 +238,12 @@ class Plan:
                 self._heard(worker, number, stage)
 
     def _heard(self, worker: int, number: Any, stage: str) -> None:
+        self._stopped.discard(worker)
         if stage == LEFT:
             self._left.add(worker)
+        elif stage == STOPPED:
+            self._stopped.add(worker)
+            self._at.pop(worker, None)
         elif isinstance(number, str):
             raise Unwritable(number)
         elif stage == FAILED:
@@ -235,7 +273,7 @@ class Plan:
         at = self._at.pop(number, None)
         if number in self._left or self._site.cancelled(job):
             return {}
-        self._killed[-1 if at is None else at] += 1
+        self._killed[-1 if at is None else at] += number not in self._stopped
         if at is None and self._killed[-1] >= TRIES:
             return {}
         if at is not None and self._killed[at] >= TRIES:

@@ -18,9 +18,9 @@ from .access import BlackBox, Victim, grant
 from .data import Split, fingerprint, judge_images, load_data
 from .deployed import RESUMED, deployable, train_target
 from .device import device_name
-from .ondisk import Gathering
+from .ondisk import Gathering, large
 from .result import METRICS, OF_CLASSES, OF_PRIOR, OF_VICTIM, Result
-from .resuming import into
+from .resuming import into, rounds
 from .scales import check_scale
 from .targets import Target
 
@@ -138,24 +138,27 @@ def run(experiment: Experiment, device: str, show: Callable[[str], None], folder
     with _undisturbed():
         show(STAGES[0])
         target, seconds_target = _deployable(experiment.unattacked(), content, device, folder)
+    with _undisturbed(), into(folder and folder / RESUMED / experiment.key()) as course:
         attack = experiment.make_attack()
         box = grant(attack.access, target)
         torch.manual_seed(experiment.seed)
         accuracy = _accuracy(box, split)
 
         show(STAGES[1])
+        before = course.seconds
         torch.manual_seed(experiment.seed)  # an attack does not depend on how much chance the training used
         known = experiment.holdout_images(split)
-        with into(folder and folder / RESUMED / experiment.key()) as course:
-            fitted = attack.fit(box, known, scale, device)
-            seconds_attack = course.seconds
+        fitted = attack.fit(box, known, scale, device)
+        seconds_attack = course.seconds - before
 
         show(STAGES[2])
         start = time.perf_counter()
         private, labels, found = split.train_images, split.train_labels, fitted.found
         gathering, unclipped = Gathering(), Gathering()
-        for part in [] if found else private.split(BATCH):
-            rebuilt = fitted.reconstruct(attack.observe(box, part))
+        parts = range(0 if found else math.ceil(len(private) / BATCH))
+        at_once = large(4 * private.numel()) or isinstance(box, Victim)
+        for k in parts if at_once else rounds(len(parts), "rebuilding", gathering):
+            rebuilt = fitted.reconstruct(attack.observe(box, private[k * BATCH : (k + 1) * BATCH]))
             if not bool(torch.isfinite(rebuilt).all()):
                 raise ArithmeticError(f"{experiment.label}: the attack's reconstructions are not finite.")
             gathering.add(rebuilt.clamp(0, 1))

@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+import subprocess
 import sys
 import threading
 import time
@@ -34,9 +35,10 @@ PAUSE = 0.2
 
 Tell = Callable[[Experiment, str], None]
 """Is told what each cell is at: the name of a stage, :data:`DONE` or :data:`FAILED`."""
-DONE, FAILED, LEFT = "done", "failed", "left"
-"""The last is told by a process that has nothing left to do."""
-PLAN, TOLD = "plan.json", "told-"
+DONE, FAILED = "done", "failed"
+LEFT, STOPPED = "left", "stopped"
+"""Told by a process that has nothing left to do, and by one whose time is over."""
+PLAN, TOLD, ENDED = "plan.json", "told-", "ended"
 """Files of the folder that a plan's processes share: the plan, and what each one tells; failures lie beside them."""
 Failures = dict[Experiment, Exception]
 
@@ -122,7 +124,12 @@ class Worker:
 
     def checkpoint(self) -> DelayedSubmission:
         """Asked for by submitit when the job is stopped and queued again: the store knows what is there."""
+        self._say(None, STOPPED)
         return DelayedSubmission(self)
+
+    def _say(self, *told: object) -> None:
+        with (self.folder / f"{TOLD}{self.number}").open("a") as file:
+            file.write(json.dumps(told) + "\n")
 
     def __call__(self) -> None:
         plan = json.loads((self.folder / PLAN).read_bytes())
@@ -134,14 +141,10 @@ class Worker:
         first = self.number % plan["workers"] * len(groups) // plan["workers"]  # apart from the others
         order = [e for group in groups[first:] + groups[:first] for e in group]
 
-        def say(*told: object) -> None:
-            with (self.folder / f"{TOLD}{self.number}").open("a") as file:
-                file.write(json.dumps(told) + "\n")
-
         def tell(e: Experiment, stage: str) -> None:
             if stage == FAILED:
                 give_up(self.folder, numbers[e], sys.exception())
-            say(numbers[e], stage)
+            self._say(numbers[e], stage)
 
         def failed(e: Experiment) -> bool:
             return (self.folder / f"{FAILED}-{numbers[e]}").exists()
@@ -151,15 +154,35 @@ class Worker:
                 walk(order, Store(plan["store"], shipped=plan["shipped"]), tell, failed)
         except Unwritable as error:
             with suppress(OSError):
-                say(str(error), FAILED)
+                self._say(str(error), FAILED)
             raise
-        say(None, LEFT)
+        self._say(None, LEFT)
 
 
 def give_up(folder: Path, number: int, error: BaseException | None) -> None:
     """Leave a cell of a plan out from now on, and say why."""
     told = {"kind": type(error).__name__, "text": str(error), "trace": "".join(traceback.format_exception(error))}
     write(folder / f"{FAILED}-{number}", json.dumps(told).encode())
+
+
+class Command:
+    """A command that a job runs; it is run again where the job is stopped and queued again.
+
+    Args:
+        folder: gets a file :data:`ENDED` with the status that it ended with.
+        command: words.
+    """
+
+    def __init__(self, folder: Path, command: Sequence[str]) -> None:
+        self.folder, self.command = folder, [*command]
+
+    def checkpoint(self) -> DelayedSubmission:
+        """As of :class:`Worker`."""
+        return DelayedSubmission(self)
+
+    def __call__(self) -> None:
+        done = subprocess.run(self.command, check=False)
+        write(self.folder / ENDED, str(done.returncode).encode())
 
 
 def _end_with(driver: int) -> None:

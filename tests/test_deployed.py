@@ -1,6 +1,8 @@
 """A target is trained once for all that attack it, and comes out of the store the same."""
 
+import time
 from pathlib import Path
+from threading import Thread
 
 import pytest
 import torch
@@ -84,3 +86,16 @@ def test_what_is_held_by_another_is_not_waited_for_unless_it_is_told_to(tmp_path
     with held(tmp_path / LEASES, experiment.key()), pytest.raises(BlockingIOError, match="another process"):
         experiment.run(Store(tmp_path), progress=False, wait=False)
     assert experiment.run(Store(tmp_path), progress=False, wait=False).experiment == experiment
+
+
+def test_what_another_computed_while_it_was_waited_for_is_read(tmp_path: Path) -> None:
+    experiment, store = Experiment("mnist", "split", "none", scale="smoke", attack="nearest"), Store(tmp_path)
+    record, arrays = experiment.run(None, progress=False).dump()
+    found: list[float | None] = []
+    with held(tmp_path / LEASES, experiment.key()):
+        waiting = Thread(target=lambda: found.append(experiment.run(store, progress=False).metrics["psnr"]))
+        waiting.start()
+        time.sleep(1.0)  # it has seen that the store lacks it, and waits
+        store.save(experiment.key(), record | {"metrics": record["metrics"] | {"psnr": 99.0}}, arrays)
+    waiting.join()
+    assert found == [99.0]

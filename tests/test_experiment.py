@@ -3,7 +3,6 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -126,9 +125,9 @@ def test_a_finished_cell_is_read_and_a_damaged_one_computed_again(
     runs: list[Experiment] = []
     original = trial.run
 
-    def counted(experiment: Experiment, device: str, show: Callable[[str], None]) -> Result:
+    def counted(experiment: Experiment, *how: Any) -> Result:
         runs.append(experiment)
-        return original(experiment, device, show)
+        return original(experiment, *how)
 
     monkeypatch.setattr(trial, "run", counted)
     store, cell = Store(tmp_path), smoke()

@@ -5,8 +5,9 @@ from pathlib import Path
 import pytest
 import yaml
 
+from sparseguard import metrics
 from sparseguard.grid import cells, ladder
-from sparseguard.plans import lacking, planned
+from sparseguard.plans import lacking, notebook_of, planned
 from sparseguard.store import Store
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -23,8 +24,8 @@ def plan(folder: Path, text: str) -> Path:
 def test_a_file_of_params_asks_for_the_cells_of_its_notebook(file: Path) -> None:
     given = yaml.safe_load(file.read_text())
     if file.parent.name in STUDIES:
-        with pytest.raises(ValueError, match=f"papermill notebooks/{file.parent.name}.ipynb out.ipynb -f "):
-            planned(file)
+        assert planned(file) == []
+        assert notebook_of(file) == ROOT / "notebooks" / f"{file.parent.name}.ipynb"
         return
     found = planned(file)
     assert len(set(found)) == len(found) > 20
@@ -90,3 +91,15 @@ def test_what_the_store_or_the_package_has_is_not_lacking(tmp_path: Path) -> Non
     store.save(here.key(), {}, {})
     assert lacking([*shipped, here, not_there], store) == [not_there]
     assert lacking([*shipped, here], Store(tmp_path / "store", shipped=False)) == shipped
+
+
+def test_a_cell_without_the_fid_that_was_asked_for_is_lacking_where_it_is_to_be_had(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plain, asked = (cells("mnist", "split", "none", 0.5, "smoke", 0, "nearest", fid)[0] for fid in (False, True))
+    store = Store(tmp_path)
+    for e in (plain, asked):
+        e.run(store, progress=False)
+    assert lacking([plain, asked], store) == []
+    monkeypatch.setattr(metrics, "fid_obstacle", lambda *_, **__: None)
+    assert lacking([plain, asked], store) == [asked]

@@ -11,15 +11,17 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from sparseguard import resuming
+from sparseguard import Experiment, resuming, trial
 from sparseguard.access import BlackBox
 from sparseguard.attacks import Holdout
 from sparseguard.attacks.inversion import Inversion
 from sparseguard.data import Split
 from sparseguard.defenses import DEFENSES
+from sparseguard.deployed import RESUMED
 from sparseguard.priors.gan import train_gan
 from sparseguard.resuming import Kept, into, rounds
 from sparseguard.scales import SCALES
+from sparseguard.store import Store
 
 SMOKE = SCALES["smoke"]
 
@@ -91,10 +93,38 @@ def test_a_target_is_the_same_wherever_its_training_was_interrupted(
     assert interrupted(tmp_path, work, killed_after, 2) >= 1
 
 
+def test_what_the_killed_process_had_at_hand_is_not_taken_for_the_target(
+    split: Split, tmp_path: Path, killed_after: Callable[[int], None]
+) -> None:
+    """The public models of other cells: the next process trains them, and goes on with the target alone."""
+    few = replace(split, train_images=split.train_images[:60], train_labels=split.train_labels[:60])
+    scale = replace(SMOKE, epochs=4)
+
+    def work() -> list[Tensor]:
+        torch.manual_seed(3)
+        target = DEFENSES.make("gong", {}).build(few, "split", scale)
+        DEFENSES.make("gong", {}).train(target, few, scale)
+        return states(target)
+
+    few.derived.clear()
+    expected = work()
+    killed_after(2)
+    counted_until_killed(tmp_path, work)
+    few.derived.clear()
+    killed_after(10**9)
+    with into(tmp_path):
+        assert all(torch.equal(a, b) for a, b in zip(work(), expected, strict=True))
+
+
 @pytest.mark.parametrize("noise", [0.0, 0.3])
-@pytest.mark.parametrize("decoders", [("rows", "mixer"), ("unet",)])
+@pytest.mark.parametrize(("decoders", "step"), [(("rows", "mixer"), 70), (("unet",), 13)])
 def test_an_attack_is_the_same_wherever_it_was_interrupted(
-    noise: float, decoders: tuple[str, ...], split: Split, tmp_path: Path, killed_after: Callable[[int], None]
+    noise: float,
+    decoders: tuple[str, ...],
+    step: int,
+    split: Split,
+    tmp_path: Path,
+    killed_after: Callable[[int], None],
 ) -> None:
     class Glass(nn.Module):
         def leak(self, x: Tensor) -> Tensor:
@@ -110,7 +140,31 @@ def test_an_attack_is_the_same_wherever_it_was_interrupted(
         errors = torch.tensor([rung for course in fitted.details["courses"].values() for rung in course])
         return [errors, fitted.reconstruct(images)]
 
-    assert interrupted(tmp_path, work, killed_after, 13) >= 2
+    assert interrupted(tmp_path, work, killed_after, step) >= 2
+
+
+def test_a_cell_is_the_same_wherever_it_was_interrupted(
+    tmp_path: Path, killed_after: Callable[[int], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    options = {"decoders": ["mixer"], "updates": 32, "steps": 2}
+    cell = Experiment("mnist", "split", "gaussian", scale="smoke", attack="refinement", attack_options=options)
+    monkeypatch.setattr(trial, "BATCH", 40)
+    expected, kills = cell.run(None, progress=False), 0
+    while True:
+        killed_after(20 if kills < 1 else 4)
+        trial._deployable.cache_clear()
+        try:
+            found = cell.run(Store(tmp_path), progress=False)
+        except Killed:
+            kills += 1
+            assert kills < 100
+            continue
+        break
+    assert kills >= 2
+    for name, value in expected.metrics.items():
+        assert name.startswith("seconds") or found.metrics[name] == value, name
+    assert torch.equal(found.reconstructions, expected.reconstructions)
+    assert [*(tmp_path / RESUMED).iterdir()] == []
 
 
 def test_a_gan_is_the_same_wherever_its_training_was_interrupted(

@@ -1,5 +1,6 @@
 """Cells side by side: the same results as one after the other, kept one by one, and said along the way."""
 
+import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -70,6 +71,15 @@ def test_the_environment_says_how_many_at_a_time(monkeypatch: pytest.MonkeyPatch
 def test_what_a_site_may_not_be_is_a_sentence(options: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         Site(**options)
+
+
+def test_a_command_is_run_in_a_job_and_says_where_what_it_said_lies(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    assert Site().run([sys.executable, "-c", f"open({str(tmp_path / 'made')!r}, 'w')"], store) is None
+    assert (tmp_path / "made").exists()
+    failed = Site().run([sys.executable, "-c", "import sys; sys.exit('it went wrong')"], store)
+    assert failed
+    assert "it went wrong" in "".join(path.read_text() for path in failed.glob("*log.out"))
 
 
 def test_the_script_starts_as_many_jobs_with_what_they_ask_for() -> None:

@@ -4,10 +4,9 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from sparseguard import Experiment
+from sparseguard import Experiment, priors
 from sparseguard.data import Split, judge_images
 from sparseguard.defenses import make_defense
-from sparseguard.defenses import shared as of_defenses
 from sparseguard.defenses.shared import derived_seed, shared
 from sparseguard.metrics import judge_accuracy, train_judge
 from sparseguard.priors.gan import Discriminator, Generator, distance_within_classes, train_gan
@@ -84,7 +83,7 @@ def test_weight_0_is_no_defense_bit_for_bit_and_weight_1_is_not(front: str, fres
 def test_a_gan_at_hand_gives_the_same_target_as_one_trained_anew(fresh: Split, monkeypatch: pytest.MonkeyPatch) -> None:
     first = trained("gan", fresh)
     assert len(fresh.derived) == 1
-    monkeypatch.setattr(of_defenses, "train_gan", lambda *_: pytest.fail("trained again"))
+    monkeypatch.setattr(priors, "train_gan", lambda *_: pytest.fail("trained again"))
     second = trained("gan", fresh)
     assert same(first, second)
     assert first.facts == second.facts
