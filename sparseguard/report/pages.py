@@ -86,6 +86,8 @@ def write_site(
     for path in texts:
         text = _formulas(path.read_text(encoding="utf-8"), markdown2html)
         text = re.sub(r"<table>.*?</table>", r'<div class="scroll">\g<0></div>', text, flags=re.S)
+        text = re.sub(r'<a class="anchor-link"[^>]*>.*?</a>', "", text)
+        text = re.sub(r'(<h\d id=")([^"]+)', lambda found: found[1] + found[2].lower(), text)  # as GitHub has them
         _write(out, path.stem, titles, text)
     cards = "".join(_card(path, titles[path.stem], s) for path, s in zip(executed, seconds, strict=True))
     more = "".join(f'<li><a href="{p.stem}.html">{html.escape(titles[p.stem])}</a></li>' for p in texts)

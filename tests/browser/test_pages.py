@@ -38,7 +38,7 @@ def test_every_link_leads_somewhere_and_every_picture_has_a_text(site: Path) -> 
             if re.match(r"(data|https?|mailto):", address):
                 continue
             name, _, anchor = unquote(html.unescape(address)).partition("#")
-            assert (site / name).is_file(), f"{path.name}: {address}"
+            assert (site / (name or path.name)).is_file(), f"{path.name}: {address}"
             if anchor:
                 there = anchors if not name else set(re.findall(r'\bid="([^"]+)"', (site / name).read_text("utf-8")))
                 assert anchor in there, f"{path.name}: {address}"
