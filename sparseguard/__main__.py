@@ -102,7 +102,7 @@ def grid(
     failures = compute(missing, store, site, Lines())
     for e, error in failures.items():
         typer.echo(f"failed: {e.dataset_name}, {e.setting}: {e.label}, seed {e.seed}: {error}")
-    typer.echo(f"{len(missing) - len(failures)} cells were computed, {len(failures)} failed.")
+    typer.echo(f"{len(missing) - len(failures)} of them are there now, {len(failures)} failed.")
     if failures:
         typer.echo(f"What the jobs said lies in {store.folder / FOLDER}.")
         raise ArithmeticError(f"{len(failures)} of {len(cells)} cells are missing; the same command tries them again.")

@@ -78,7 +78,7 @@ class Site:
 
     @property
     def _slurm(self) -> dict[str, Any]:
-        usual = {"job_name": "sparseguard", "cpus_per_task": 1, "time": self.minutes or LONG}
+        usual = {"job_name": "sparseguard", "ntasks_per_node": 1, "cpus_per_task": 1, "time": self.minutes or LONG}
         return usual | ({"gpus_per_task": self.gpus} if self.gpus else {}) | self.options
 
     def script(self, command: str, folder: Path) -> str:
@@ -91,8 +91,7 @@ class Site:
         Raises:
             OSError: there is no Slurm here.
         """
-        with environment_variables(PYTHONPATH=os.pathsep.join(filter(None, [_HERE, os.environ.get("PYTHONPATH")]))):
-            return self._submitted(folder, {number: Worker(folder, number) for number in numbers})
+        return self._submitted(folder, {number: Worker(folder, number) for number in numbers})
 
     def run(self, command: Sequence[str], store: Store) -> Path | None:
         """Run a command in a job, and wait for it; the folder of what it said, if it failed."""
@@ -117,6 +116,10 @@ class Site:
         return PAUSE if self.where == "local" else ASKED
 
     def _submitted(self, folder: Path, work: Mapping[int, Worker | Command]) -> dict[int, Job[None]]:
+        with environment_variables(PYTHONPATH=os.pathsep.join(filter(None, [_HERE, os.environ.get("PYTHONPATH")]))):
+            return self._begun(folder, work)
+
+    def _begun(self, folder: Path, work: Mapping[int, Worker | Command]) -> dict[int, Job[None]]:
         if self.where == "slurm":
             try:
                 cluster = SlurmExecutor(folder, max_num_timeout=AGAIN)

@@ -22,6 +22,7 @@ from .ondisk import Gathering, large
 from .result import METRICS, OF_CLASSES, OF_PRIOR, OF_VICTIM, Result
 from .resuming import into, rounds
 from .scales import check_scale
+from .store import Store
 from .targets import Target
 
 if TYPE_CHECKING:
@@ -37,23 +38,49 @@ BATCH = 250
 MEASURED = 50
 """Images that are compared at a time."""
 PER_IMAGE: dict[str, Callable[[Tensor, Tensor], Tensor]] = {"psnr": measure.psnr, "ssim": measure.ssim}
+JUDGES = ".judges"
+"""Folder of a store: trained judges; it may be deleted at any time."""
 STAGES = ("training the target", "training the attackers", "measuring")
 
 
 @lru_cache(maxsize=2)
-def _judged_split(dataset: str, content: str, scale: str, seed: int, device: str) -> tuple[Split, measure.Judge]:
-    """The split and its judge, shared by all defenses of a notebook; ``content`` tells a changed file."""
+def _judged_split(
+    dataset: str, content: str, scale: str, seed: int, device: str, folder: Path | None, made: tuple[int, int]
+) -> tuple[Split, measure.Judge]:
+    """The split and its judge, shared by all defenses of a notebook, and by all processes with one store.
+
+    ``content`` tells a changed file, and ``made`` other versions of data and metrics.
+    """
     split = load_data(dataset, scale, seed)
     if min(split.image_shape[1:]) < measure.SSIM_WINDOW:
         height, width = split.image_shape[1:]
         raise ValueError(f"{dataset}: SSIM needs images of at least 11 x 11 pixels, not {height} x {width}.")
-    return split, measure.train_judge(judge_images(dataset, scale), check_scale(scale), seed, device)
+    sizes = check_scale(scale)
+
+    def train() -> measure.Judge:
+        return measure.train_judge(judge_images(dataset, scale), sizes, seed, device)
+
+    if folder is None:
+        return split, train()
+    key = {"judge": content, "sizes": sizes.sizes(()), "seed": seed, "device": device, "versions": list(made)}
+    store = Store(folder / JUDGES, shipped=False)
+    _, weights = store.recall(key | {"torch": torch.__version__}, lambda: ({"judge": dataset}, train().state_dict()))
+    with torch.random.fork_rng():
+        judge = measure.Judge(split.image_shape[0], len(split.classes))
+    judge.load_state_dict(weights)
+    return split, judge.to(device).eval().requires_grad_(False)
+
+
+def _split_of(experiment: Experiment, device: str, folder: Path | None) -> tuple[Split, measure.Judge]:
+    dataset, versions = experiment.dataset, experiment.versions()
+    made = versions["data"], versions["metrics"]
+    return _judged_split(dataset, fingerprint(dataset), experiment.scale, experiment.seed, device, folder, made)
 
 
 @lru_cache(maxsize=1)
 def _deployable(experiment: Experiment, content: str, device: str, folder: Path | None) -> tuple[Target, float]:
     """The trained target and the seconds that took, shared by the attacks on it; ``content`` tells a changed file."""
-    split, _ = _judged_split(experiment.dataset, content, experiment.scale, experiment.seed, device)
+    split, _ = _split_of(experiment, device, folder)
     return deployable(experiment, split, device, folder)
 
 
@@ -134,7 +161,7 @@ def run(experiment: Experiment, device: str, show: Callable[[str], None], folder
     """
     scale = check_scale(experiment.scale)
     content = fingerprint(experiment.dataset)
-    split, judge = _judged_split(experiment.dataset, content, experiment.scale, experiment.seed, device)
+    split, judge = _split_of(experiment, device, folder)
     with _undisturbed():
         show(STAGES[0])
         target, seconds_target = _deployable(experiment.unattacked(), content, device, folder)

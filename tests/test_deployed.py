@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import nn
 
-from sparseguard import Experiment, deployed, resuming, trial
+from sparseguard import Experiment, deployed, metrics, resuming, trial
 from sparseguard.data import Split
 from sparseguard.defenses import DEFENSES
 from sparseguard.deployed import KEPT, RESUMED, deployable
@@ -73,10 +73,13 @@ def test_an_attack_in_another_process_has_the_target_of_the_first(
     first, second = cells("mnist", "split", "gaussian", 0.5, "smoke", 0, ["nearest", "inversion"])
     expected = second.run(None, progress=False)
     one = first.run(Store(tmp_path), progress=False)
-    trial._deployable.cache_clear()
+    for kept in (trial._deployable, trial._judged_split):
+        kept.cache_clear()
     monkeypatch.setattr(deployed, "train_target", never)
+    monkeypatch.setattr(metrics, "train_judge", never)
     found = second.run(Store(tmp_path), progress=False)
-    assert found.metrics["psnr"] == expected.metrics["psnr"]
+    for name in ("psnr", "judge_accuracy", "fd_judge"):
+        assert found.metrics[name] == expected.metrics[name]
     assert torch.equal(found.reconstructions, expected.reconstructions)
     assert found.metrics["seconds_target"] == one.metrics["seconds_target"]
 

@@ -93,7 +93,9 @@ ROOMS: dict[str, set[str]] = {
     "auditing": {"access", "attacks", "device", "metrics", "registry", "scales", "tap"},
     "result": {"metrics", "reference"},
     "deployed": {"data", "leases", "places", "resuming", "scales", "store", "targets"},
-    "trial": {"access", "data", "deployed", "device", "metrics", "ondisk", "result", "resuming", "scales", "targets"},
+    "trial": {
+        "access", "data", "deployed", "device", "metrics", "ondisk", "result", "resuming", "scales", "store", "targets",
+    },
     "experiment": {
         "attacks", "data", "defenses", "deployed", "device", "leases", "places", "registry", "result", "scales",
         "store", "targets", "trial",
