@@ -4,6 +4,7 @@ import nbformat
 import pandas as pd
 import pytest
 
+from sparseguard.store import Store
 from tests.notebooks.test_notebooks import ROOT, papermill
 
 NOTEBOOK = ROOT / "notebooks" / "04_umap.ipynb"
@@ -26,7 +27,7 @@ def test_papermill_runs_it_and_the_numbers_are_right(tmp_path: Path) -> None:
                        for c in ("silhouette in feature space", "5-NN accuracy"))  # fmt: skip
     assert silhouette == pytest.approx([0.04, -0.02, 0.03, 0.03], abs=0.05)
     assert knn == pytest.approx([0.7, 0.5, 0.7, 0.7], abs=0.2)
-    assert len([path for path in home.iterdir() if path.is_dir()]) == 8
+    assert len(Store(home).names()) == 8
 
 
 def test_a_wrong_parameter_ends_the_run_with_what_is_allowed(tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ import nbformat
 import pandas as pd
 import pytest
 
+from sparseguard.store import Store
 from tests.notebooks.test_notebooks import ROOT, papermill
 
 
@@ -32,4 +33,4 @@ def test_noise_and_sparsity_side_by_side_in_both_settings(tmp_path: Path) -> Non
     reading = str(nbformat.read(out, 4).cells[-2].outputs[0].data["text/markdown"])
     assert "split: `laplace` from 0.5 to 1.0: accuracy" in reading
     assert "end-to-end: `sparse_guard lam=0.5`" in reading
-    assert len([path for path in home.iterdir() if path.is_dir()]) == 10
+    assert len(Store(home).names()) == 10

@@ -5,6 +5,7 @@ from pathlib import Path
 import nbformat
 import pandas as pd
 
+from sparseguard.store import Store
 from tests.notebooks.test_notebooks import ROOT, papermill
 
 GIVEN = (
@@ -41,4 +42,4 @@ def test_the_search_is_measured_beside_the_prior_alone(tmp_path: Path) -> None:
     assert psnr[0] > 14.5, "an attacker that answers with the mean image gets 11.7 dB"
     text = str(nbformat.read(out, 4).cells[-2].outputs[0].data["text/markdown"])
     assert "of what the prior alone offers, and after the search in" in text
-    assert len([path for path in home.iterdir() if path.is_dir() and path.name != ".priors"]) == 2 * (3 + 2 * 2 + 2 + 2)
+    assert len(Store(home).names()) == 2 * (3 + 2 * 2 + 2 + 2)

@@ -7,6 +7,7 @@ import nbformat
 import pandas as pd
 import pytest
 
+from sparseguard.store import Store
 from sparseguard.studies.costs import Peaks
 from tests.notebooks.test_notebooks import ROOT, papermill
 
@@ -20,7 +21,7 @@ def test_seconds_and_memory_of_three_defenses(tmp_path: Path) -> None:
     name = "07_compute_time_mnist_smoke"
     endings = (".csv", ".md", "_stages.png")
     assert {path.name for path in figures.iterdir()} == {name + ending for ending in endings}
-    assert len([path for path in home.iterdir() if path.is_dir()]) == 6
+    assert len(Store(home).names()) == 6
 
     frame = pd.read_csv(figures / f"{name}.csv", dtype=str)
     assert frame["seconds printed (Plug & Play)"].tolist() == ["10555.3", "14390.2", "17912.9"]

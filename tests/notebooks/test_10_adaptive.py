@@ -5,6 +5,7 @@ from pathlib import Path
 import nbformat
 import pandas as pd
 
+from sparseguard.store import Store
 from tests.notebooks.test_notebooks import ROOT, papermill
 
 GIVEN = (
@@ -48,4 +49,4 @@ def test_the_ladder_goes_up_and_every_leak_is_found(tmp_path: Path) -> None:
     assert equal["defense"].tolist() == ["sparse_guard lam=0.5"]
     text = str(nbformat.read(out, 4).cells[-2].outputs[0].data["text/markdown"])
     assert "With 400 hold-out images, from the defense that hides most:" in text
-    assert len([path for path in home.iterdir() if path.is_dir()]) == 3 * 6 + 1 + 2
+    assert len(Store(home).names()) == 3 * 6 + 1 + 2
