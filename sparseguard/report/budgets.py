@@ -154,7 +154,7 @@ def ladder_table(results: Sequence[Result]) -> Table:
         "Order: from the defense that hides most. Turned round: pairs of which one hid more than the other by over "
         f"{MARGIN} dB on the rung above, and hides less by as much on this one.",
     ]
-    return Table(pd.DataFrame(rows), caption(results), notes)
+    return Table(pd.DataFrame(rows), caption(results), notes, columns=["attack", *defenses, "turned round"])
 
 
 def attackers_table(results: Sequence[Result]) -> Table:

@@ -15,6 +15,7 @@ from ..experiment import Experiment
 from ..paper import printed_seconds
 from ..studies.costs import STAGE_NAMES, Cost
 from .figures import COLOURS
+from .looks import row_name
 from .table import DASH, Table
 from .tables import by_attack, by_cell, over_seeds, spread
 
@@ -177,7 +178,7 @@ def costs_figure(costs: Sequence[Cost]) -> Figure:
         )
     if all(c.held is None for c in costs):
         right.text(0.5, 0.5, "not measured on this system", ha="center", va="center", transform=right.transAxes)
-    left.set(xlabel="seconds", yticks=rows, yticklabels=list(groups))
+    left.set(xlabel="seconds", yticks=rows, yticklabels=[row_name(group[0].experiment) for group in groups.values()])
     left.invert_yaxis()
     right.set(xlabel="peak memory above what was held (MiB)")
     left.grid(axis="y", visible=False)

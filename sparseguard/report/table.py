@@ -15,6 +15,8 @@ from .summary import inline
 
 DASH = "—"
 CLASS = "sparseguard-table"
+LONG = 45
+"""Characters from which a cell holds a text, whose lines are broken."""
 
 
 @dataclass(frozen=True)
@@ -84,6 +86,7 @@ def _html(frame: pd.DataFrame) -> str:
     text = re.sub(r" \[([\d, ]+)\](?=</t[dh]>)", r" <sup>\1</sup>", frame.to_html(index=False, border=0))
     if len(frame.columns) and frame.columns[0] == "defense":
         text = re.sub(r"(<tr>\s*<td>)(\w+)", _with_its_colour, text)
+    text = re.sub(rf"<td>(?=[^<]{{{LONG},}}<)", '<td class="long">', text)
     return f'<div class="scroll" style="overflow-x:auto">{text}</div>'
 
 

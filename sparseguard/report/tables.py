@@ -38,6 +38,8 @@ COLUMNS: dict[str, tuple[str, int, str | None]] = {
 }
 
 
+FEW_ROWS = 14
+"""Rows of a table that are all shown."""
 KEY = (
     "defense", "PSNR ↓ printed", "PSNR ↓ measured", "SSIM ↓ printed", "SSIM ↓ measured", "judge accuracy ↓",
     "accuracy ↑ printed", "accuracy ↑ measured", "best attacker",
@@ -164,8 +166,10 @@ def results_table(results: Sequence[Result], planned: Sequence[Experiment] = ())
 def headline_rows(cells: Sequence[Experiment]) -> list[int]:
     """Places of the rows that stand for their defense: the last strength without further options, else the first.
 
-    Under the first attack alone.
+    Under the first attack alone; none, which means all, where there are few rows.
     """
+    if len(cells) <= FEW_ROWS:
+        return []
     places: dict[str, int] = {}
     for i, e in enumerate(cells):
         if e.attack_label == cells[0].attack_label and (e.defense not in places or not _further(e)):

@@ -8,6 +8,7 @@ from matplotlib.patches import Rectangle
 
 from sparseguard.grid import cells
 from sparseguard.report import costs_figure, costs_reading, costs_table, provenance_of
+from sparseguard.report.looks import row_name
 from sparseguard.studies.costs import Cost
 
 SECONDS = {  # of training the target, by defense; the other stages take 4 and 1 s
@@ -112,7 +113,8 @@ def test_the_picture_has_every_row_stage_and_printed_ratio() -> None:
     figure = costs_figure(costs)
     left, right = figure.axes
     labels = list(dict.fromkeys(c.experiment.label for c in costs))
-    assert [text.get_text() for text in left.get_yticklabels()] == labels
+    named = list(dict.fromkeys(row_name(c.experiment) for c in costs))
+    assert [text.get_text() for text in left.get_yticklabels()] == named
     for axis in (left, right):
         styles = {(to_hex(bar.get_facecolor()), bar.get_hatch()) for bar in axis.patches}
         assert len(axis.patches) == 3 * len(labels)

@@ -5,6 +5,7 @@ import re
 from pathlib import Path
 
 import pandas as pd
+import pytest
 
 from sparseguard.report import results_table
 from sparseguard.report.table import Table
@@ -52,7 +53,8 @@ def test_empty_columns_are_a_sentence_footnotes_words_and_the_file_has_everythin
     assert len(rows_of(Table(TABLE.frame, "", [])._repr_html_())) == 1
 
 
-def test_the_headline_of_results_is_one_row_a_defense_its_last_strength() -> None:
+def test_the_headline_of_results_is_one_row_a_defense_its_last_strength(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sparseguard.report.tables.FEW_ROWS", 4)
     rows = [fake("none", 0, 30.0), *(fake("sparse_guard", 0, 20.0, lam) for lam in (0.1, 0.5))]
     rows += [
         fake("sparse_guard", 0, 21.0, 0.5, options={"tau": 100.0}),
@@ -63,5 +65,7 @@ def test_the_headline_of_results_is_one_row_a_defense_its_last_strength() -> Non
         "■ none", "■ sparse_guard lam=0.5", "■ laplace b=0.5 front=conv",
     ]  # fmt: skip
     assert len(whole) == 6
+    monkeypatch.undo()
+    assert [len(t) for t in rows_of(results_table(rows)._repr_html_())] == [6, 6], "few rows are all shown"
     assert "best attacker" in first[0]
     assert not any(name.startswith("row-Fréchet") for name in first[0])
