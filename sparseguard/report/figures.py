@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from matplotlib.figure import Figure
 from torch import Tensor
 
 from ..result import Result
+from .committed import few_colours
 from .looks import look, name, row_name
 from .tables import by_attack, by_cell, spread
 
@@ -39,8 +41,10 @@ def save(figure: Figure | None, folder: str | Path, name: str) -> None:
     """Write ``name.png``; an empty folder name saves nothing, and what there is no figure of has no file."""
     if not str(folder) or figure is None:
         return
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png")
     Path(folder).mkdir(parents=True, exist_ok=True)
-    figure.savefig(Path(folder) / f"{name}.png")
+    (Path(folder) / f"{name}.png").write_bytes(few_colours(buffer.getvalue()))
 
 
 def titled(figure: Figure, text: str, heads: float = 0.0, **options: Any) -> Figure:
