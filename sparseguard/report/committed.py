@@ -23,12 +23,17 @@ def digest(book: NotebookNode) -> str:
     return hashlib.sha256(json.dumps(cells, ensure_ascii=False).encode()).hexdigest()[:20]
 
 
-def with_a_palette(png: str) -> str:
-    """A picture, base64, with at most 256 colours: less than half the bytes, and grey values stay as they are."""
+def few_colours(png: bytes) -> bytes:
+    """A picture with at most 256 colours: less than half the bytes, and grey values stay as they are."""
     buffer = io.BytesIO()
-    picture = Image.open(io.BytesIO(base64.b64decode(png))).convert("RGB")
+    picture = Image.open(io.BytesIO(png)).convert("RGB")
     picture.quantize(256, dither=Image.Dither.NONE).save(buffer, "png", optimize=True)
-    return base64.b64encode(buffer.getvalue()).decode()
+    return buffer.getvalue()
+
+
+def with_a_palette(png: str) -> str:
+    """The same of a picture in base64."""
+    return base64.b64encode(few_colours(base64.b64decode(png))).decode()
 
 
 def adopt(executed: Path, source: Path, seconds: float) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,8 @@ from matplotlib.figure import Figure
 from torch import Tensor
 
 from ..result import Result
-from .looks import look, name, row_name
+from .committed import few_colours
+from .looks import ink, look, name, row_name
 from .tables import by_attack, by_cell, spread
 
 MARKERS = "oXsDPv^<>*hpd"
@@ -39,8 +41,10 @@ def save(figure: Figure | None, folder: str | Path, name: str) -> None:
     """Write ``name.png``; an empty folder name saves nothing, and what there is no figure of has no file."""
     if not str(folder) or figure is None:
         return
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png")
     Path(folder).mkdir(parents=True, exist_ok=True)
-    figure.savefig(Path(folder) / f"{name}.png")
+    (Path(folder) / f"{name}.png").write_bytes(few_colours(buffer.getvalue()))
 
 
 def titled(figure: Figure, text: str, heads: float = 0.0, **options: Any) -> Figure:
@@ -116,7 +120,7 @@ def headline(results: Sequence[Result], columns: int = LARGE) -> Figure:
     image_row(axes[0], "private image", shown[0].originals, 12)
     for axis_row, r in zip(axes[1:], shown):
         image_row(axis_row, f"{name(r.experiment)}\n{_quality(r)}", r.reconstructions, 12)
-        axis_row[0].yaxis.label.set_color(look(r.experiment.defense)[0])
+        axis_row[0].yaxis.label.set_color(ink(r.experiment.defense))
     return titled(figure, f"What the attacker rebuilds: {title(shown)}, seed {shown[0].experiment.seed}", fontsize=12)
 
 
