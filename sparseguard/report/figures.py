@@ -17,7 +17,7 @@ from torch import Tensor
 
 from ..result import Result
 from .committed import few_colours
-from .looks import look, name, row_name
+from .looks import ink, look, name, row_name
 from .tables import by_attack, by_cell, spread
 
 MARKERS = "oXsDPv^<>*hpd"
@@ -120,7 +120,7 @@ def headline(results: Sequence[Result], columns: int = LARGE) -> Figure:
     image_row(axes[0], "private image", shown[0].originals, 12)
     for axis_row, r in zip(axes[1:], shown):
         image_row(axis_row, f"{name(r.experiment)}\n{_quality(r)}", r.reconstructions, 12)
-        axis_row[0].yaxis.label.set_color(look(r.experiment.defense)[0])
+        axis_row[0].yaxis.label.set_color(ink(r.experiment.defense))
     return titled(figure, f"What the attacker rebuilds: {title(shown)}, seed {shown[0].experiment.seed}", fontsize=12)
 
 

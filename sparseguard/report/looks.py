@@ -10,6 +10,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from matplotlib.colors import to_hex, to_rgb
+
 from ..defenses import DEFENSES
 from ..experiment import Experiment
 
@@ -52,6 +54,28 @@ def look(defense: str) -> tuple[str, str]:
     """
     known = LOOKS.get(defense)
     return (known.colour, known.marker) if known else OTHER
+
+
+def ink(defense: str) -> str:
+    """The defense's colour as dark as a text needs it on white (a contrast of 4.5, WCAG 2.1).
+
+    >>> ink("none"), look("gaussian")[0], ink("gaussian")
+    ('#000000', '#10a0c2', '#0d809b')
+    """
+    rgb = to_rgb(look(defense)[0])
+    while contrast(rgb) < 4.5:
+        rgb = (0.98 * rgb[0], 0.98 * rgb[1], 0.98 * rgb[2])
+    return to_hex(rgb)
+
+
+def contrast(rgb: tuple[float, float, float]) -> float:
+    """Contrast of a colour, sRGB in [0, 1], to white, as WCAG 2.1 defines it.
+
+    >>> round(contrast((0.0, 0.0, 0.0))), contrast((1.0, 1.0, 1.0))
+    (21, 1.0)
+    """
+    light = [c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in rgb]
+    return 1.05 / (0.2126 * light[0] + 0.7152 * light[1] + 0.0722 * light[2] + 0.05)
 
 
 def base_name(defense: str) -> str:

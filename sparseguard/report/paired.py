@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from ..result import Result
 from .compare import measured, printed_number, values
 from .labels import apart
-from .looks import base_name, look, name
+from .looks import base_name, ink, look, name
 from .rule import Paired
 from .tables import by_attack, by_defense, over_seeds
 
@@ -109,6 +109,6 @@ def _name_ends(axis: Axes, rows: Sequence[Sequence[Result]], places: Sequence[fl
         e = group[0].experiment
         axis.annotate(
             f"{name(e)} {place:.{digits}f}", (1, place), (1.06, line), textcoords="data", fontsize=8, va="center",
-            color=look(e.defense)[0], annotation_clip=False,
+            color=ink(e.defense), annotation_clip=False,
             arrowprops={"arrowstyle": "-", "color": look(e.defense)[0], "lw": 0.6},
         )  # fmt: skip

@@ -16,7 +16,7 @@ from ..result import Result
 from .compare import measured, values
 from .figures import HEADLINE, VARIANTS, title
 from .labels import place_labels
-from .looks import base_name, look, row_name
+from .looks import base_name, ink, look, row_name
 from .tables import by_cell
 
 METRICS = ("psnr", "accuracy")
@@ -78,7 +78,7 @@ def privacy_utility(results: Sequence[Result]) -> Figure:
     figure.tight_layout()
     place_labels(
         figure, axis,
-        [(row_name(rows[i][0].experiment), points[i], look(rows[i][0].experiment.defense)[0]) for i in wanted],
+        [(row_name(rows[i][0].experiment), points[i], ink(rows[i][0].experiment.defense)) for i in wanted],
         [*points, *_along([points[i] for i in front])],
     )  # fmt: skip
     plt.close(figure)

