@@ -16,7 +16,7 @@ from sparseguard.report.summary import Summary
 
 
 def shown(kind: str, data: str) -> nbformat.NotebookNode:
-    cell: nbformat.NotebookNode = new_code_cell("shown", outputs=[new_output("display_data", {kind: data})])
+    cell: nbformat.NotebookNode = new_code_cell("hidden_call()", outputs=[new_output("display_data", {kind: data})])
     return cell
 
 
@@ -93,6 +93,7 @@ def test_a_page_has_the_answer_first_no_code_its_formulas_and_a_text_for_each_pi
     order = ["<h1", "Why?", "No.", "scale smoke", "What <em>is</em> shown.", "Every comparison in words", "Of the run."]
     assert [text.index(part) for part in order] == sorted(text.index(part) for part in order)
     assert "run()" not in text
+    assert "hidden_call" not in text
     assert text.index("secret code") > text.index("<details class=run>")
     assert text.count("<math") == 2
     assert "<code>$HOME</code>" in text
