@@ -44,12 +44,16 @@ def test_it_judges_what_the_store_has_and_says_what_it_lacks(tmp_path: Path) -> 
     outputs = [o for c in nbformat.read(out, 4).cells if c.cell_type == "code" for o in c.outputs]
     texts = [o.data["text/markdown"] for o in outputs if "text/markdown" in o.get("data", {})]
     rule, reading = texts
-    answer, groups, shown = [o.data["text/html"] for o in outputs if "text/html" in o.get("data", {})]
+    answer, groups, shown, three = [o.data["text/html"] for o in outputs if "text/html" in o.get("data", {})]
     holding = table["verdict"].str.endswith(" holds").sum()
     assert f"Of {len(claims())} claims {holding} hold, " in answer
     assert all(html.escape(claim.quote) in groups for claim in claims())
     assert "**Holds**: every vote is for it." in rule
     assert '<a href="03_lambda.ipynb">03_lambda</a>' in shown
+    assert "as released; the CSV file has them" in three, "nothing of the released procedure is stored"
+    sources = pd.read_csv(figures / "00_overview_smoke_sources.csv").set_index("taken to mean")
+    assert sources["printed"].iloc[0] == "90 of 90"  # three rows, five rivals, three metrics, two settings
+    assert set(sources["as released"]) == {"—"}
     assert f"Of {len(claims())} claims" in reading
     assert sum("image/png" in o.get("data", {}) for o in outputs) == 2  # the headline, the claims; no convolutions
     assert {path.name for path in figures.glob("*.png")} == {"00_overview_smoke.png", "00_overview_smoke_headline.png"}
