@@ -23,7 +23,7 @@ from .looks import base_name
 from .reading import Reading
 from .summary import Summary, seeds_told, span
 from .table import DASH, Table
-from .tables import by_defense, caption, spread, warnings_about
+from .tables import by_defense, caption, over_seeds, spread, warnings_about
 
 RELEASED = "as_released"
 NEAR = 0.1
@@ -207,8 +207,10 @@ def near_table(results: Sequence[Result]) -> Table:
             row[f"{name}, as released"] = f"{one.released} of {one.counted}"
             row[f"{name}, as written"] = f"{one.written} of {one.counted}"
         rows.append(row)
-    released = [r for places in _places(results) for group in under(places, STEPS[0]).values() for r in group]
-    return Table(pd.DataFrame(rows), caption(released), [
+    cells = [r.experiment for r in results if _is(r.experiment, STEPS[0])]
+    where = dict.fromkeys(f"{e.dataset}, {e.setting.replace('_', '-')} leak" for e in cells)
+    told = f"{'; '.join(where)}; scale {results[0].experiment.scale}, {over_seeds(sorted({e.seed for e in cells}))}."
+    return Table(pd.DataFrame(rows), told, [
         f"Numbers that lie within {NEAR:.0%} of the printed one, by the released metrics, means over seeds.", CHANGES,
     ])  # fmt: skip
 
