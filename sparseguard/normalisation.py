@@ -11,6 +11,16 @@ MNIST_MEAN, MNIST_STD = 0.1307, 0.3081
 """Of MNIST's pixels in [0, 1]: what the released code of the paper standardises with, Fashion-MNIST too."""
 
 
+def standardised(images: Tensor) -> Tensor:
+    """Images in [0, 1] as the released code's networks see them; nothing is clipped."""
+    return (images - MNIST_MEAN) / MNIST_STD
+
+
+def unstandardised(images: Tensor) -> Tensor:
+    """Back to the units of images in [0, 1]; nothing is clipped."""
+    return images * MNIST_STD + MNIST_MEAN
+
+
 class Standardize(nn.Module):
     """Per-image standardisation, as in front of a sparse layer: the control layers need the same one."""
 

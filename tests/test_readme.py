@@ -172,7 +172,9 @@ def test_the_verdicts_of_the_readme_are_those_of_the_reference_run() -> None:
     text = " ".join((ROOT / "README.md").read_text(encoding="utf-8").split())
     central = pd.read_csv(ROOT / "figures" / "00_overview_quick_sources.csv").iloc[0]
     printed, sound = (central[kind].split(" of ") for kind in ("printed", "sound"))
-    assert f"in {printed[0]} of {printed[1]} comparisons of its printed numbers, and in {sound[0]} of {sound[1]}" in text
+    assert (
+        f"in {printed[0]} of {printed[1]} comparisons of its printed numbers, and in {sound[0]} of {sound[1]}" in text
+    )
     verdicts = pd.read_csv(ROOT / "figures" / "00_overview_quick.csv")["verdict"].str[2:]
     counts = verdicts.value_counts()
     assert (

@@ -24,7 +24,7 @@ from torch import Tensor, nn
 
 from ..access import Access, BlackBox, Leaky, Victim
 from ..checks import flag, positive, whole
-from ..normalisation import MNIST_MEAN, MNIST_STD
+from ..normalisation import standardised, unstandardised
 from ..ondisk import large
 from ..scales import Scale
 from .base import Attack, Fitted, Holdout
@@ -196,12 +196,7 @@ class InverseNetwork(nn.Module):
     @torch.no_grad()
     def images(self, leak: Tensor) -> Tensor:
         """In the units of images in [0, 1], not clipped, so many at a time as the released code takes."""
-        return torch.cat([self(part) * MNIST_STD + MNIST_MEAN for part in leak.split(ASKED)])
-
-
-def standardised(images: Tensor) -> Tensor:
-    """As the released code has them."""
-    return (images - MNIST_MEAN) / MNIST_STD
+        return torch.cat([unstandardised(self(part)) for part in leak.split(ASKED)])
 
 
 @torch.no_grad()

@@ -12,22 +12,12 @@ from statistics import mean
 
 from torch import Tensor
 
-from ..normalisation import MNIST_MEAN, MNIST_STD
+from ..normalisation import standardised
 from .frechet import row_frechet
 from .image import similarity
 
 BATCH = 64
 """Images that are compared at a time there."""
-
-
-def standardised(images: Tensor) -> Tensor:
-    """Images in [0, 1] as the released code's networks see them; nothing is clipped."""
-    return (images - MNIST_MEAN) / MNIST_STD
-
-
-def unstandardised(images: Tensor) -> Tensor:
-    """Back to the units of images in [0, 1]; nothing is clipped."""
-    return images * MNIST_STD + MNIST_MEAN
 
 
 def released_psnr(original: Tensor, reconstruction: Tensor) -> float:

@@ -16,14 +16,14 @@ from typing import Any
 import pandas as pd
 
 from ..experiment import Experiment
-from ..paper import printed
+from ..paper import Printed, printed
 from ..result import Result
 from .compare import values
 from .looks import base_name
 from .reading import Reading
 from .summary import Summary, seeds_told, span
 from .table import DASH, Table
-from .tables import by_defense, caption, over_seeds, spread, warnings_about
+from .tables import by_attack, by_defense, caption, over_seeds, spread, warnings_about
 
 RELEASED = "as_released"
 NEAR = 0.1
@@ -104,17 +104,13 @@ def _attacked(results: Sequence[Result]) -> dict[str, list[Result]]:
     """By defense, the seeds of the attack whose mean PSNR is highest."""
     found: dict[str, list[Result]] = {}
     for label, group in by_defense([r for r in results if r.experiment.attack != RELEASED]).items():
-        by: dict[str, list[Result]] = {}
-        for r in group:
-            by.setdefault(r.experiment.attack_label, []).append(r)
-        found[label] = max(by.values(), key=lambda of: mean(values(of, "psnr")))
+        found[label] = max(by_attack(group).values(), key=lambda of: mean(values(of, "psnr")))
     return found
 
 
-def _printed(e: Experiment) -> dict[str, float] | None:
-    """The paper's numbers of a defense, whatever attacks it here."""
-    row = printed(e.setting, e.dataset, e.defense, e.lam, dict(e.options))
-    return None if row is None else row.numbers
+def _printed(e: Experiment) -> Printed | None:
+    """The paper's row of a defense, whatever attacks it here."""
+    return printed(e.setting, e.dataset, e.defense, e.lam, dict(e.options))
 
 
 def _spread(group: Sequence[Result], metric: str, digits: int) -> str:
@@ -137,7 +133,7 @@ def protocol_table(results: Sequence[Result]) -> Table:
         row = {"defense": label}
         for column, (name, digits) in PRINTED.items():
             metric = MEASURED[column]
-            row[f"{name} printed"] = DASH if known is None else f"{known[column]:.{digits}f}"
+            row[f"{name} printed"] = DASH if known is None else f"{known.numbers[column]:.{digits}f}"
             row[f"{name} as released"] = _spread(group, f"{metric}_released", digits)
             row[f"{name} as written"] = _spread(written.get(label, []), f"{metric}_released", digits)
             if column != "fid":
@@ -168,8 +164,7 @@ def near(results: Sequence[Result]) -> list[Near]:
     for places in _places(results):
         released, written = (under(places, step) for step in (STEPS[0], WRITTEN))
         for label, group in released.items():
-            e = group[0].experiment
-            row = printed(e.setting, e.dataset, e.defense, e.lam, dict(e.options))
+            row = _printed(group[0].experiment)
             if row is None or label not in written:
                 continue
             for column, metric in MEASURED.items():
@@ -242,10 +237,10 @@ def protocol_summary(results: Sequence[Result]) -> Summary:
         f"within a tenth of {again['written']}.**",
         f"It costs its targets up to {max(lost):.2f} of accuracy, which the tables print from before it.",
     ]
-    ends = {
-        label: [of[label] for of in courses if label in of]
-        for courses in [[waterfall(of) for of in places]] for label in dict.fromkeys(n for of in courses for n in of)
-    }  # fmt: skip
+    ends: dict[str, list[list[float]]] = {}
+    for of in places:
+        for label, course in waterfall(of).items():
+            ends.setdefault(label, []).append(course)
     told = [
         f"{base_name(label.split()[0])} {span([c[0] for c in courses])} → {span([c[-1] for c in courses])} dB"
         for label, courses in ends.items()

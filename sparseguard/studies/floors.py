@@ -9,7 +9,7 @@ from torch import Tensor
 
 from .. import metrics as measure
 from ..data import load_data
-from ..metrics.released import unstandardised
+from ..normalisation import unstandardised
 
 PICTURES = ("unit noise", "mean image", "zeros")
 

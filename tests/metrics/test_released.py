@@ -11,7 +11,8 @@ from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 from torch import Tensor
 
 from sparseguard.metrics import row_frechet
-from sparseguard.metrics.released import as_released, released_psnr, released_ssim, standardised
+from sparseguard.metrics.released import as_released, released_psnr, released_ssim
+from sparseguard.normalisation import standardised
 
 
 def pair(count: int, channels: int, seed: int) -> tuple[Tensor, Tensor]:
