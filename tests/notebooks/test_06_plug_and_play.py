@@ -6,7 +6,7 @@ import nbformat
 import pandas as pd
 
 from sparseguard.store import Store
-from tests.notebooks.test_notebooks import ROOT, papermill
+from tests.notebooks.test_notebooks import executed
 
 GIVEN = (
     "{setting: split, defenses: [none, none_conv, {defense: laplace, b: 2.0}], lams: [0.5], probed: [none, none_conv], "
@@ -15,10 +15,7 @@ GIVEN = (
 
 
 def test_the_search_is_measured_beside_the_prior_alone(tmp_path: Path) -> None:
-    figures, home = tmp_path / "figures", tmp_path / "home"
-    notebook, out = ROOT / "notebooks" / "06_plug_and_play.ipynb", tmp_path / "out.ipynb"
-    done = papermill(notebook, out, "-p", "out", str(figures), "-y", GIVEN, home=home)
-    assert done.returncode == 0, done.stdout + done.stderr
+    figures, home, out = executed("06_plug_and_play", GIVEN, tmp_path)
     name = "06_plug_and_play_mnist_smoke"
     pictures = {f"{name}_{kind}.png" for kind in ("grid", "search", "ssim", "matching", "priors")}
     tables = {

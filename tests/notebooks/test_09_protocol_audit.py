@@ -5,7 +5,7 @@ from pathlib import Path
 import nbformat
 import pandas as pd
 
-from tests.notebooks.test_notebooks import ROOT, papermill
+from tests.notebooks.test_notebooks import executed
 
 GIVEN = (
     "{settings: [split], defenses: [none, {defense: sparse_standard, lam: 0.25, tau: 1000.0}], stepped: [none], "
@@ -14,10 +14,7 @@ GIVEN = (
 
 
 def test_three_procedures_stand_side_by_side(tmp_path: Path) -> None:
-    figures, home = tmp_path / "figures", tmp_path / "home"
-    notebook, out = ROOT / "notebooks" / "09_protocol_audit.ipynb", tmp_path / "out.ipynb"
-    done = papermill(notebook, out, "-p", "out", str(figures), "-y", GIVEN, home=home)
-    assert done.returncode == 0, done.stdout + done.stderr
+    figures, _, out = executed("09_protocol_audit", GIVEN, tmp_path)
     name = "09_protocol_audit_mnist_smoke"
     rows = pd.read_csv(figures / f"{name}_split.csv").set_index("defense")
     assert list(rows.index) == ["none", "sparse_standard lam=0.25 tau=1000"]

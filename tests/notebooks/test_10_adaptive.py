@@ -6,7 +6,7 @@ import nbformat
 import pandas as pd
 
 from sparseguard.store import Store
-from tests.notebooks.test_notebooks import ROOT, papermill
+from tests.notebooks.test_notebooks import executed
 
 GIVEN = (
     "{defenses: [none, laplace, sparse_guard], rivals: [{defense: laplace, strengths: [0.1, 2.0]}], lams: [0.5], "
@@ -16,10 +16,7 @@ GIVEN = (
 
 
 def test_the_ladder_goes_up_and_every_leak_is_found(tmp_path: Path) -> None:
-    figures, home = tmp_path / "figures", tmp_path / "home"
-    notebook, out = ROOT / "notebooks" / "10_adaptive.ipynb", tmp_path / "out.ipynb"
-    done = papermill(notebook, out, "-p", "out", str(figures), "-y", GIVEN, home=home)
-    assert done.returncode == 0, done.stdout + done.stderr
+    figures, home, out = executed("10_adaptive", GIVEN, tmp_path)
     name = "10_adaptive_mnist_smoke"
     pictures = {f"{name}_{kind}.png" for kind in ("curves", "grid")}
     tables = {f"{name}{kind}.{suffix}" for kind in ("", "_attackers", "_equal_accuracy") for suffix in ("csv", "md")}

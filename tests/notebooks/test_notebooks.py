@@ -85,6 +85,14 @@ def papermill(notebook: Path, out: Path, *arguments: str, home: Path) -> subproc
     return subprocess.run(command, cwd=out.parent, env=environment, capture_output=True, text=True, check=False)
 
 
+def executed(stem: str, given: str, folder: Path) -> tuple[Path, Path, Path]:
+    """A notebook that ran to its end in a folder: its figures, its store, and itself."""
+    figures, home, out = folder / "figures", folder / "home", folder / "out.ipynb"
+    done = papermill(ROOT / "notebooks" / f"{stem}.ipynb", out, "-p", "out", str(figures), "-y", given, home=home)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return figures, home, out
+
+
 def test_every_notebook_is_tested_here_or_in_a_file_of_its_own() -> None:
     own = {path.stem.removeprefix("test_") for path in Path(__file__).parent.glob("test_[01]*.py")}
     assert [path.stem for path in NOTEBOOKS] == sorted(RUNS | dict.fromkeys(own))
