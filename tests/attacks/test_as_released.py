@@ -72,8 +72,11 @@ def test_as_released_the_attacker_stays_and_the_targets_leaking_layers_move(
     assert len(deep.of_victim) == 8
 
 
-def test_as_written_the_attacker_moves_and_the_target_stays(split: Split, monkeypatch: pytest.MonkeyPatch) -> None:
-    seen = Seen(split, monkeypatch, **WHOLE)
+@pytest.mark.parametrize("defense", ["none", "laplace"])  # asked once, and asked again for each batch
+def test_as_written_the_attacker_moves_and_the_target_stays(
+    defense: str, split: Split, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen = Seen(split, monkeypatch, defense, **WHOLE)
     assert len(seen.of_attacker) == 4
     assert seen.of_victim == set()
     both = Seen(split, monkeypatch, train_attacker=True)
