@@ -64,8 +64,8 @@ class Lease:
         Raises:
             OSError: the folder cannot be written to.
         """
-        self._place.mkdir(parents=True, exist_ok=True)
         try:
+            self._place.mkdir(parents=True, exist_ok=True)  # fails where another one removes it in that moment
             latest = max((int(path.name) for path in self._place.iterdir()), default=0)
             before = _content(self._place / str(latest))
             if latest and not self._lost(self._place / str(latest), before):
@@ -73,6 +73,8 @@ class Lease:
             mine = self._place / str(latest + 1)
             self._file = os.open(mine, os.O_CREAT | os.O_EXCL | os.O_WRONLY)
         except (FileExistsError, FileNotFoundError):  # another one was faster
+            if self._place.is_file():
+                raise
             return False
         self._mine = mine
         self._sign(0)

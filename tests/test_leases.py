@@ -69,6 +69,27 @@ def test_of_many_at_once_one_has_it(tmp_path: Path) -> None:
     assert len(turns) == 160
 
 
+def test_a_folder_that_goes_while_it_is_asked_for_is_asked_for_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """``mkdir`` finds it there, and then finds it gone: its holder has just given it back."""
+    (tmp_path / "cell").mkdir()
+    isdir, gone = Path.is_dir, [True]
+
+    def vanished(path: Path) -> bool:
+        return isdir(path) and not (path.name == "cell" and gone)
+
+    monkeypatch.setattr(Path, "is_dir", vanished)
+    lease = Lease(tmp_path, "cell")
+    assert not lease.taken()
+    gone.clear()
+    assert lease.taken()
+    lease.free()
+    (tmp_path / "cell").write_text("in the way")
+    with pytest.raises(FileExistsError):
+        lease.taken()
+
+
 def test_who_was_killed_has_lost_it_at_once_on_his_machine(tmp_path: Path) -> None:
     process = another(tmp_path)
     assert not Lease(tmp_path, "cell").taken()
