@@ -52,9 +52,6 @@ def _judged_split(
     ``content`` tells a changed file, and ``made`` other versions of data and metrics.
     """
     split = load_data(dataset, scale, seed)
-    if min(split.image_shape[1:]) < measure.SSIM_WINDOW:
-        height, width = split.image_shape[1:]
-        raise ValueError(f"{dataset}: SSIM needs images of at least 11 x 11 pixels, not {height} x {width}.")
     sizes = check_scale(scale)
 
     def train() -> measure.Judge:

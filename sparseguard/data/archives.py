@@ -34,6 +34,11 @@ def read_archive(
     Raises:
         ValueError: it holds something else; the sentence says what.
     """
+    with path.open("rb") as file:
+        magic = file.read(2)
+    if magic != b"PK":
+        held = f"it begins with {magic!r}" if magic else "it is empty"
+        raise ValueError(f"{path} is not an .npz file, which is a zip file of arrays: {held}.")
     try:
         with np.load(path, allow_pickle=False) as archive:
             names = set(archive.files)
@@ -42,7 +47,8 @@ def read_archive(
             pairs = [("images", "labels")] if own else [(f"{p}_images", f"{p}_labels") for p in parts]
             arrays = [(_array(path, images), archive[labels]) for images, labels in pairs]
     except Exception as error:
-        raise ValueError(f"{path} is not a readable .npz file with 'images' and 'labels': {error}.") from error
+        told = "it holds Python objects, which are never loaded" if "allow_pickle" in str(error) else str(error)
+        raise ValueError(f"{path} is not a readable .npz file with 'images' and 'labels': {told}.") from error
     if not arrays:
         held = ", ".join(sorted(names)) or "nothing"
         raise ValueError(
@@ -54,18 +60,29 @@ def read_archive(
     kinds = sorted({f"{tuple(first.shape[1:])} {first.dtype}".replace("torch.", "") for first in firsts})
     if len(kinds) > 1:
         raise ValueError(f"{path}: its parts hold images of different kinds: {' and '.join(kinds)}.")
-    images, bad = Gathering(place), 0
+    every = torch.cat(labelled)
+    absent = (torch.bincount(every) == 0).nonzero().flatten().tolist()
+    if absent:
+        shown = f"{', '.join(map(str, absent[:5]))}{', ...' if len(absent) > 5 else ''}"
+        raise ValueError(
+            f"{path}: labels must be 0 to K - 1, each of them there; the largest is {int(every.max())}, and none is "
+            f"{shown}."
+        )
+    images, bad, largest = Gathering(place), 0, 0.0
     for array, labels in zip((array for array, _ in arrays), labelled, strict=True):
         for start in range(0, len(labels), CHUNK):
             pixels = _pixels(array()[start : start + CHUNK])
-            bad += 0 if pixels.dtype == torch.uint8 else int((~((pixels >= 0) & (pixels <= 1)).flatten(1).all(1)).sum())
+            if pixels.dtype != torch.uint8:
+                bad += int((~((pixels >= 0) & (pixels <= 1)).flatten(1).all(1)).sum())
+                largest = max(largest, float(pixels.nan_to_num(0, 0, 0).max()))
             images.add(made(pixels))
     if bad:
+        how = f"; the largest value is {largest:g}: divide by 255, or store them as uint8" if 1 < largest <= 255 else ""
         raise ValueError(
-            f"{path}: {bad} of {sum(map(len, labelled))} images hold NaN or values outside [0, 1]; float images must "
-            "be finite and in [0, 1]."
+            f"{path}: {bad} of {len(every)} images hold NaN or values outside [0, 1]; float images must be finite and "
+            f"in [0, 1]{how}."
         )
-    return images.done(), torch.cat(labelled)
+    return images.done(), every
 
 
 def _array(path: Path, name: str) -> Callable[[], np.ndarray]:
@@ -91,9 +108,12 @@ def _labels(path: Path, images: np.ndarray, labels: np.ndarray) -> Tensor:
         first = "; these look as if channels came first" if images.shape[1] in (1, 3) else ""
         raise ValueError(f"{path}: images have 1 channel or 3, the last axis, not {images.shape}{first}.")
     if images.dtype != np.uint8 and not np.issubdtype(images.dtype, np.floating):
-        raise ValueError(f"{path}: images must be uint8, or float in [0, 1], not {images.dtype}.")
+        whole = np.issubdtype(images.dtype, np.integer)
+        how = f" with values up to {images.max()}: scale them to 0 to 255, and store them as uint8" if whole else ""
+        raise ValueError(f"{path}: images must be uint8, or float in [0, 1], not {images.dtype}{how}.")
     if not np.issubdtype(labels.dtype, np.integer) or labels.min() < 0:
-        kind = labels.dtype if not np.issubdtype(labels.dtype, np.number) else f"{labels.dtype} from {labels.min()}"
+        text = f"text (such as {str(labels.flat[0])!r})" if labels.dtype.kind in "US" else str(labels.dtype)
+        kind = f"{text} from {labels.min()}" if np.issubdtype(labels.dtype, np.number) else text
         raise ValueError(f"{path}: labels must be whole numbers from 0 on, not {kind}.")
     return torch.from_numpy(labels.astype(np.int64))
 

@@ -7,6 +7,7 @@ from collections import Counter
 from .datasets import DATASETS, check_dataset, data_home, load_images
 from .folders import Found
 from .sources import read, source
+from .split import check_images
 
 
 def described() -> list[str]:
@@ -54,4 +55,5 @@ def checked(text: str) -> list[str]:
         lines.append(f"{len(found.skipped):,} broken ones are left out: {', '.join(found.skipped[:5])}.")
     if found.ignored:
         lines.append(f"{found.ignored:,} other files are ignored.")
+    check_images(text, found.images, found.labels, found.classes)
     return lines

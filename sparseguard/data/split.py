@@ -18,7 +18,7 @@ from torch import Tensor
 from ..ondisk import OnDisk, cut, joined, large
 from ..scales import Scale, check_scale
 from .datasets import Images, data_home, images_of, load_images
-from .sources import fingerprint
+from .sources import LEAST_SIZE, fingerprint
 
 LEAST = 4
 """Images of a class: the three parts of a split and the judge want some."""
@@ -95,6 +95,25 @@ def _draw(labels: Tensor, scale: Scale, seed: int) -> _Draw:
     own, beyond = block[: size - more], block[size - more :]
     own = own[torch.randperm(len(own), generator=torch.Generator().manual_seed(seed))]
     return _Draw(order[:judges], own, beyond, torch.cat([rest[:start], rest[start + size :]]))
+
+
+def check_images(dataset: str, images: Tensor | OnDisk, labels: Tensor, classes: tuple[str, ...]) -> None:
+    """Images that can be split, learned and compared, or a ``ValueError`` that says what is missing."""
+    height, width = images.shape[2:]
+    if min(height, width) < LEAST_SIZE:
+        raise ValueError(
+            f"{dataset}: SSIM needs images of at least {LEAST_SIZE} x {LEAST_SIZE} pixels, not {height} x {width}; "
+            "size=28, say, enlarges them."
+        )
+    if len(classes) < 2:
+        raise ValueError(f"{dataset}: all images are of one class, {classes[0]!r}; a target tells at least two apart.")
+    every = torch.bincount(labels, minlength=len(classes))
+    few, count = int(every.argmin()), int(every.min())
+    if count < LEAST:
+        raise ValueError(
+            f"{dataset}: class {classes[few]!r} has {count} image{'s' * (count != 1)}; {LEAST} at least are needed, "
+            "some for each part of the split."
+        )
 
 
 def _pool(dataset: str, scale: Scale) -> Images:
@@ -175,14 +194,7 @@ def load_data(dataset: str, scale: str = "quick", seed: int = 0) -> Split:
     """
     size = check_scale(scale)
     pool = _pool(dataset, size)
-    every = torch.bincount(pool.labels, minlength=len(pool.classes))
-    few = ((every > 0) & (every < LEAST)).nonzero()
-    if len(few):
-        k = int(few[0])
-        raise ValueError(
-            f"{dataset}: class {pool.classes[k]!r} has {int(every[k])} images; {LEAST} at least are needed, some for "
-            "each part of the split."
-        )
+    check_images(dataset, pool.images, pool.labels, pool.classes)
     draw = _draw(pool.labels, size, seed)
     cut, half = round(0.7 * len(draw.own)), round(0.85 * len(draw.own))
     train, attack, held = draw.own[:cut], torch.cat([draw.own[cut:half], draw.more]), draw.own[half:]

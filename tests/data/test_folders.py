@@ -262,7 +262,10 @@ def test_an_archive_of_medmnist_is_pooled(tmp_path: Path) -> None:
         ({"val_labels": np.zeros((6, 3), np.uint8)}, "labels \\(N,\\), not \\(6, 14, 14, 3\\) and \\(6, 3\\)"),
         ({"val_images": np.zeros((6, 3, 14, 14), np.uint8)}, "1 channel or 3, the last axis, .* channels came first"),
         ({"val_images": np.zeros((6, 14, 14, 3), np.uint16)}, "must be uint8, or float in \\[0, 1\\], not uint16"),
-        ({"val_labels": np.array([["cat"]] * 6)}, "labels must be whole numbers from 0 on, not <U3"),
+        (
+            {"val_labels": np.array([["cat"]] * 6)},
+            "labels must be whole numbers from 0 on, not text \\(such as 'cat'\\)",
+        ),
     ],
 )
 def test_an_archive_that_cannot_be_used_says_why(changed: dict[str, np.ndarray], message: str, tmp_path: Path) -> None:
