@@ -1,10 +1,10 @@
 """Long computations that go on where a killed process left them, with the numbers of one that was not interrupted.
 
 Whoever computes a cell names a folder (:func:`into`). Loops that take long leave there, every minute, what they go on
-with: weights, optimisers, generators of chance, how far they are. A loop is known by its name and by how many of that
-name came before it, so that the same computation finds its own. A file is written whole or not at all and holds its
-checksum; one that is damaged, or of another loop, is reported, and the loop begins anew. Nothing is unpickled. Who has
-the result removes the folder. Without a folder nothing is kept.
+with: weights, optimisers, generators of chance, how far they are. A loop is known by its name, by the rounds that it is
+in, and by how many of that name came before it there, so that the same computation finds its own. A file is written
+whole or not at all and holds its checksum; one that is damaged, or of another loop, is reported, and the loop begins
+anew. Nothing is unpickled. Who has the result removes the folder. Without a folder nothing is kept.
 """
 
 from __future__ import annotations
@@ -46,6 +46,7 @@ class Course:
 
     folder: Path | None
     loops: Counter[str] = field(default_factory=Counter)
+    within: str = ""
     _began: float = field(default_factory=lambda: time.perf_counter())
     _before: float = 0.0
 
@@ -87,6 +88,20 @@ def keeping() -> bool:
     return course is not None and course.folder is not None
 
 
+class Held:
+    """Tensors that a loop changes in place, as one of its parts."""
+
+    def __init__(self, *tensors: Tensor) -> None:
+        self.tensors = tensors
+
+    def state_dict(self) -> dict[str, list[Tensor]]:
+        return {"tensors": [*self.tensors]}
+
+    def load_state_dict(self, state: dict[str, list[Tensor]]) -> None:
+        for tensor, value in zip(self.tensors, state["tensors"], strict=True):
+            tensor.copy_(value)
+
+
 class Kept:
     """What one loop goes on with.
 
@@ -99,7 +114,8 @@ class Kept:
     def __init__(self, name: str, *parts: Any) -> None:
         self._parts, self._course = parts, _course.get() or Course(None)
         folder, loops = self._course.folder, self._course.loops
-        self._path = None if folder is None else folder / f"{name} {loops[name]}"
+        self.name = f"{self._course.within}{name} {loops[name]}"
+        self._path = None if folder is None else folder / self.name
         loops[name] += 1
         self._since, self._pause = time.monotonic(), EVERY
 
@@ -154,6 +170,16 @@ class Kept:
         self._since = time.monotonic()
         self._pause = max(EVERY, (self._since - start) / SHARE)
 
+    @contextmanager
+    def inside(self, place: int) -> Iterator[None]:
+        """Loops that begin here are of this place in the loop, however the process came to it."""
+        around = self._course.loops, self._course.within
+        self._course.loops, self._course.within = Counter(), f"{self.name} at {place}, "
+        try:
+            yield
+        finally:
+            self._course.loops, self._course.within = around
+
     def _of(self) -> list[str]:
         modules = [part for part in self._parts if isinstance(part, torch.nn.Module)]
         return [
@@ -173,7 +199,8 @@ def rounds(count: int, name: str, *parts: Any) -> Iterator[int]:
     if done is not None:
         kept.restore()
     for k in range(done or 0, count):
-        yield k
+        with kept.inside(k):
+            yield k
         if kept.due and k + 1 < count:
             kept.keep(k + 1)
 

@@ -143,15 +143,30 @@ def test_an_attack_is_the_same_wherever_it_was_interrupted(
     assert interrupted(tmp_path, work, killed_after, step) >= 2
 
 
+@pytest.mark.parametrize(
+    ("attack", "options", "steps"),
+    [
+        ("refinement", {"decoders": ["mixer"], "updates": 32, "steps": 2}, (20, 4)),
+        ("plug_and_play", {"batch": 3}, (6, 2)),
+        ("plug_and_play_black_box", {"queries": 5000}, (2, 1)),
+        ("leak_matching", {"steps": 4}, (2, 1)),
+        ("leak_matching_black_box", {"queries": 5000}, (2, 2)),
+        ("as_released", {"updates": 30, "batch": 16, "noise": True}, (3, 8)),
+    ],
+)
 def test_a_cell_is_the_same_wherever_it_was_interrupted(
-    tmp_path: Path, killed_after: Callable[[int], None], monkeypatch: pytest.MonkeyPatch
+    attack: str,
+    options: dict[str, Any],
+    steps: tuple[int, int],
+    tmp_path: Path,
+    killed_after: Callable[[int], None],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    options = {"decoders": ["mixer"], "updates": 32, "steps": 2}
-    cell = Experiment("mnist", "split", "gaussian", scale="smoke", attack="refinement", attack_options=options)
-    monkeypatch.setattr(trial, "BATCH", 40)
+    cell = Experiment("mnist", "split", "gaussian", scale="smoke", attack=attack, attack_options=options)
+    monkeypatch.setattr(trial, "BATCH", 100)
     expected, kills = cell.run(None, progress=False), 0
     while True:
-        killed_after(20 if kills < 1 else 4)
+        killed_after(steps[0] if kills < 1 else steps[1])
         trial._deployable.cache_clear()
         try:
             found = cell.run(Store(tmp_path), progress=False)
@@ -161,6 +176,8 @@ def test_a_cell_is_the_same_wherever_it_was_interrupted(
             continue
         break
     assert kills >= 2
+    compared = {name: value for name, value in found.details["attack"].items() if name != "curve"}
+    assert compared == {name: value for name, value in expected.details["attack"].items() if name != "curve"}
     for name, value in expected.metrics.items():
         assert name.startswith("seconds") or found.metrics[name] == value, name
     assert torch.equal(found.reconstructions, expected.reconstructions)

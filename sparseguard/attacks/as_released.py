@@ -13,9 +13,8 @@ of 16-bit numbers only the storage of weights, gradients and momentum is repeate
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass
-from itertools import islice
 from typing import Any, ClassVar
 
 import torch
@@ -26,6 +25,7 @@ from ..access import Access, BlackBox, Leaky, Victim
 from ..checks import flag, positive, whole
 from ..normalisation import standardised, unstandardised
 from ..ondisk import large
+from ..resuming import Held, rounds
 from ..scales import Scale
 from .base import Attack, Fitted, Holdout
 from .race import PAYS
@@ -138,15 +138,21 @@ class AsReleased(Attack):
         held = [p for module in (victim, inverse) for p in module.parameters() if p.requires_grad]
         optimizer = torch.optim.SGD(held, lr=self.rate, momentum=MOMENTUM, weight_decay=given.decay)
         leak = _known(victim, images) if not self.change_target else None
-        curve = []
+        ends = sorted({2**k for k in range(given.updates.bit_length())} | {given.updates})
+        errors, order = torch.zeros(len(ends), dtype=torch.float64), torch.zeros(len(images), dtype=torch.int64)
+        batches = math.ceil(len(images) / given.batch)
         if given.half:
             halve(held)
-        for step, index in enumerate(islice(_endless(len(images), given.batch), given.updates), start=1):
-            seen = images[index.to(images.device)]
-            leaked = victim.leak(seen) if leak is None else leak[index.to(images.device)]
+        for step in rounds(given.updates, "updates", victim, inverse, optimizer, Held(errors, order)):
+            if step % batches == 0:
+                order.copy_(torch.randperm(len(images)))
+            place = step % batches * given.batch
+            index = order[place : place + given.batch].to(images.device)
+            seen = images[index]
+            leaked = victim.leak(seen) if leak is None else leak[index]
             loss = F.mse_loss(inverse(leaked), standardised(seen))
             if not bool(torch.isfinite(loss)):
-                raise ArithmeticError(f"the attack diverged at update {step}: its loss is {loss.item()}.")
+                raise ArithmeticError(f"the attack diverged at update {step + 1}: its loss is {loss.item()}.")
             optimizer.zero_grad()
             loss.backward()
             if given.half:
@@ -155,9 +161,9 @@ class AsReleased(Attack):
             if given.half:
                 halve(held)
                 halve(state["momentum_buffer"] for state in optimizer.state.values())
-            if step & (step - 1) == 0 or step == given.updates:
-                curve.append((step, _error(victim, inverse, watched)))
-        return curve
+            if step + 1 in ends:
+                errors[ends.index(step + 1)] = _error(victim, inverse, watched)
+        return list(zip(ends, errors.tolist(), strict=True))
 
 
 @dataclass(frozen=True)
@@ -209,12 +215,6 @@ def halve(tensors: Iterable[Tensor]) -> None:
 def _is_dictionary(name: str) -> bool:
     """Whether a parameter of that name is the dictionary of a sparse layer."""
     return name.rpartition(".")[2] == "dictionary"
-
-
-def _endless(count: int, size: int) -> Iterator[Tensor]:
-    """Indices of batches, epoch after epoch, each shuffled."""
-    while True:
-        yield from torch.randperm(count).split(size)
 
 
 @torch.no_grad()

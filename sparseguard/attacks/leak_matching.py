@@ -19,7 +19,7 @@ from torch import Tensor
 from ..access import Access, BlackBox
 from ..checks import whole
 from ..priors import Prior
-from ..priors.search import Course, descend
+from ..priors.search import Descent, descend
 from ..scales import Scale
 from .base import Fitted, Holdout
 from .latent_search import LatentSearch, evolved
@@ -99,7 +99,7 @@ class LeakMatching(LatentSearch):
         """From latents to start with and the leaks that are wanted to latents that leak so."""
         model = self.opened(box, device)
         draws = self.passes(model.leak, prior.sample(2, torch.Generator(device)))
-        course = Course(self.steps, self.step_size(prior), batch=64)
+        course = Descent(self.steps, self.step_size(prior), batch=64)
 
         def search(start: Tensor, wanted: Tensor) -> Tensor:
             def loss(images: Tensor, index: Tensor) -> Tensor:

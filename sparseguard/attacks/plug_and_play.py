@@ -24,7 +24,7 @@ from torchvision.transforms import v2
 from ..access import Access, BlackBox
 from ..checks import positive, whole
 from ..priors import Prior
-from ..priors.search import Course, descend
+from ..priors.search import Descent, descend
 from ..scales import Scale
 from .base import Fitted, Found, Holdout
 from .latent_search import LatentSearch, evolved, share
@@ -154,7 +154,7 @@ class PlugAndPlay(LatentSearch):
         def loss(images: Tensor, index: Tensor) -> Tensor:
             return torch.stack([poincare(model(weaker(images)), labels[index], self.xi) for _ in range(draws)]).mean(0)
 
-        course = Course(self.steps, self.step_size(prior), self.betas, self.milestones, self.factor, self.batch)
+        course = Descent(self.steps, self.step_size(prior), self.betas, self.milestones, self.factor, self.batch)
         return descend(prior, start, loss, course)
 
     def _shown(self, prior: Prior, latents: Tensor) -> list[Tensor]:

@@ -15,6 +15,7 @@ import torch.nn.functional as F
 from cmaes import SepCMA
 from torch import Tensor, nn
 
+from ..resuming import Held, Kept, rounds
 from .base import Prior
 from .gan import Generator
 
@@ -55,7 +56,7 @@ def invert(generator: Generator, classifier: nn.Module, labels: Tensor, steps: i
 
 
 @dataclass(frozen=True)
-class Course:
+class Descent:
     """How Adam goes: ``steps`` of size ``rate``, times ``factor`` after each of ``milestones``, ``batch`` at a time."""
 
     steps: int
@@ -66,7 +67,7 @@ class Course:
     batch: int = 25
 
 
-def descend(prior: Prior, start: Tensor, loss: Loss, course: Course) -> tuple[Tensor, list[float]]:
+def descend(prior: Prior, start: Tensor, loss: Loss, course: Descent) -> tuple[Tensor, list[float]]:
     """Adam on latents.
 
     Where no gradient comes back, the latents stay.
@@ -74,8 +75,10 @@ def descend(prior: Prior, start: Tensor, loss: Loss, course: Course) -> tuple[Te
     Returns:
         The latents ``(N, D)`` after the last step, and the mean loss before each step.
     """
-    ends, losses = [], torch.zeros(course.steps, dtype=torch.float64)
-    for index in torch.arange(len(start), device=start.device).split(course.batch):
+    ends, losses = start.clone(), torch.zeros(course.steps, dtype=torch.float64)
+    parts = torch.arange(len(start), device=start.device).split(course.batch)
+    for part in rounds(len(parts), "descent", Held(ends, losses)):
+        index = parts[part]
         latent = start[index].clone().requires_grad_()
         adam = torch.optim.Adam([latent], lr=course.rate, betas=course.betas)
         falls = torch.optim.lr_scheduler.MultiStepLR(adam, list(course.milestones), course.factor)
@@ -89,13 +92,15 @@ def descend(prior: Prior, start: Tensor, loss: Loss, course: Course) -> tuple[Te
             losses[step] += float(found.detach().sum())
             adam.step()
             falls.step()
-        ends.append(latent.detach())
-    return torch.cat(ends), (losses / len(start)).tolist()
+        ends[index] = latent.detach()
+    return ends, (losses / len(start)).tolist()
 
 
 @torch.no_grad()
 def evolve(prior: Prior, start: Tensor, loss: Loss, queries: int, seed: int) -> tuple[Tensor, list[float]]:
     """Separable CMA-ES (Ros and Hansen, PPSN 2008) on latents, one population each: no gradient is asked for.
+
+    A search that was interrupted is led by the answers that it had up to where it goes on.
 
     Args:
         queries: images that are shown for each latent, at most; as many generations as that pays for.
@@ -112,10 +117,16 @@ def evolve(prior: Prior, start: Tensor, loss: Loss, queries: int, seed: int) -> 
     ]
     size = searches[0].population_size
     losses: list[float] = []
-    for _ in range((queries - 1) // size):
+    answers = torch.zeros((queries - 1) // size, len(start), size, dtype=lowest.dtype, device=lowest.device)
+    kept = Kept("evolution", Held(answers))
+    known: int = kept.read() or 0
+    if known:
+        kept.restore()
+    for generation, found in enumerate(answers):
         asked = np.stack([[search.ask() for _ in range(size)] for search in searches])
         latents = torch.from_numpy(asked).to(start)
-        found = torch.stack([loss(prior(latents[:, k]), everyone) for k in range(size)], 1)
+        if generation >= known:
+            found[:] = torch.stack([loss(prior(latents[:, k]), everyone) for k in range(size)], 1)
         for search, points, values in zip(searches, asked, found.double().cpu().numpy()):
             search.tell(list(zip(points, values.tolist())))
         value, place = found.min(1)
@@ -123,4 +134,6 @@ def evolve(prior: Prior, start: Tensor, loss: Loss, queries: int, seed: int) -> 
         best[better] = latents[everyone, place][better]
         lowest = torch.where(better, value, lowest)
         losses.append(float(lowest.mean()))
+        if kept.due and generation >= known:
+            kept.keep(generation + 1)
     return best, losses

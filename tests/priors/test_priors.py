@@ -7,7 +7,7 @@ from torch import Tensor
 from sparseguard.data import Split
 from sparseguard.priors import KINDS, PCA, make_prior
 from sparseguard.priors.gan import Generator, train_gan
-from sparseguard.priors.search import Course, descend, evolve
+from sparseguard.priors.search import Descent, descend, evolve
 from sparseguard.scales import SCALES
 
 SMOKE = SCALES["smoke"]
@@ -85,10 +85,10 @@ def test_descent_follows_adam_and_reaches_what_is_wanted() -> None:
         adam.zero_grad()
         loss(prior(by_hand), torch.arange(7)).sum().backward()
         adam.step()
-    found, losses = descend(prior, start, loss, Course(3, 0.1, (0.1, 0.1), (2,), 0.5, batch=3))
+    found, losses = descend(prior, start, loss, Descent(3, 0.1, (0.1, 0.1), (2,), 0.5, batch=3))
     torch.testing.assert_close(found, by_hand.detach())
     assert losses[0] == pytest.approx(float(loss(prior(start), torch.arange(7)).mean()))
-    found, losses = descend(prior, start, loss, Course(400, 0.05))
+    found, losses = descend(prior, start, loss, Descent(400, 0.05))
     torch.testing.assert_close(found, wanted, atol=0.05, rtol=0)
     assert losses[-1] < 1e-3 * losses[0]
 
@@ -97,7 +97,7 @@ def test_latents_stay_where_no_gradient_comes_back() -> None:
     prior = flat()
     start = prior.draw(4, torch.Generator().manual_seed(1))
     for loss in (lambda images, _: images.detach().flatten(1).sum(1), lambda images, _: 0 * images.flatten(1).sum(1)):
-        assert torch.equal(descend(prior, start, loss, Course(5, 0.1))[0], start)
+        assert torch.equal(descend(prior, start, loss, Descent(5, 0.1))[0], start)
 
 
 def test_evolution_keeps_to_its_queries_and_to_the_best_that_it_saw() -> None:
