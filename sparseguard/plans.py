@@ -42,6 +42,8 @@ def planned(file: Path, notebooks: Path | None = None) -> list[Experiment]:
     """
     try:
         given = yaml.safe_load(file.read_text(encoding="utf-8")) or {}
+    except OSError as error:
+        raise OSError(f"{file} cannot be read ({error.strerror}).") from error
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise ValueError(f"{file} is no YAML: {' '.join(str(error).split())}.") from error
     if not isinstance(given, dict):

@@ -14,6 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ..checks import near
 from ..ondisk import OnDisk
 from ..places import digest, write
 from ..places import home as results_home
@@ -218,7 +219,7 @@ def check_dataset(text: str) -> str:
         return text
     raise ValueError(
         f"dataset must be one of {', '.join(DATASETS)}, or the path of an existing .npz file, folder of class folders, "
-        f"or .zip file of one, not {of.name!r}."
+        f"or .zip file of one, not {of.name!r}{near(of.name, DATASETS)}"
     )
 
 

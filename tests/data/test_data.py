@@ -179,6 +179,8 @@ def test_pickled_arrays_are_refused(tmp_path: Path) -> None:
 def test_unknown_names_are_answered_with_the_list() -> None:
     with pytest.raises(ValueError, match="dataset must be one of mnist, fashion_mnist, .*, or the path .*'imagenet'"):
         load_data("imagenet")
+    with pytest.raises(ValueError, match="not 'mnst'; did you mean 'mnist'?"):
+        load_data("mnst")
     with pytest.raises(ValueError, match="scale must be one of smoke, quick, medium, paper, not 'huge'"):
         load_data("mnist", "huge")
 
