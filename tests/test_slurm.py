@@ -1,6 +1,7 @@
 """On a real Slurm of one node: what is cancelled or stopped is gone on with, to the numbers of this machine."""
 
 import os
+import random
 import subprocess
 import threading
 import time
@@ -12,6 +13,7 @@ import pytest
 import torch
 
 from sparseguard import Experiment
+from sparseguard.deployed import RESUMED
 from sparseguard.grid import cells, compute
 from sparseguard.store import Store
 from sparseguard.submitting import Site
@@ -30,6 +32,8 @@ ROWS = cells(
     "mnist", "split", ["none", "gaussian"], 0.5, "smoke", [0, 1],
     ["nearest", {"attack": "inversion", "decoders": ["rows"], "updates": 256}],
 )  # fmt: skip
+KILLS = int(os.environ.get("KILLS", "4"))
+"""Jobs that are killed in the suite; ``KILLS=100 pytest tests/test_slurm.py`` kills more."""
 
 
 @pytest.fixture(scope="module")
@@ -103,3 +107,28 @@ def test_a_cancelled_grid_finishes_what_is_missing_with_the_numbers_of_this_mach
         assert other
         assert one.metrics["psnr"] == other.metrics["psnr"]
         assert torch.equal(one.reconstructions, other.reconstructions)
+
+
+def test_a_grid_whose_jobs_are_killed_again_and_again_loses_nothing(cluster: None, tmp_path: Path) -> None:
+    chance, store, kills, starts = random.Random(0), Store(tmp_path / "slurm"), 0, 0
+    expected = {e: e.run(None, progress=False) for e in ROWS}
+    while len(store.names()) < len(ROWS):
+        starts += 1
+        assert starts < 20
+        run = Run(store, 2)
+        while run.thread.is_alive():
+            time.sleep(chance.uniform(3, 8))
+            running = jobs()
+            if kills < KILLS and running:
+                subprocess.run(["scancel", "--signal=KILL", "--full", chance.choice(running)], check=False)
+                kills += 1
+    assert kills >= 2
+    assert store.names() == sorted(e.key() for e in ROWS)
+    for e, other in expected.items():
+        one = e.stored(store)
+        assert one
+        assert {k: v for k, v in one.metrics.items() if not k.startswith("seconds")} == {
+            k: v for k, v in other.metrics.items() if not k.startswith("seconds")
+        }
+        assert torch.equal(one.reconstructions, other.reconstructions)
+    assert [*(store.folder / RESUMED).glob("*")] == []
