@@ -13,7 +13,7 @@ from ..studies.competition import Duel
 from ..studies.costs import STAGE_NAMES, Cost
 from ..studies.layer import Kept, LayerStudy
 from ..studies.trace import EnergyCurve
-from .classes import judged_lift, private_ratio
+from .classes import judged_lift, nearer, private_ratio
 from .clusters import compare_layers, groups_of, layer_name
 from .compare import values
 from .costs import largest_peak, seconds_of, total_seconds
@@ -22,9 +22,6 @@ from .looks import name
 from .rule import LOOSE, sentence, verdict
 from .summary import Summary, listed, percent, seeds_told, span
 from .tables import by_attack, by_defense
-
-NEARER = 1.05
-"""Ratio of distances from which what a search finds is said to be nearer to private images than to unseen ones."""
 
 
 def _about(e: Experiment, seeds: Sequence[int]) -> str:
@@ -42,13 +39,20 @@ def classes_summary(results: Sequence[Result]) -> Summary:
     ratio = [mean(private_ratio(group)) for group in groups.values()]
     low = sorted(after, key=lambda n: after[n])[:3]
     e = results[0].experiment
-    found_in = f"in {len(more)} of {len(groups)} rows"
-    kept = "and sparse layers do not keep it from the attacker" if set(sparse) & set(more) else (
-        "but none behind sparse layers that can be told from the prior" if sparse else "whatever the defense"
-    )  # fmt: skip
-    lost = max(ratio) < NEARER
+    found, given = f"in {len(more)} of {len(groups)} rows", [nearer(group) for group in groups.values()]
+    away = sum(sure and gap > 0 for gap, sure in given)
+    alone = len({r.experiment.seed for r in results}) == 1
+    if alone:
+        first = "Whether the search finds what the target knows of a class, one seed cannot tell"
+    elif not more:
+        first = f"In none of {len(groups)} rows does the search find more of a class than the prior offers"
+    else:
+        first = f"The search finds what the target knows of a class {found}, " + (
+            "and sparse layers do not keep it from the attacker" if set(sparse) & set(more) else
+            "but none behind sparse layers that can be told from the prior" if sparse else "whatever the defense"
+        )  # fmt: skip
     sentences = [
-        f"**The search finds what the target knows of a class {found_in}, {kept}.**",
+        f"**{first}.**",
         f"An independent classifier sees the class in {percent(before)} of what the prior alone offers and in "
         f"{percent(list(after.values()))} of what the search ends with.",
     ]
@@ -59,8 +63,9 @@ def classes_summary(results: Sequence[Result]) -> Summary:
                          f"{listed([name(groups[n][0].experiment) for n in low])}.")  # fmt: skip
     sentences += [
         f"What is found lies {span(ratio, 2)} times as far from hold-out images that nobody saw as from private ones: "
-        + ("it shows the class and no training image." if lost else "some training images may be given away."),
-        f"{_about(e, [r.experiment.seed for r in results])}; ten easy classes, whose looks are no secret.",
+        + ("one seed cannot tell these apart." if alone else "it shows the class and no training image." if not away
+           else f"in {away} of {len(groups)} rows the search moves towards the private ones."),
+        f"{_about(e, [r.experiment.seed for r in results])}; easy classes, whose looks are no secret.",
     ]  # fmt: skip
     numbers = [
         (percent(before), "class seen, prior alone"),

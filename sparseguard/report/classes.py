@@ -166,12 +166,12 @@ def classes_reading(results: Sequence[Result]) -> Reading:
             f"alone offers, and after the search in {after[low]:.0%} (`{low}`) to {after[top]:.0%} (`{top}`): more in "
             f"{_told(lifts, 1)}, less in {_told(lifts, -1)} of {len(groups)} rows."
         )
-        nearer = {label: _nearer(group) for label, group in groups.items()}
+        closer = {label: nearer(group) for label, group in groups.items()}
         ratio = [mean(private_ratio(group)) for group in groups.values()]
         lines.append(
             f"What it found is {min(ratio):.2f} to {max(ratio):.2f} times as far from the nearest of as many hold-out "
             "images as from the nearest private one; against the prior alone the search moves that towards the private "
-            f"images in {_told(nearer, 1)} of {len(groups)} rows: only there training images are given away, and not "
+            f"images in {_told(closer, 1)} of {len(groups)} rows: only there training images are given away, and not "
             "their class alone."
         )
     lines.append(
@@ -203,8 +203,8 @@ def private_ratio(group: Sequence[Result], of: str = "") -> list[float]:
     return [a / b for a, b in zip(holdout, private)]
 
 
-def _nearer(group: Sequence[Result]) -> tuple[float, bool]:
-    """By how much the search raises that, and whether that is called a difference."""
+def nearer(group: Sequence[Result]) -> tuple[float, bool]:
+    """By how much the search raises :func:`private_ratio`, and whether that is called a difference."""
     return difference(private_ratio(group), private_ratio(group, "_prior_only"))
 
 

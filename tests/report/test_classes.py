@@ -10,6 +10,7 @@ from sparseguard.grid import run_grid
 from sparseguard.report import (
     classes_grid,
     classes_reading,
+    classes_summary,
     classes_table,
     results_table,
     search_curves,
@@ -48,6 +49,9 @@ def test_a_search_that_finds_more_is_told_from_one_that_does_not(found: list[Res
     text = classes_reading(results)
     assert "more in 1 (`none`), less in 0 of 2 rows" in text
     assert "50% to 50% of what the prior alone offers" in text
+    assert "what the target knows of a class in 1 of 2 rows, whatever the defense" in classes_summary(results).text
+    none = planted(results, "none", judge_accuracy=(0.5, 0.53, 0.47))
+    assert "In none of 2 rows does the search find more of a class than the prior offers." in classes_summary(none).text
     results = planted(results, "none_conv", judge_accuracy=(0.2, 0.22, 0.18), **before)
     assert "more in 1" in classes_reading(results)
     assert "less in 1 (`none_conv`)" in classes_reading(results)
@@ -61,12 +65,18 @@ def test_what_is_as_near_to_hold_out_images_gives_no_training_image_away(found: 
     text = classes_reading(results)
     assert "towards the private images in 1 (`none_conv`)" in text
     assert "1.10 to 2.00 times as far from the nearest of as many hold-out images" in text
+    assert "in 1 of 2 rows the search moves towards the private ones." in classes_summary(results).text
+    told = classes_summary(planted(results, "none_conv", **alone, **class_alone)).text
+    assert "it shows the class and no training image." in told
 
 
 def test_with_one_seed_nothing_is_called_a_difference(found: list[Result]) -> None:
     first = [r for r in found if r.experiment.seed == 0]
-    text = classes_reading(planted(first, "none", judge_accuracy=(0.9, 0, 0), judge_accuracy_prior_only=(0.1, 0, 0)))
-    assert "more in 0, less in 0 of 2 rows" in text
+    apart = planted(first, "none", judge_accuracy=(0.9, 0, 0), judge_accuracy_prior_only=(0.1, 0, 0))
+    assert "more in 0, less in 0 of 2 rows" in classes_reading(apart)
+    told = classes_summary(apart).text
+    assert "Whether the search finds what the target knows of a class, one seed cannot tell." in told
+    assert "as from private ones: one seed cannot tell these apart." in told
 
 
 def test_tables_show_the_control_before_the_search(found: list[Result]) -> None:
