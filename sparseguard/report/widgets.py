@@ -10,8 +10,8 @@ from collections.abc import Sequence
 from typing import Any
 
 import ipywidgets as ipw
-from IPython.core.getipython import get_ipython
 
+from ..progress import is_live
 from ..result import Result
 from .explorer import LAMS, Explorer, View, dictionaries, sweeps
 from .panels import controls, numbers, picture, png, rows_told
@@ -23,16 +23,6 @@ NOT_LIVE = Reading(
 )
 REFINE, REFINEMENTS = 1e-2, 25
 """Duality gap above which a resting picture is refined, and how often at most."""
-
-
-def is_live() -> bool:
-    """Whether somebody sits at this notebook.
-
-    A front end tells the kernel with every cell that it could ask its user for input; papermill and nbconvert tell it
-    that they cannot. Outside a kernel: ``False``.
-    """
-    kernel = getattr(get_ipython(), "kernel", None)
-    return kernel is not None and bool(kernel.get_parent().get("content", {}).get("allow_stdin"))
 
 
 def lambda_explorer(results: Sequence[Result]) -> ipw.Widget | Reading:

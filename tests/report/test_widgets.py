@@ -11,10 +11,11 @@ from skimage.metrics import peak_signal_noise_ratio
 
 from sparseguard.data import Split
 from sparseguard.experiment import Experiment
+from sparseguard.progress import is_live
 from sparseguard.report import lambda_curves, lambda_explorer, lambda_multiples, lambda_reading, save
 from sparseguard.report.explorer import PACE, STEPS, TOL, Coder, Explorer, sweeps
 from sparseguard.report.panels import GAP, PANEL, VIRIDIS, activity, picture, png
-from sparseguard.report.widgets import NOT_LIVE, REFINE, LambdaExplorer, is_live
+from sparseguard.report.widgets import NOT_LIVE, REFINE, LambdaExplorer
 from sparseguard.result import METRICS, Result
 from sparseguard.scales import SCALES
 from sparseguard.sparse import SparseCoding2d, operators
@@ -202,7 +203,7 @@ def test_live_is_where_the_user_can_be_asked(asked: bool, monkeypatch: pytest.Mo
             def get_parent() -> dict[str, dict[str, bool]]:
                 return {"content": {"allow_stdin": asked}}
 
-    monkeypatch.setattr("sparseguard.report.widgets.get_ipython", lambda: Shell)
+    monkeypatch.setattr("IPython.get_ipython", lambda: Shell)
     assert is_live() is asked
 
 
