@@ -1,10 +1,10 @@
-"""What one λ does to the images of a result: their code, what the code gives back, what the attacker made of them."""
+"""What λ and time do to the images of a result: their code, what it gives back, what the attacker made of them."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -15,6 +15,7 @@ from ..defenses.sparse import SparseDefense
 from ..result import Result
 from ..scales import check_scale
 from ..sparse import SparseCoding2d, operators
+from ..sparse.layer import Solver
 from .compare import by_strength
 
 TOL, ITERATIONS = 5e-3, 300
@@ -24,7 +25,9 @@ QUICK_TOL = 1e-4
 PACE, STEPS = 70.0, (4, 30)
 """Milliseconds that an update should take, half of what a hand on a slider notices; fewest and most quick steps."""
 LAMS = (0.02, 2.0)
-"""Range of the slider."""
+"""Range of λ."""
+TIMES = (0.1, 25.0)
+"""Range of time, in time constants; at its end codes are taken to be settled."""
 
 
 def dictionaries(result: Result) -> list[Tensor]:
@@ -47,13 +50,23 @@ def sweeps(results: Sequence[Result]) -> dict[str, dict[float, list[Result]]]:
     return found
 
 
+def families(results: Sequence[Result]) -> dict[str, list[Result]]:
+    """Cells of one λ each by sparse defense and further options, whatever their ``tau``: how far a code settles."""
+    found: dict[str, list[Result]] = {}
+    for of in sweeps(results).values():
+        cells = [r for group in of.values() for r in group]
+        e = cells[0].experiment
+        rest = {key: value for key, value in e.options.items() if key != "tau"}
+        found.setdefault(replace(e, options=rest).variant, []).extend(cells)
+    return found
+
+
 class Coder:
     """Codes the images that a result keeps with one sparse layer of its trained target, and decodes the code.
 
-    The code is what the deployed layer puts out: settled, or as far on the trajectory of eq. 2 as its ``tau`` lets it.
-    The second layer's input is the first one's code, computed as the deployed target computes it. The batch norm
-    between them is replaced by zero mean and unit variance of each feature over these images: its trained scale and
-    shift are not kept with a result.
+    A code is settled, or as far on the trajectory of eq. 2 as it is let. The second layer's input is the first one's
+    code, computed as the deployed target computes it. The batch norm between them is replaced by zero mean and unit
+    variance of each feature over these images: its trained scale and shift are not kept with a result.
 
     Args:
         result: of a sparse defense; the images are ``result.originals``, ``(N, C, H, W)``.
@@ -61,7 +74,7 @@ class Coder:
 
     Attributes:
         quick: steps of a first answer, to start the next from; :meth:`pace` fits them to the machine.
-        settles: codes are minimisers of eq. 1; a trajectory has no start to choose, and no fewer steps.
+        time: time constants for which the deployed layer follows eq. 2; infinite if its codes settle.
         attacked: PSNR and SSIM of the attacker's images, ``(N,)`` each.
         strongest: largest drive Ψ that any feature gets from an image, ``(N,)``: no entry of a code is much larger.
 
@@ -77,7 +90,9 @@ class Coder:
                              f"not {layer!r}.")  # fmt: skip
         self.result, self.images = result, result.originals
         self.first, self.layer = (_deployed(result, learned, number) for number in (1, layer))
-        self.settles = self.layer.solver == "fista"
+        self.time = result.experiment.make_defense().time
+        solver: Solver = "lca" if self.layer.solver == "fista" else self.layer.solver
+        self._followed = solver, self.layer.iterations, self.layer.tol
         self.mean, self.std = torch.zeros(1, 1, 1, 1), torch.ones(1, 1, 1, 1)
         self.inputs = self.images
         if layer == 2:
@@ -92,16 +107,26 @@ class Coder:
         drive = operators.analysis(canvas, self.layer.dictionary, self.layer.stride)
         self.strongest = drive.flatten(1).amax(1).clamp_min(1e-12)
 
-    def code(self, lam: float, start: Tensor | None = None, quick: bool = False) -> tuple[Tensor, Tensor]:
-        """Code ``(N, F, H, W)`` at ``lam``, from a warm start if there is one, and its duality gap ``(N,)``."""
-        self.layer.lam = positive("lam", lam)
-        if not self.settles:
-            code = self.layer(self.inputs)
-            return code, self.layer.gap(self.inputs, code)
-        self.layer.tol, self.layer.iterations = (QUICK_TOL, self.quick) if quick else (TOL, ITERATIONS)
-        code = self.layer(self.inputs, start=start)
-        assert self.layer.last_gap is not None
-        return code, self.layer.last_gap
+    @torch.no_grad()
+    def code(
+        self, lam: float, time: float | None = None, start: Tensor | None = None, quick: bool = False
+    ) -> tuple[Tensor, Tensor]:
+        """Code ``(N, F, H, W)`` at ``lam`` after ``time``, by default the deployed one, and its duality gap ``(N,)``.
+
+        A settled code may be found from a warm start, and in fewer steps; a trajectory has no start to choose.
+        """
+        layer, time = self.layer, self.time if time is None else time
+        layer.lam = positive("lam", lam)
+        if math.isinf(time):
+            layer.solver = "fista"
+            layer.tol, layer.iterations = (QUICK_TOL, self.quick) if quick else (TOL, ITERATIONS)
+            code = layer(self.inputs, start=start)
+            assert layer.last_gap is not None
+            return code, layer.last_gap
+        layer.solver, layer.iterations, layer.tol = self._followed
+        layer.tau = layer.iterations / positive("time", time)
+        code = layer(self.inputs)
+        return code, layer.gap(self.inputs, code)
 
     def pace(self, milliseconds: float) -> None:
         """Take fewer or more quick steps after an update that took so long; no wilder than by half or a quarter."""
@@ -153,16 +178,17 @@ def _quality(images: Tensor, others: Tensor) -> tuple[Tensor, Tensor]:
 
 @dataclass(frozen=True)
 class View:
-    """Everything that the explorer shows at one λ.
+    """Everything that the explorer shows at one λ and time.
 
     Attributes:
-        lam: the λ coded with; dictionary and attacker are those of ``coder.result``, at the nearest computed λ.
+        lam, time: coded with; dictionary and attacker are those of ``coder.result``, the nearest computed cell.
         code: ``(N, F, H, W)``; ``gap`` ``(N,)`` is its relative duality gap, ``active`` ``(N,)`` the share of its
             entries that are not zero.
         decoded: images from the code, ``(N, C, H, W)`` in [0, 1], and their ``psnr`` and ``ssim``, ``(N,)``.
     """
 
     lam: float
+    time: float
     coder: Coder
     code: Tensor
     gap: Tensor
@@ -172,14 +198,19 @@ class View:
     ssim: Tensor
 
 
+def _apart(one: float, other: float) -> float:
+    """How far apart two λ or times are, as a ratio; settled is a little beyond the end of the axis of time."""
+    return math.log(min(one, 2 * TIMES[1]) / min(other, 2 * TIMES[1]))
+
+
 class Explorer:
-    """The cells of one data set, setting and sparse defense that differ in λ, ready to be looked at between them too.
+    """The cells of one data set, setting and sparse defense that differ in λ and ``tau``, and what lies between them.
 
     Args:
-        results: of any number of seeds; the first seed of each λ is shown.
+        results: of any number of seeds; the first seed of each cell is shown.
 
     Attributes:
-        cells: a result for each computed λ.
+        cells: a result for each computed λ and time, in time constants, infinite where codes settle.
         layers: the sparse layers that can be looked at.
 
     Raises:
@@ -195,38 +226,46 @@ class Explorer:
 
     def __init__(self, results: Sequence[Result]) -> None:
         kinds = {(e.dataset, e.setting, e.scale) for e in (r.experiment for r in results)}
-        swept = sweeps(results)
-        if len(swept) != 1 or len(kinds) != 1:
+        found = families(results)
+        if len(found) != 1 or len(kinds) != 1:
             raise ValueError(f"the explorer shows one sparse defense, data set, setting and scale, not "
-                             f"{', '.join(swept)} of {len(kinds)}.")  # fmt: skip
-        of = next(iter(swept.values()))
-        self.cells = {lam: min(group, key=lambda r: r.experiment.seed) for lam, group in of.items()}
-        cells = list(self.cells.values())
-        self.layers = range(1, min(len(dictionaries(cells[0])), 2) + 1)
-        self._coders: dict[tuple[float, int], Coder] = {}
+                             f"{', '.join(found)} of {len(kinds)}.")  # fmt: skip
+        self.cells: dict[tuple[float, float], Result] = {}
+        for r in sorted(*found.values(), key=lambda r: r.experiment.seed):
+            self.cells.setdefault((r.experiment.strength, r.experiment.make_defense().time), r)
+        self.lams, self.times = (sorted({cell[i] for cell in self.cells}) for i in (0, 1))
+        self.layers = range(1, min(len(dictionaries(next(iter(self.cells.values())))), 2) + 1)
+        self._coders: dict[tuple[tuple[float, float], int], Coder] = {}
 
-    def coder(self, lam: float, layer: int) -> Coder:
-        """The coder of the computed λ that is nearest to ``lam``, by ratio."""
-        key = min(self.cells, key=lambda computed: abs(math.log(computed / positive("lam", lam)))), layer
-        if key not in self._coders:
-            self._coders[key] = Coder(self.cells[key[0]], layer)
-        return self._coders[key]
+    def coder(self, lam: float, layer: int, time: float | None = None) -> Coder:
+        """The coder of the computed cell that is nearest, by the ratios of λ and of time; without one, by λ alone."""
 
-    def view(self, lam: float, layer: int = 1, start: View | None = None, quick: bool = False) -> View:
-        """Code all images at ``lam``, a finite number > 0.
+        def far(cell: tuple[float, float]) -> float:
+            return math.hypot(_apart(cell[0], lam), 0.0 if time is None else _apart(cell[1], time))
+
+        key = min(self.cells, key=far)
+        if (key, layer) not in self._coders:
+            self._coders[key, layer] = Coder(self.cells[key], layer)
+        return self._coders[key, layer]
+
+    def view(
+        self, lam: float, layer: int = 1, start: View | None = None, quick: bool = False, time: float | None = None
+    ) -> View:
+        """Code all images at ``lam``, a finite number > 0, after ``time``, by default that of the cell.
 
         Args:
             start: a view to start from: at a λ near to this one that saves most of the steps. A view of another layer
                 or of another explorer is not used.
             quick: take only as many steps as a moving slider has time for.
         """
-        coder = self.coder(lam, layer)
+        coder = self.coder(positive("lam", lam), layer, time)
         ours = start is not None and start.coder.number == layer and start.coder in self._coders.values()
         warm = start.code if ours and start is not None else None
-        code, gap = coder.code(lam, warm, quick)
+        code, gap = coder.code(lam, time, warm, quick)
         decoded = coder.decode(code)
         active = (code != 0).float().mean(dim=(1, 2, 3))
-        return View(lam, coder, code, gap, active, decoded, *_quality(coder.images, decoded))
+        quality = _quality(coder.images, decoded)
+        return View(lam, coder.time if time is None else time, coder, code, gap, active, decoded, *quality)
 
     def path(self, lams: Sequence[float], layer: int = 1) -> list[View]:
         """A view at each λ, in their order; computed from large to small, each started from the one before."""
