@@ -13,7 +13,8 @@ import ipywidgets as ipw
 
 from ..progress import is_live
 from ..result import Result
-from .explorer import LAMS, TIMES, Explorer, View, dictionaries, families
+from .coder import dictionaries
+from .explorer import LAMS, TIMES, Explorer, View, families
 from .panels import GAP, PANEL, controls, described, numbers, picture, png, rows_told, thumbnail
 from .stepper import drawn, lambda_stepper
 from .summary import Markup

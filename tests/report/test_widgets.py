@@ -14,7 +14,8 @@ from sparseguard.data import Split
 from sparseguard.experiment import Experiment
 from sparseguard.progress import is_live
 from sparseguard.report import lambda_curves, lambda_explorer, lambda_multiples, lambda_reading, save
-from sparseguard.report.explorer import PACE, STEPS, TOL, Coder, Explorer, sweeps
+from sparseguard.report.coder import PACE, STEPS, TOL, Coder
+from sparseguard.report.explorer import Explorer, sweeps
 from sparseguard.report.panels import GAP, PANEL, VIRIDIS, activity, picture, png
 from sparseguard.report.widgets import REFINE, LambdaExplorer
 from sparseguard.result import METRICS, Result
