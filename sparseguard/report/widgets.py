@@ -21,6 +21,8 @@ from .summary import Markup
 
 REFINE, REFINEMENTS = 1e-2, 25
 """Duality gap above which a resting picture is refined, and how often at most."""
+WIDTH = {"width": "calc(100% - 30px)", "max_width": "996px"}
+"""Of sliders: what is written below their right end has its place."""
 
 
 def lambda_explorer(results: Sequence[Result]) -> ipw.Widget | Markup:
@@ -77,7 +79,7 @@ class LambdaExplorer:
         self.thumbnails = ipw.HBox(layout=ipw.Layout(width="100%", grid_area="1 / 1", align_self="flex-end"))
         shown = ipw.GridBox([self.picture, self.thumbnails], layout=wide)
         picks = ipw.HBox(self.picks, layout=ipw.Layout(flex_flow="row wrap", max_width="1026px"))
-        self.marks = ipw.HTML(layout=wide), ipw.HTML(layout=wide)
+        self.marks = ipw.HTML(layout=ipw.Layout(**WIDTH)), ipw.HTML(layout=ipw.Layout(**WIDTH))
         sliders = [self.lam, self.marks[0], self.time, self.marks[1]]
         self.box = ipw.VBox([picks, *sliders, self.numbers, shown, self.spent])
         self.milliseconds = 0.0
@@ -152,7 +154,7 @@ def _slider(name: str, ends: tuple[float, float], value: float, step: float) -> 
     low, high = (math.log10(end) for end in ends)
     return ipw.FloatLogSlider(
         value, base=10, min=low, max=high, step=step, description=name, readout=False,
-        style={"description_width": "52px"}, layout=ipw.Layout(width="100%", max_width="1026px"),
+        style={"description_width": "52px"}, layout=ipw.Layout(**WIDTH),
     )  # fmt: skip
 
 
@@ -171,7 +173,7 @@ def marks(computed: Sequence[float], ends: tuple[float, float]) -> str:
         for value in sorted(computed)
         if math.isinf(value) or ends[0] <= value <= ends[1]
     )
-    row = "position:relative;height:1.4em;margin:-.4em 6px 0 69px;font-size:.85em"
+    row = "position:relative;height:1.4em;margin:-.9em 6px 0 69px;font-size:.85em"
     return f'<div class="sparseguard-marks" style="{row}">{shown}</div>'
 
 

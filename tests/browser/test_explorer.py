@@ -165,6 +165,10 @@ def test_the_explorer_follows_the_hand(lab: str, capsys: pytest.CaptureFixture[s
             assert at is not None
             assert at["width"] > 30, pick
             assert at["x"] + at["width"] <= 900, pick
+        end, wide = page.locator(".sparseguard-marks span").last.bounding_box(), picture.bounding_box()
+        assert end is not None
+        assert wide is not None
+        assert end["x"] + end["width"] <= wide["x"] + wide["width"], "not cut off"
         page.set_viewport_size({"width": 1500, "height": 1300})
         handle(page, "λ").scroll_into_view_if_needed()
         rows = page.locator(".sparseguard-marks")
