@@ -2,7 +2,7 @@ import math
 
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from sparseguard.sparse import solvers
@@ -48,6 +48,9 @@ def test_in_the_end_the_codes_solve_eq_1_and_the_loser_is_silenced() -> None:
         assert (float(codes[1]) == 0.0) == (similarity > 0.6)
 
 
+@example(0.9, 0.6, 1.0, 0.1)  # the first silent
+@example(0.9, 1.0, 0.6, 0.1)  # the second
+@example(-0.5, 0.3, 0.2, 0.5)  # both
 @given(st.floats(-0.95, 0.95), st.floats(0.05, 1.5), st.floats(0.05, 1.5), st.floats(0.05, 1.0))
 def test_resting_codes_minimise_eq_1_whatever_the_angle(c: float, first: float, second: float, lam: float) -> None:
     codes = torch.tensor(resting_codes((first, second), c, lam), dtype=torch.float64)
