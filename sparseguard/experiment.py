@@ -8,8 +8,6 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from tqdm.auto import tqdm
-
 from . import trial
 from .attacks import ATTACKS, Attack, Holdout
 from .checks import positive, seed_of, whole
@@ -19,6 +17,7 @@ from .deployed import RESUMED
 from .device import default_device
 from .leases import held
 from .places import digest
+from .progress import bar
 from .registry import label
 from .result import Result
 from .scales import check_scale
@@ -250,11 +249,11 @@ class Experiment:
     def _computed(self, progress: bool | Callable[[str], None], device: str, folder: Path | None) -> Result:
         if callable(progress):
             return trial.run(self, device, progress, folder)
-        with tqdm(total=len(trial.STAGES), leave=False, disable=not progress) as bar:
+        with bar(len(trial.STAGES), shown=progress) as moved:
 
             def show(stage: str) -> None:
-                bar.set_description(f"{self.label}: {stage}")
-                bar.update(trial.STAGES.index(stage) - bar.n)
+                moved.n = trial.STAGES.index(stage)
+                moved.set_description_str(f"{self.label}: {stage}")
 
             return trial.run(self, device, show, folder)
 

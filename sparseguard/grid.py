@@ -2,27 +2,22 @@
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
 from typing import Any
-
-from tqdm.auto import tqdm
 
 from .checks import positive
 from .defenses import DEFENSES
 from .defenses.sparse_guard import SparseGuard
 from .experiment import USUAL_ATTACK, Experiment
-from .places import write
+from .progress import bar
 from .result import Result
 from .store import Store
 from .submitting import Plan, Site
+from .trial import STAGES
 from .workers import DONE, FAILED, Failures, jobs, one_thread, walk
 
 Entry = str | Mapping[str, Any]
-PROGRESS = "SPARSEGUARD_PROGRESS"
-"""Environment variable: a file that always holds the latest line of what is computed."""
 CONTROLS = ("none_conv", "none_frozen_conv")
 """What is like ``sparse_guard`` in all but sparsity."""
 
@@ -157,7 +152,7 @@ def run_grid(
     Args:
         experiments: cells, in the order of the results.
         store: where finished cells lie, as in :meth:`Experiment.run`.
-        progress: show what is computed, and the time left; :data:`PROGRESS` names a file that is told besides.
+        progress: show what is computed, which stage it is at, and the time left, where :func:`.progress.bar` does.
         at_a_time: cells that are computed side by side, a process and a thread each; ``None``: see
             :func:`sparseguard.workers.jobs`. With 1, or without a store, they are computed in this process.
         measure: compute what the store lacks; otherwise only what it has is returned, and reports say what is missing.
@@ -177,11 +172,13 @@ def run_grid(
             f"none of the {len(by_seed)} cells ({by_seed[0].dataset_name}, {by_seed[0].setting}, scale "
             f"{by_seed[0].scale}) has been measured; measure=True computes them."
         )
-    with tqdm(total=len(missing), unit="cell", disable=not progress or not missing, leave=False) as bar:
+    with bar(len(missing), shown=progress and bool(missing)) as moved:
+        reached: dict[Experiment, float] = {}
 
         def show(e: Experiment, stage: str, line: str) -> None:
-            bar.update(int(stage in (DONE, FAILED)))
-            bar.set_description(line)
+            reached[e] = 1.0 if stage in (DONE, FAILED) else STAGES.index(stage) / len(STAGES)
+            moved.n = sum(reached.values())
+            moved.set_description_str(line)
 
         if place is None:
             with one_thread():
@@ -221,11 +218,9 @@ def compute(
             pace.finished()
         else:
             stages[e] = stage
-        at = ", ".join(f"{one.label}, seed {one.seed}: {what}" for one, what in stages.items())
-        line = f"{pace.done} of {len(missing)} cells; {at}; {pace}"
+        at = [", ".join(f"{one.label}, seed {one.seed}: {what}" for one, what in stages.items())]
         if show is not None:
-            show(e, stage, line)
-            _tell_file(line)
+            show(e, stage, "; ".join([f"{pace.done} of {len(missing)} cells", *filter(None, at), str(pace)]))
 
     if not missing:
         return {}
@@ -251,9 +246,3 @@ class Pace:
             return "time left unknown"
         seconds = (time.monotonic() - self._start) / self.done * self.left
         return f"about {seconds / 60:.0f} min left" if seconds >= 60 else "less than a minute left"
-
-
-def _tell_file(line: str) -> None:
-    path = os.environ.get(PROGRESS)
-    if path:
-        write(Path(path), line.encode())

@@ -9,7 +9,8 @@ import pytest
 import torch
 
 from sparseguard import Experiment
-from sparseguard.grid import PROGRESS, Pace, cells, run_grid
+from sparseguard.grid import Pace, cells, run_grid
+from sparseguard.progress import PROGRESS
 from sparseguard.store import Store
 from sparseguard.submitting import FOLDER, Plan, Site
 from sparseguard.workers import DONE, JOBS, jobs

@@ -12,10 +12,10 @@ import numpy as np
 import torch
 from PIL import Image
 from torch import Tensor
-from tqdm import tqdm
 
 from ..checks import one_of
 from ..ondisk import SLOW, Gathering
+from ..progress import bar
 from .pixels import Mode, coloured, resized
 
 ATTRIBUTE = "Smiling"
@@ -44,7 +44,7 @@ def read_celeba(
     names = [name for name in faces.attr_names if name]
     number = names.index(one_of("attribute", attribute or ATTRIBUTE, names))
     images = Gathering(place)
-    for name in tqdm(faces.filename, "reading celeba", delay=SLOW):
+    for name in bar(iterable=faces.filename, desc="reading celeba", delay=SLOW):
         path = home / "celeba" / "img_align_celeba" / name
         try:
             with Image.open(path) as image:

@@ -13,9 +13,9 @@ import numpy as np
 import torch
 from PIL import Image, ImageOps
 from torch import Tensor
-from tqdm import tqdm
 
 from ..ondisk import SLOW, Gathering
+from ..progress import bar
 from .pixels import Mode, coloured, resized
 
 KINDS = {"L": "grey", "RGB": "RGB"}
@@ -160,7 +160,7 @@ def read_folder(
         labels: list[int] = []
         found = Found(torch.empty(0), torch.empty(0), classes, ignored=ignored)
         first: tuple[str, tuple[int, ...]] | None = None
-        for file in tqdm(files, f"reading {path.name}", delay=SLOW):
+        for file in bar(iterable=files, desc=f"reading {path.name}", delay=SLOW):
             try:
                 pixels = coloured(_decode(file), mode)
             except OSError as error:

@@ -13,11 +13,11 @@ from pathlib import Path
 
 import torch
 from torch import Tensor
-from tqdm import tqdm
 
 from ..leases import held
 from ..ondisk import SLOW, OnDisk, large, raw
 from ..places import digest, home, write
+from ..progress import bar
 from ..sparse import SparseCoding2d
 
 CHUNK = 250
@@ -50,13 +50,13 @@ def _go_on(place: Path, codes: Callable[[Tensor], Tensor], images: Tensor, size:
     place.mkdir(parents=True, exist_ok=True)
     with (place / "codes").open("r+b" if done else "wb") as file:
         file.seek(size * done)
-        with tqdm(desc="sparse codes", initial=done, total=len(images), delay=SLOW) as bar:
+        with bar(len(images), desc="sparse codes", initial=done, delay=SLOW) as moved:
             for start in range(done, len(images), CHUNK):
                 found = codes(images[start : start + CHUNK])
                 file.write(raw(found.float()))
                 file.flush()
                 write(place / DONE, str(start + len(found)).encode())
-                bar.update(len(found))
+                moved.update(len(found))
 
 
 def fingerprint(layer: SparseCoding2d, images: Tensor) -> str:

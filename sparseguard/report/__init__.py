@@ -1,6 +1,6 @@
 """Everything that draws: tables, figures, readings. Nothing here trains."""
 
-from . import layer_figures, layer_tables, pages, site
+from . import layer_figures, layer_tables, layer_widgets, pages, site
 from .answers import leak_summary
 from .answers_studied import classes_summary, costs_summary, features_summary, layer_summary
 from .answers_swept import budgets_summary, lambda_summary, noise_summary
@@ -39,7 +39,6 @@ from .reading import reading
 from .recomputed import recomputed_table
 from .settling import settling_curves, settling_reading
 from .sources import released_rows, sources_table
-from .stepper import lambda_stepper
 from .table import Table
 from .tables import results_table
 from .utility import privacy_utility
@@ -87,11 +86,11 @@ __all__ = [
     "lambda_explorer",
     "lambda_multiples",
     "lambda_reading",
-    "lambda_stepper",
     "lambda_summary",
     "layer_figures",
     "layer_summary",
     "layer_tables",
+    "layer_widgets",
     "leak_summary",
     "linked",
     "made_images",

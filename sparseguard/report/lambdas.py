@@ -97,7 +97,7 @@ def lambda_multiples(results: Sequence[Result], images: Sequence[int] = (0, 1)) 
         images: which of the images that a result keeps.
     """
     explorer = Explorer(_all(list(sweeps(results).values())[-1]))
-    paths = [explorer.path(sorted(explorer.cells), layer) for layer in explorer.layers]
+    paths = [explorer.path(explorer.lams, layer) for layer in explorer.layers]
     first = paths[0][0].coder
     shown = [i for i in images if i < len(first.images)]
     block, columns = 2 * len(paths) + 1, len(paths[0]) + 1

@@ -23,7 +23,7 @@ _SIDES = {"target": "black", "leak": "C3", "attack": "C3"}
 _DASHES = ("-", "--", "-.", ":")
 
 
-def _mosaic(values: Tensor) -> np.ndarray:
+def mosaic(values: Tensor) -> np.ndarray:
     """Channels side by side, as square as can be, two pixels apart: ``(C, H, W) -> (h, w)``."""
     count, height, width = values.shape
     columns = int(np.ceil(np.sqrt(count * height / width)))
@@ -43,7 +43,7 @@ def pipeline(stages: Sequence[Stage], title: str) -> Figure:
     figure, axes = plt.subplots(1, len(stages), figsize=(1.75 * len(stages), 2.5), squeeze=False)
     cmap = plt.get_cmap("gray").with_extremes(bad="white")  # between and after the channels
     for axis, stage in zip(axes[0], stages):
-        show(axis, _mosaic(stage.values), cmap=cmap, vmax=float(stage.values.quantile(0.995)))
+        show(axis, mosaic(stage.values), cmap=cmap, vmax=float(stage.values.quantile(0.995)))
         colour = _SIDES[stage.side]
         axis.set_title(stage.name, fontsize=9, color=colour)
         axis.set_xlabel(" × ".join(map(str, stage.values.shape)), fontsize=8, color=colour)

@@ -18,8 +18,8 @@ from typing import Any
 import yaml
 from papermill import inspect_notebook
 
-from ..grid import PROGRESS
 from ..plans import lacking, of_notebook
+from ..progress import PROGRESS
 from ..store import STILL, Store
 from ..workers import JOBS, cores
 from . import committed

@@ -1,62 +1,91 @@
-"""The explorer without a kernel: one picture for each computed λ, and a row of buttons between them, in plain HTML."""
+"""Pictures without a kernel: a row of buttons, each of which shows one, in plain HTML; and the explorer so."""
 
 from __future__ import annotations
 
 import base64
-import io
+import html
+import struct
 from collections.abc import Sequence
-
-from PIL import Image
+from dataclasses import dataclass
 
 from ..result import Result
+from .committed import few_colours
 from .explorer import Explorer, sweeps
 from .looks import name
-from .panels import controls, numbers, picture, rows_told
+from .panels import controls, described, numbers, picture, png, rows_told
 from .summary import Markup
 
 _STYLE = (
-    ".sparseguard-stepper>input{{position:absolute;opacity:0}}"
-    ".sparseguard-stepper>label{{display:inline-block;border:1px solid #9aa0a6;padding:.2em .8em;margin:0 .3em .4em 0;"
-    "cursor:pointer}}.sparseguard-stepper>section{{display:none}}{shown}"
+    ".sparseguard-stepper>input{position:absolute;opacity:0}.sparseguard-stepper>label{display:inline-block;"
+    "border:1px solid #9aa0a6;padding:.2em .8em;margin:0 .3em .4em 0;cursor:pointer}.sparseguard-stepper>section"
+    "{display:none}.sparseguard-stepper>input:checked+label{background:#0b5c8f;color:#fff}"
+    ".sparseguard-stepper>input:focus-visible+label{outline:3px solid}"
 )
+
+LIVE = "In JupyterLab (<code>make lab</code>) there are sliders in the buttons' place."
+
+
+@dataclass(frozen=True)
+class Step:
+    """What a button says and shows: a PNG, what it shows in words, and HTML above it."""
+
+    button: str
+    picture: bytes
+    alternative: str
+    above: str = ""
+
+
+def drawn(png: bytes, alternative: str) -> str:
+    """A PNG and its alternative text as HTML, as wide as there is place; its height is known before it is decoded."""
+    width, height = struct.unpack(">II", png[16:24])
+    source = f"data:image/png;base64,{base64.b64encode(png).decode()}"
+    size = f'width="{width}" height="{height}" style="display:block;width:100%;height:auto"'
+    return f'<img alt="{html.escape(alternative)}" decoding="sync" {size} src="{source}">'
+
+
+def stepper(key: str, steps: Sequence[Step], head: str, width: int) -> Markup:
+    """A button a step; the first one's picture is shown until another is chosen, by mouse or by the arrow keys.
+
+    Args:
+        key: distinguishes this one among those of a page.
+        head: HTML above the buttons.
+        width: most that a picture takes, in pixels.
+    """
+    buttons, sections, shown = "", "", ""
+    for i, step in enumerate(steps):
+        own = f"sparseguard-{key}-{i}"
+        checked = " checked" if i == 0 else ""
+        buttons += f'<input type="radio" name="sparseguard-{key}" id="{own}"{checked}>'
+        buttons += f'<label for="{own}">{html.escape(step.button)}</label>'
+        picture = drawn(few_colours(step.picture), step.alternative)
+        sections += f'<section style="max-width:{width}px">{step.above}{picture}</section>'
+        shown += f"#{own}:checked~section:nth-of-type({i + 1}){{display:block}}"
+    head = f"<p><small>{head}</small></p>"
+    return Markup(f'<style>{_STYLE}{shown}</style><div class="sparseguard-stepper">{head}{buttons}{sections}</div>')
 
 
 def lambda_stepper(results: Sequence[Result], index: int = 0, layer: int = 1) -> Markup:
     """One image at each computed λ: its code, what the code gives back, the attacker's; a button a λ shows it.
 
     Args:
-        results: cells of one data set; the last sparse defense among them is shown, its first seed, and controls.
+        results: cells of one data set; shown is the sparse defense with most λ, of equals the last, its first seed,
+            and controls beside.
         index: which of the images that a result keeps is shown large.
         layer: whose code is shown.
 
     Raises:
         ValueError: no cell has a sparse layer.
     """
-    swept = list(sweeps(results).values())[-1]
+    swept = max(reversed(sweeps(results).values()), key=len)
     explorer = Explorer([r for group in swept.values() for r in group])
-    views = explorer.path(sorted(explorer.cells), layer)
+    views = explorer.path(explorer.lams, layer)
     beside = controls(views[0], results)
-    buttons, sections, shown = "", "", ""
-    for i, view in enumerate(views):
-        checked = " checked" if i == 0 else ""
-        buttons += f'<input type="radio" name="sparseguard-lam" id="sparseguard-lam-{i}"{checked}>'
-        buttons += f'<label for="sparseguard-lam-{i}">λ = {view.lam:g}</label>'
-        alt = f"image {index + 1}, its code at λ = {view.lam:g}, the image from the code alone, and the attacker's"
-        source = f"data:image/png;base64,{_png(picture(view, index, list(beside.values())))}"
-        drawn = f'<img alt="{alt}" src="{source}" style="width:100%">'
-        sections += f'<section style="max-width:690px">{numbers(view, index)}{drawn}</section>'
-        place = f"#sparseguard-lam-{i}:checked"
-        shown += f"{place}~section:nth-of-type({i + 1}){{display:block}}"
-        shown += f"{place}+label{{background:#0b5c8f;color:#fff}}"
-        shown += f"#sparseguard-lam-{i}:focus-visible+label{{outline:3px solid}}"
+    steps = [
+        Step(
+            f"λ = {view.lam:g}", png(picture(view, index, beside)), described(view, index, beside), numbers(view, index)
+        )
+        for view in views
+    ]
     e = views[0].coder.result.experiment
     where = f"{name(e, strength=False)}, {e.dataset_name}, scale {e.scale}, seed {e.seed}"
-    head = f"<p><small>{where}. {rows_told(beside)}</small></p>"
-    style = _STYLE.format(shown=shown)
-    return Markup(f'<style>{style}</style><div class="sparseguard-stepper">{head}{buttons}{sections}</div>')
-
-
-def _png(pixels: object) -> str:
-    buffer = io.BytesIO()
-    Image.fromarray(pixels).quantize(128, dither=Image.Dither.NONE).save(buffer, "png", optimize=True)  # type: ignore[arg-type]
-    return base64.b64encode(buffer.getvalue()).decode()
+    return stepper("lam", steps, f"{where}. {rows_told(beside)} {LIVE}", 690)

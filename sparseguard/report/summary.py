@@ -58,7 +58,10 @@ class Summary:
 
 
 class Markup(str):
-    """HTML that a notebook shows as it is."""
+    """HTML that a notebook shows as it is, and keeps once."""
+
+    def __repr__(self) -> str:
+        return f"<HTML of {len(self)} characters>"
 
     def _repr_html_(self) -> str:
         return str(self)

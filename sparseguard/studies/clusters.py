@@ -15,11 +15,11 @@ from functools import cached_property
 
 import torch
 from torch import Tensor, nn
-from tqdm.auto import tqdm
 
 from ..data import load_data
 from ..device import default_device, device_name
 from ..experiment import Experiment
+from ..progress import bar
 from ..store import Cell, Store
 from ..targets import Target
 from ..trial import trained
@@ -175,11 +175,11 @@ def study(
         for seed in seeds
     ]
     found = []
-    with tqdm(total=len(wanted), unit="layer", disable=not progress, leave=False) as bar:
+    with bar(len(wanted), shown=progress) as moved:
         for experiment, pixels in wanted:
-            bar.set_description(f"{experiment.dataset}, {PIXELS if pixels else experiment.label}")
+            moved.set_description_str(f"{experiment.dataset}, {PIXELS if pixels else experiment.label}")
             found.append(measure(experiment, pixels, store))
-            bar.update()
+            moved.update()
     return found
 
 

@@ -96,12 +96,16 @@ def winner_takes_all(drives: tuple[float, float], lam: float) -> float:
 
 
 def resting_codes(drives: tuple[float, float], similarity: float, lam: float) -> tuple[float, float]:
-    """Codes in the end, the minimiser of eq. 1, for a similarity in [0, 1) and drives above ``lam``."""
+    """Codes in the end, the minimiser of eq. 1, for a similarity between -1 and 1.
+
+    >>> resting_codes((1.0, 0.8), 0.9, 0.5), resting_codes((0.4, 0.3), 0.9, 0.5)
+    ((0.5, 0.0), (0.0, 0.0))
+    """
     first, second = drives[0] - lam, drives[1] - lam
-    if similarity >= winner_takes_all(drives, lam):
-        return (first, 0.0) if first >= second else (0.0, second)
-    scale = 1 - similarity**2
-    return (first - similarity * second) / scale, (second - similarity * first) / scale
+    both = first - similarity * second, second - similarity * first
+    if min(both) > 0:
+        return both[0] / (1 - similarity**2), both[1] / (1 - similarity**2)
+    return (max(first, 0.0), 0.0) if first >= second else (0.0, max(second, 0.0))
 
 
 def similar_pair(similarity: float) -> Tensor:

@@ -18,12 +18,12 @@ from pathlib import Path
 from typing import TypeVar
 
 import torch
-from tqdm.auto import tqdm
 
 from .. import reference
 from ..data import load_data
 from ..device import default_device, device_name
 from ..experiment import Experiment
+from ..progress import bar
 from ..scales import check_scale
 from ..store import Cell, Store
 from ..trial import STAGES
@@ -160,11 +160,11 @@ def costs(
             raise ValueError(f"none of the {len(experiments)} costs has been measured; measure=True takes them.")
         return [c for c in there if c.experiment.seed in compared]
     found: dict[Experiment, Cost] = {}
-    with tqdm(total=len(experiments), unit="cell", disable=not progress, leave=False) as bar:
+    with bar(len(experiments), shown=progress) as moved:
         for e in sorted(experiments, key=lambda e: e.seed):
-            bar.set_description(f"{e.label}, seed {e.seed}")
+            moved.set_description_str(f"{e.label}, seed {e.seed}")
             found[e] = measure(e, store)
-            bar.update()
+            moved.update()
     return [found[e] for e in experiments]
 
 

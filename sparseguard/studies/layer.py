@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
+from itertools import product
 from typing import Any, TypeVar
 
 import torch
@@ -14,6 +15,7 @@ from torch import Tensor
 
 from ..checks import is_whole, positive, whole
 from ..data import Split, check_dataset, fingerprint, load_data
+from ..progress import bar
 from ..scales import check_scale
 from ..sparse import SparseCoding2d
 from ..store import Cell
@@ -136,14 +138,13 @@ class LayerStudy:
 
         def compute() -> Cell:
             names, arrays = {}, {}
-            for tau in self.trajectories:
-                for seed in self.seeds:
-                    images = self.split(seed).held_images[: min(BATCH, self.images)]
-                    curves = energy_curves(self.layer(seed, self.lam, tau), images)
-                    names[f"{tau} {seed}"] = [curve.solver for curve in curves]
-                    for curve in curves:
-                        arrays[f"{tau} {seed} {curve.solver} evaluations"] = curve.evaluations
-                        arrays[f"{tau} {seed} {curve.solver} excess"] = curve.excess
+            for tau, seed in bar(iterable=[*product(self.trajectories, self.seeds)], desc="following solvers"):
+                images = self.split(seed).held_images[: min(BATCH, self.images)]
+                curves = energy_curves(self.layer(seed, self.lam, tau), images)
+                names[f"{tau} {seed}"] = [curve.solver for curve in curves]
+                for curve in curves:
+                    arrays[f"{tau} {seed} {curve.solver} evaluations"] = curve.evaluations
+                    arrays[f"{tau} {seed} {curve.solver} excess"] = curve.excess
             return names, arrays
 
         def restore(names: dict[str, Any], arrays: dict[str, Tensor]) -> dict[float, list[list[EnergyCurve]]]:
@@ -160,7 +161,7 @@ class LayerStudy:
     def learn(self, updates: int) -> list[Learning]:
         """For each seed: the dictionary, learned on the attack part, judged on hold-out images; first trajectory."""
         runs = []
-        for seed in self.seeds:
+        for seed in bar(iterable=self.seeds, desc="learning dictionaries"):
             split, layer = self.split(seed), self.layer(seed, self.lam, self.trajectories[0])
             with torch.random.fork_rng():
                 torch.manual_seed(seed)
@@ -174,9 +175,9 @@ class LayerStudy:
         def compute() -> Cell:
             rows = [
                 Kept(lam, tau, seed, *kept(self.layer(seed, lam, tau), self.split(seed).held_images[: self.images]))
-                for tau in self.taus
-                for lam in self.lams
-                for seed in self.seeds
+                for tau, lam, seed in bar(
+                    iterable=[*product(self.taus, self.lams, self.seeds)], desc="coding hold-out images"
+                )
             ]
             return {"rows": [asdict(row) for row in rows]}, {}
 

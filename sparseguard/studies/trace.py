@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import math
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -89,6 +91,43 @@ def neurons(layer: SparseCoding2d, image: Tensor, position: Size | None = None) 
     row, column = position
     drive = operators.analysis(canvas, layer.dictionary, layer.stride)[0, :, row, column].clone()
     return Neurons(torch.stack([p[0, :, row, column] for p in states]), drive, row, column, layer.lam, layer.tau)
+
+
+@dataclass(frozen=True)
+class Moment:
+    """A code on its way along eq. 2.
+
+    Attributes:
+        time: in time constants; infinite: settled, at the minimum of eq. 1.
+        code: ``(F, h, w)``.
+        image: what the code stands for, on the canvas: ``(C, Hc, Wc)``.
+        energy: eq. 1 over its value for the zero code.
+        active: share of the neurons that are not zero.
+    """
+
+    time: float
+    code: Tensor
+    image: Tensor
+    energy: float
+    active: float
+
+
+@torch.no_grad()
+def moments(layer: SparseCoding2d, image: Tensor, times: Sequence[float]) -> list[Moment]:
+    """The code of an image ``(1, C, H, W)`` after each of some times, whatever the layer's solver and tau."""
+    canvas, dictionary = layer.canvas(image), layer.dictionary
+    usual: dict[str, Any] = {"stride": layer.stride, "nonneg": layer.nonneg}
+    zero, found = 0.5 * float(canvas.square().sum().clamp_min(1e-30)), []
+    for time in times:
+        if math.isinf(time):
+            code = solvers.fista(canvas, dictionary, layer.lam, iterations=20_000, tol=1e-5, **usual).code
+        else:
+            steps: dict[str, Any] = {"tau": layer.iterations / time, "iterations": layer.iterations, "tol": layer.tol}
+            code = solvers.lca(canvas, dictionary, layer.lam, **steps, **usual)
+        value = float(energy(canvas, code, dictionary, layer.lam, layer.stride)) / zero
+        stands = layer.reconstruct(code, (image.shape[2], image.shape[3]))[0]
+        found.append(Moment(time, code[0], stands, value, float((code != 0).float().mean())))
+    return found
 
 
 @dataclass(frozen=True)

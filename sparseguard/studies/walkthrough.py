@@ -12,10 +12,11 @@ from ..access import grant
 from ..data import load_data
 from ..device import default_device
 from ..experiment import Experiment
+from ..progress import bar
 from ..scales import check_scale
 from ..sparse import SparseCoding2d
 from ..store import Cell, Store
-from ..trial import trained
+from ..trial import STAGES, trained
 from .recalled import Recalled
 
 _NAMES: tuple[tuple[type[nn.Module], str], ...] = (
@@ -68,7 +69,9 @@ def _walk(experiment: Experiment) -> list[Stage]:
     scale = check_scale(experiment.scale)
     split = load_data(experiment.dataset, experiment.scale, experiment.seed)
     device = default_device()
-    with trained(experiment, split, device) as target:
+    with bar(len(STAGES), desc=STAGES[0]) as moved, trained(experiment, split, device) as target:
+        moved.update()
+        moved.set_description_str(STAGES[1])
         attack = experiment.make_attack()
         box = grant(attack.access, target)
         torch.manual_seed(experiment.seed)

@@ -97,6 +97,14 @@ def test_tables_are_sorted_steps_are_taken_and_the_answer_is_seen_without_scroll
         page.keyboard.press("ArrowRight")
         assert steps.nth(3).is_visible()
         page.goto((site / "08_sparse_coding.html").as_uri())
+        time, angle = (page.locator(".sparseguard-stepper").nth(i) for i in (0, 1))
+        time.locator("label", has_text="settled").click()
+        assert page.get_by_role("img", name="Settled at λ = 0.5 ").is_visible()
+        page.keyboard.press("ArrowLeft")
+        assert page.get_by_role("img", name="After 5 τ at λ = 0.5 ").is_visible()
+        assert page.get_by_role("img", name=re.compile("^(After|Settled) ")).count() == 1
+        angle.locator("label", has_text="90°").click()
+        assert page.get_by_role("img", name="Two features at 90°").is_visible()
         assert page.locator("math").count() > 10
         assert page.locator("math").first.bounding_box() is not None
         browser.close()

@@ -9,9 +9,9 @@ import torch
 from PIL import Image
 
 from sparseguard import Experiment, Result
-from sparseguard.report import lambda_stepper
 from sparseguard.report.explorer import Explorer
 from sparseguard.report.panels import picture
+from sparseguard.report.stepper import lambda_stepper
 from sparseguard.result import METRICS
 from tests.report.test_widgets import cell
 
@@ -28,7 +28,7 @@ def test_each_computed_lambda_has_its_button_its_numbers_and_the_explorers_pictu
     assert re.findall(r">λ = ([\d.]+)</label>", shown) == ["0.1", "0.5"]
     assert shown.count(" checked>") == 1
     assert "<script" not in shown
-    assert "code of layer 1 at λ = 0.1" in shown
+    assert "code of layer 1 at λ = 0.1, settled" in shown
     pictures = [np.asarray(Image.open(io.BytesIO(base64.b64decode(p))).convert("RGB")).astype(int)
                 for p in re.findall(r"base64,([^\"]+)", shown)]  # fmt: skip
     views = Explorer(cells).path([0.1, 0.5])
@@ -37,5 +37,6 @@ def test_each_computed_lambda_has_its_button_its_numbers_and_the_explorers_pictu
     assert far[0][0] < far[0][1] / 2
     assert far[1][1] < far[1][0] / 2
     beside = lambda_stepper([*cells, *(plain(images, d) for d in ("none_conv", "none"))], index=1)
-    assert "the attacker's; the attacker's through: no defense, convolutions" in beside
+    assert "the attacker's; the attacker's through: no defense (all 2: " in beside
+    assert "dB; accuracy of the network 0.50), convolutions (all 2: " in beside
     assert all("alt=" in tag for tag in re.findall(r"<img[^>]*>", shown))

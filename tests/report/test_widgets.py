@@ -1,6 +1,7 @@
 """The λ explorer without a browser, its static stand-ins, and what is said about λ."""
 
 import math
+import re
 from pathlib import Path
 
 import matplotlib.image
@@ -11,10 +12,12 @@ from skimage.metrics import peak_signal_noise_ratio
 
 from sparseguard.data import Split
 from sparseguard.experiment import Experiment
+from sparseguard.progress import is_live
 from sparseguard.report import lambda_curves, lambda_explorer, lambda_multiples, lambda_reading, save
-from sparseguard.report.explorer import PACE, STEPS, TOL, Coder, Explorer, sweeps
+from sparseguard.report.coder import PACE, STEPS, TOL, Coder
+from sparseguard.report.explorer import Explorer, sweeps
 from sparseguard.report.panels import GAP, PANEL, VIRIDIS, activity, picture, png
-from sparseguard.report.widgets import NOT_LIVE, REFINE, LambdaExplorer, is_live
+from sparseguard.report.widgets import REFINE, LambdaExplorer
 from sparseguard.result import METRICS, Result
 from sparseguard.scales import SCALES
 from sparseguard.sparse import SparseCoding2d, operators
@@ -119,13 +122,46 @@ def test_at_a_computed_lambda_the_explorer_shows_what_the_target_codes(
     assert float((other - view.code).norm() / view.code.norm()) > 0.1
 
 
-def test_regimes_are_kept_apart_and_the_longest_sweep_comes_first(images: torch.Tensor, guard: list[Result]) -> None:
+def test_regimes_stand_on_one_axis_of_time_and_at_a_mark_is_the_computed_one(
+    images: torch.Tensor, guard: list[Result]
+) -> None:
     followed = [cell(images, "sparse_guard", 0.5, tau=tau) for tau in (1000.0, 100.0)]
     assert list(sweeps([*followed, *guard])) == ["sparse_guard tau=1000", "sparse_guard tau=100", "sparse_guard"]
-    with pytest.raises(ValueError, match="one sparse defense"):
-        Explorer([*guard, *followed])
-    widget = LambdaExplorer([*guard, *followed])
-    assert widget.defense.options == ("sparse_guard", "sparse_guard tau=100", "sparse_guard tau=1000")
+    widget = LambdaExplorer([*followed, *guard])
+    assert widget.defense.options == ("sparse_guard",)
+    assert [cell for cell in widget.explorers["mnist"]["sparse_guard"].cells if cell[0] == 0.5] == [
+        (0.5, 0.5), (0.5, 5.0), (0.5, math.inf)
+    ]  # fmt: skip
+    seen = {}
+    for at, time in ((0.51, 0.5), (5.2, 5.0), (25.0, math.inf), (12.0, 12.0)):
+        widget.time.value = at
+        view = widget._view
+        assert view is not None
+        assert view.time == pytest.approx(time)
+        seen[at] = view
+    assert [view.coder.time for view in seen.values()] == [0.5, 5.0, math.inf, 5.0]
+    assert float(seen[0.51].gap.mean()) > float(seen[5.2].gap.mean()) > float(seen[12.0].gap.mean())
+    assert widget.marks[1].value.count("▲") == 3
+    assert widget.marks[0].value.count("▲") == 1  # of these times there is one λ
+    assert "settled" not in widget.numbers.value
+    assert "time 12 τ" in widget.numbers.value
+
+
+def test_a_click_on_a_thumbnail_shows_its_image_large(guard: list[Result]) -> None:
+    widget = LambdaExplorer(guard)
+    assert [button.tooltip for button in widget.thumbnails.children] == [f"show image {i + 1}" for i in range(IMAGES)]
+    widget.thumbnails.children[3].click()
+    assert widget.image.value == 4
+    assert f"image 4 of {IMAGES}" in widget.numbers.value
+    assert 'alt="Image 4, its code of layer 1 at λ = 0.5, settled' in widget.picture.value
+
+
+def test_far_along_the_trajectory_the_code_is_the_settled_one(guard: list[Result]) -> None:
+    explorer = Explorer(guard)
+    minimum = explorer.view(0.5).code
+    far = [float((explorer.view(0.5, time=t).code - minimum).norm() / minimum.norm()) for t in (0.5, 5.0, 100.0)]
+    assert far[0] > 2 * far[1] > 4 * far[2]
+    assert far[2] < 0.05
 
 
 def test_a_trajectory_is_not_refined(images: torch.Tensor, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -184,14 +220,20 @@ def test_the_widget_follows_its_controls(images: torch.Tensor, guard: list[Resul
     assert "λ = 0.31" in widget.numbers.value
     assert "attacker, at λ = 0.5" in widget.numbers.value
     assert "image 3 of 5" in widget.numbers.value
-    assert f">{widget.milliseconds:.0f}</span>" in widget.time.value
+    assert f">{widget.milliseconds:.0f}</span>" in widget.spent.value
     widget.dataset.value = "mnist"
     assert widget.layer.options == (1, 2)
 
 
-def test_nobody_sits_at_a_test_and_a_batch_run_gets_a_sentence(guard: list[Result]) -> None:
+def test_nobody_sits_at_a_test_and_a_batch_run_gets_the_steps(images: torch.Tensor, guard: list[Result]) -> None:
     assert not is_live()
-    assert lambda_explorer(guard) is NOT_LIVE
+    others = [cell(images, "sparse_guard", 0.5, tau=100.0), cell(images, "sparse_guard", 0.3, dataset="fashion_mnist")]
+    assert re.findall(r">λ = ([\d.]+)</label>", str(lambda_explorer([*guard, *others]))) == [
+        "0.1",
+        "0.25",
+        "0.5",
+        "0.75",
+    ]
 
 
 @pytest.mark.parametrize("asked", [True, False])
@@ -202,7 +244,7 @@ def test_live_is_where_the_user_can_be_asked(asked: bool, monkeypatch: pytest.Mo
             def get_parent() -> dict[str, dict[str, bool]]:
                 return {"content": {"allow_stdin": asked}}
 
-    monkeypatch.setattr("sparseguard.report.widgets.get_ipython", lambda: Shell)
+    monkeypatch.setattr("IPython.get_ipython", lambda: Shell)
     assert is_live() is asked
 
 

@@ -2,7 +2,10 @@ import math
 
 import pytest
 import torch
+from hypothesis import example, given
+from hypothesis import strategies as st
 
+from sparseguard.sparse import solvers
 from sparseguard.studies.competition import closed_form, duel, resting_codes, similar_pair, winner_takes_all
 
 
@@ -43,6 +46,29 @@ def test_in_the_end_the_codes_solve_eq_1_and_the_loser_is_silenced() -> None:
         assert (slope > -1e-6).all()
         assert float((slope * codes).abs().max()) < 1e-6
         assert (float(codes[1]) == 0.0) == (similarity > 0.6)
+
+
+@example(0.9, 0.6, 1.0, 0.1)  # the first silent
+@example(0.9, 1.0, 0.6, 0.1)  # the second
+@example(-0.5, 0.3, 0.2, 0.5)  # both
+@given(st.floats(-0.95, 0.95), st.floats(0.05, 1.5), st.floats(0.05, 1.5), st.floats(0.05, 1.0))
+def test_resting_codes_minimise_eq_1_whatever_the_angle(c: float, first: float, second: float, lam: float) -> None:
+    codes = torch.tensor(resting_codes((first, second), c, lam), dtype=torch.float64)
+    assert float(codes.min()) >= 0
+    gram = torch.tensor([[1, c], [c, 1]], dtype=torch.float64)
+    slope = gram @ codes - torch.tensor([first, second], dtype=torch.float64) + lam  # of the energy, in the code
+    assert float(slope.min()) > -1e-9  # no step up lowers it
+    assert float((slope * codes).abs().max()) < 1e-9  # and none down
+
+
+@pytest.mark.parametrize(("angle", "lam"), [(20, 0.5), (40, 0.2), (90, 0.6)])
+def test_the_layer_settles_at_the_closed_form(angle: int, lam: float) -> None:
+    wide = math.radians(angle)
+    found = duel((math.cos(0.3 * wide), math.cos(0.7 * wide)), math.cos(wide), lam, duration=0.1)
+    code = solvers.fista(
+        found.image, found.features, lam, stride=(1, 1), iterations=2000, tol=1e-8, nonneg=True
+    ).code.flatten()  # fmt: skip
+    assert code.tolist() == pytest.approx(resting_codes(found.drives, found.similarity, lam), abs=1e-4)
 
 
 def test_the_pair_has_unit_norm_and_its_similarity_and_the_image_its_drives() -> None:
