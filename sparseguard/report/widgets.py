@@ -33,7 +33,8 @@ def lambda_explorer(results: Sequence[Result]) -> ipw.Widget | Markup:
     """
     if is_live():
         return LambdaExplorer(results).box
-    return lambda_stepper([r for r in results if r.experiment.dataset_name == results[0].experiment.dataset_name])
+    first = {r.experiment.dataset_name for r in results[:1]}
+    return lambda_stepper([r for r in results if r.experiment.dataset_name in first])
 
 
 class LambdaExplorer:

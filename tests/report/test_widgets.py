@@ -251,6 +251,8 @@ def test_live_is_where_the_user_can_be_asked(asked: bool, monkeypatch: pytest.Mo
 def test_what_cannot_be_explored_is_a_sentence(images: torch.Tensor, guard: list[Result]) -> None:
     with pytest.raises(ValueError, match="needs a cell of a sparse defense"):
         LambdaExplorer([])
+    with pytest.raises(ValueError, match="there is none among these results"):
+        lambda_explorer([])
     with pytest.raises(ValueError, match="one sparse defense"):
         Explorer([*guard, cell(images, "sparse_standard", 0.5)])
     with pytest.raises(ValueError, match=r"\(1 and 2\), not 3"):
