@@ -109,12 +109,16 @@ class SparseDefense(Defense):
         settled = 1.0 if self.solver == "single" else math.inf
         return settled if self.tau is None else self.iterations / self.tau
 
+    @property
+    def codes_by(self) -> Solver:
+        """The layers' solver."""
+        return self.solver or ("fista" if self.tau is None else "lca")
+
     def sparse_layer(self, channels: int, features: int, lam: float, scale: Scale) -> SparseCoding2d:
         """One sparse coding layer with this defense's parameters."""
-        solver: Solver = self.solver or ("fista" if self.tau is None else "lca")
         return SparseCoding2d(
             channels, features, KERNEL,
-            lam=lam, tau=self.tau or TABLE_5_TAU, iterations=self.iterations, solver=solver, tol=scale.tol,
+            lam=lam, tau=self.tau or TABLE_5_TAU, iterations=self.iterations, solver=self.codes_by, tol=scale.tol,
         )  # fmt: skip
 
     def downstream_layers(self, channels: int) -> list[nn.Module]:

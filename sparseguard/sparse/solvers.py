@@ -60,7 +60,10 @@ def single(canvas: Tensor, dictionary: Tensor, lam: float, *, stride: Size, nonn
     It is the first step of ISTA from the zero code with step size 1, and of :func:`euler` with ``tau=1``. It minimises
     eq. 1 where features at different positions and of different kinds do not overlap or are orthogonal; elsewhere there
     is *no competition* in it: neurons with similar features all become active, so it is less sparse than the minimum
-    and stands for more than the image. The paper names Wu et al. (2020) for codes in a single pass; theirs come from a
-    predictor that is trained for it, of which this is the untrained beginning, with the dictionary for its weights.
+    and stands for many times the image. Its energy can lie far above that of the zero code: a step that is sure to
+    lower the energy would be shorter, by the largest eigenvalue.
+
+    The paper names Wu et al. (2020) for codes in a single pass; theirs come from a predictor that is trained for it, of
+    which this is the untrained beginning, with the dictionary for its weights.
     """
     return integrate(canvas, dictionary, lam, (), stride=stride, nonneg=nonneg)
