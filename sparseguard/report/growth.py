@@ -132,14 +132,14 @@ def growth_figure(found: Sequence[Grown], results: Sequence[Result]) -> Figure |
         return None
     figure, axes = plt.subplots(2, 3, figsize=(11, 6.2))
     panels: tuple[tuple[str, Callable[[Grown], float]], ...] = (
-        ("energy (1: the zero code's)", lambda one: one.energy),
+        ("energy (1, the zero code's, and more: not shown)", lambda one: one.energy),
         ("neurons active", lambda one: one.active),
         ("dictionary and all codes (s)", lambda one: one.seconds),
     )
     for axis, (title, number) in zip(axes[0], panels):
         _lines(axis, title, [(row_of(one.experiment), one.images, number(one)) for one in found])
-    for axis in (axes[0, 0], axes[0, 2]):
-        axis.set_yscale("log")
+    axes[0, 0].set_ylim(0, min(1.0, axes[0, 0].get_ylim()[1]))
+    axes[0, 2].set_yscale("log")
     for axis, (title, metric) in zip(axes[1], (("PSNR (dB)", "psnr"), ("accuracy", "accuracy"))):
         numbers = [(row_of(r.experiment), r.details["train_images"], r.metrics[metric] or 0.0) for r in results]
         _lines(axis, f"network: {title}", numbers)
