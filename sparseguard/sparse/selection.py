@@ -127,7 +127,7 @@ def choose(
         if len(pool) == 0:
             break
         if size < len(pool):
-            pool = pool[torch.randperm(len(pool), generator=generator)[:size]].sort().values
+            pool = pool[torch.randperm(len(pool), generator=generator)[:size]]
         pool = pool[bounds[pool].argsort(descending=True, stable=True)]
         best, most = -1, -1.0
         for block in pool.split(columns):

@@ -120,6 +120,16 @@ def test_stochastic_greedy_reaches_its_bound_in_the_mean() -> None:
     assert max(looked) <= 4 * math.ceil(14 / 4 * math.log(1 / 0.3))
 
 
+def test_pools_are_as_large_as_epsilon_says_and_drawn_until_something_is_found() -> None:
+    patches = draw(100, 4, 3)
+    assert choose(patches, 1, LAM, epsilon=0.9, columns=1).evaluations == math.ceil(100 * math.log(1 / 0.9))
+    patches[:] = 0
+    patches[70] = 1.0
+    for seed in range(5):
+        found = choose(patches, 4, LAM, epsilon=0.9, generator=torch.Generator().manual_seed(seed))
+        assert found.members == [70]
+
+
 def test_many_patches_are_chosen_among_at_random(monkeypatch: pytest.MonkeyPatch) -> None:
     patches = draw(60, 5, 0)
 
