@@ -88,7 +88,7 @@ def growth_table(planned: Sequence[Experiment], sizes: Sequence[int], found: Seq
     bent = [f"{copies:,} of the {images:,} images" for images, copies in sorted(copied.items())]
     return Table(pd.DataFrame(rows), head, [
         f"Of the first sparse layer: energy of eq. 1 of up to {FRESH:,} fresh images, over that of their zero codes. "
-        "All codes: the time of a code of these, times the images.",
+        "All codes: the time of a code of these, times the images. Seconds are the processor's.",
         "Learned: one update a batch, each image once, with the row's solver (in a target the first dictionary is "
         "trained by backpropagation instead, for several epochs). Chosen: among one patch an image, for the energy "
         "that a feature saves alone; exactly up to 20,000 images, by stochastic greedy beyond.",

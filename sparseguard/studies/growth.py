@@ -33,6 +33,9 @@ CHUNK = 100
 class Grown:
     """A layer with a dictionary that was made of so many images.
 
+    Seconds are those of the processor, all threads together, so that other work on the machine does not count; beside a
+    GPU they are of the processor that waits for it.
+
     Attributes:
         experiment: whose first sparse layer it is.
         images, copies: that the dictionary was made of, and how many of them are bent copies of others.
@@ -101,17 +104,17 @@ def _compute(e: Experiment, size: int) -> Cell:
     with torch.random.fork_rng():
         make(deepcopy(layer), images[:batch_size], batch_size)  # compiled before the clock runs
         torch.manual_seed(e.seed)
-        start = time.perf_counter()
+        start = time.process_time()
         make(layer, images, batch_size)
         layer.dictionary.sum().item()  # a GPU has done what it was told
-        seconds_dictionary = time.perf_counter() - start
+        seconds_dictionary = time.process_time() - start
     codes, seconds = [], []
     layer(fresh[:CHUNK].to(device))
     for part in fresh.split(CHUNK):
-        start = time.perf_counter()
+        start = time.process_time()
         codes.append(layer(part.to(device)))
         codes[-1].sum().item()
-        seconds.append((time.perf_counter() - start) / len(part))
+        seconds.append((time.process_time() - start) / len(part))
     active = sum(float((code != 0).float().mean((1, 2, 3)).sum()) for code in codes) / len(fresh)
     parts = list(zip((part.to(device) for part in fresh.split(CHUNK)), codes))
     energy = sum(float(layer.energy(x, code).sum()) for x, code in parts)

@@ -13,7 +13,7 @@ def test_papermill_runs_it_and_the_numbers_are_right(tmp_path: Path) -> None:
     out, figures = tmp_path / "out.ipynb", tmp_path / "figures"
     given = (
         "{scale: smoke, seeds: [0, 1], lams: [0.1, 0.5], taus: [1000.0, 100.0, null], images: 8, features: 8, "
-        "updates: 10, sizes: [40, 80], solvers: [single], large: smoke, measure: true}"
+        "updates: 10, sizes: [40, 80], solvers: [single], large: smoke}"
     )
     done = papermill(NOTEBOOK, out, "-y", given, "-p", "out", str(figures), home=tmp_path / "home")
     assert done.returncode == 0, done.stdout + done.stderr
