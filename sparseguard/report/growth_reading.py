@@ -37,12 +37,15 @@ def _of_layers(found: Sequence[Grown]) -> list[str]:
 
     last, told = sizes[-1], []
     for solver in dict.fromkeys(solver for _, solver in rows):
-        chosen, learned = of(("submodular", solver), last), of(("learned", solver), last)
-        if chosen and learned:
-            gaps = [a.energy - b.energy for a, b in zip(chosen, learned)]
+        every = {one.experiment.seed for one in of(("submodular", solver), last)}
+        seeds = sorted(every & {one.experiment.seed for one in of(("learned", solver), last)})
+        chosen, learned = (
+            [at[(name, solver), last, seed].energy for seed in seeds] for name in ("submodular", "learned")
+        )
+        if seeds:
+            gaps = [a - b for a, b in zip(chosen, learned)]
             how = "lower" if max(gaps) < 0 else "higher" if min(gaps) > 0 else "neither way in every seed"
-            told.append(f"{mean(one.energy for one in chosen):.2f} and {mean(one.energy for one in learned):.2f} by "
-                        f"`{solver}` ({how})")  # fmt: skip
+            told.append(f"{mean(chosen):,.2f} and {mean(learned):,.2f} by `{solver}` ({how})")
     lines = []
     if told:
         lines.append(f"Of {last:,} images, chosen and learned dictionaries leave this much of the zero code's energy: "
@@ -58,7 +61,7 @@ def _of_layers(found: Sequence[Grown]) -> list[str]:
             change = large[best] / small[best] - 1
             lines.append(
                 f"A dictionary is {word} of {last:,} images in {span(making, 0)} s; the energy that it leaves by "
-                f"`{best[1]}` changes by {100 * change:.0f} % from that of one of {sizes[0]:,}."
+                f"`{best[1]}` changes by {round(100 * change)} % from that of one of {sizes[0]:,}."
             )
     worse = dict.fromkeys(row_of(one.experiment)[1] for one in found if one.energy > 1)
     if worse:
