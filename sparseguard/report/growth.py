@@ -77,8 +77,8 @@ def growth_table(planned: Sequence[Experiment], sizes: Sequence[int], found: Seq
                 "energy": told(lambda one: one.energy, 3),
                 "neurons active": told(lambda one: one.active, 3),
                 "dictionary (s)": told(lambda one: one.seconds_dictionary, 2),
-                "a code (ms)": told(lambda one: 1e3 * one.seconds_code, 2),
-                "all codes (s)": told(lambda one: one.images * one.seconds_code, 1),
+                "a code (ms)": told(lambda one: 1e3 * one.seconds_code, 3),
+                "all codes (s)": told(lambda one: one.images * one.seconds_code, 2),
             })  # fmt: skip
     head = "Nothing was asked for." if not planned or not sizes else NOT_MEASURED
     if found:

@@ -71,7 +71,7 @@ def _of_layers(found: Sequence[Grown]) -> list[str]:
         solver: mean(1e3 * one.seconds_code for one in found if row_of(one.experiment)[1] == solver)
         for solver in dict.fromkeys(solver for _, solver in rows)
     }
-    lines.append(f"A code takes {', '.join(f'{ms:.2f} ms by `{solver}`' for solver, ms in speeds.items())}.")
+    lines.append(f"A code takes {', '.join(f'{ms:.3f} ms by `{solver}`' for solver, ms in speeds.items())}.")
     return lines
 
 

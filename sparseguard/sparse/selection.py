@@ -95,8 +95,8 @@ def choose(
 
     Gains only shrink as the set grows, so those of earlier rounds are upper bounds: a round computes gains from the
     largest bound on until no bound is left above the best gain (lazy greedy, Minoux 1978), which finds what computing
-    all of them would. Beside the patches and their unit vectors, memory holds two numbers a patch and a block of
-    ``rows x columns`` similarities.
+    all of them would. A gain looks at every patch: the work grows with their square, and hardly with ``count``. Beside
+    the patches and their unit vectors, memory holds two numbers a patch and a block of ``rows x columns`` similarities.
 
     Args:
         patches: ``(N, D)``, finite; one without variation is never chosen.

@@ -56,7 +56,7 @@ def test_tables_have_a_row_for_every_size_dictionary_and_solver() -> None:
         for solver in ("fista", "single")
     ]
     assert table.frame["energy"].tolist()[:4] == ["0.205 ± 0.007", "0.605 ± 0.007", "0.105 ± 0.007", "0.305 ± 0.007"]
-    assert table.frame["all codes (s)"].tolist()[4:6] == ["50.0 ± 0.0", "5.0 ± 0.0"]
+    assert table.frame["all codes (s)"].tolist()[4:6] == ["50.00 ± 0.00", "5.00 ± 0.00"]
     assert "seeds 0, 1" in table.caption
     assert "10,000 of the 50,000 images" in table.footnotes[-1]
     networks = networks_table(cells(), RESULTS)
@@ -102,7 +102,7 @@ def test_the_reading_says_which_dictionary_leaves_less_and_which_row_gives_more(
         "of 50,000 images in 100 s; the energy that it leaves by `fista` changes by -10 % from that of one of 1,000"
         in text
     )
-    assert "1.00 ms by `fista`, 0.10 ms by `single`" in text
+    assert "1.000 ms by `fista`, 0.100 ms by `single`" in text
     assert "learned, `single`: -5.0 dB, +0.00 of accuracy (no difference)" in text
     assert "chosen, `fista`: +0.0 dB (no difference)" in text
     worse = [measured(e, 1000) for e in cells()]
