@@ -17,7 +17,10 @@ from sparseguard.leases import held
 from sparseguard.store import LEASES, Store
 from sparseguard.targets import Target
 
-OPTIONS = {"gaussian": {"relative": True}, "laplace": {"relative": True}, "sparse_standard": {"train_first": False}}
+OPTIONS: dict[str, dict[str, object]] = {
+    "gaussian": {"relative": True}, "laplace": {"relative": True}, "sparse_standard": {"train_first": False},
+    "sparse_guard": {"dictionary": "submodular", "solver": "single"},
+}  # fmt: skip
 
 
 def never(*_: object) -> Target:

@@ -275,6 +275,9 @@ def test_an_option_that_repeats_the_default_is_the_same_cell() -> None:
         ({"tau": 12.5, "iterations": 200}, "sparse_guard lam=0.5 tau=12.5 iterations=200"),
         ({"solver": "lca"}, "sparse_guard lam=0.5 tau=1000"),
         ({"solver": "euler"}, "sparse_guard lam=0.5 tau=1000 solver=euler"),
+        ({"solver": "single"}, "sparse_guard lam=0.5 solver=single"),
+        ({"dictionary": "learned"}, "sparse_guard lam=0.5"),
+        ({"dictionary": "submodular", "train_first": False}, "sparse_guard lam=0.5 dictionary=submodular"),
     ],
 )
 def test_a_label_names_the_regime_of_the_codes(options: dict[str, object], label: str) -> None:

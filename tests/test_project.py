@@ -107,8 +107,8 @@ ROOMS: dict[str, set[str]] = {
     "plans": {"experiment", "grid", "store"},
     "shipping": {"experiment", "grid", "places", "reference", "result", "scales", "store", "studies", "workers"},
     "studies": {
-        "access", "reference", "data", "device", "experiment", "metrics", "normalisation", "places", "priors",
-        "progress", "scales", "sparse", "store", "targets", "trial",
+        "access", "bending", "reference", "data", "device", "experiment", "metrics", "normalisation", "places",
+        "priors", "progress", "scales", "sparse", "store", "targets", "trial",
     },
     "report": {
         "attacks", "auditing", "defenses", "experiment", "grid", "metrics", "paper", "plans", "progress", "result",

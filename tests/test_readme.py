@@ -146,8 +146,9 @@ def test_the_readme_says_what_its_numbers_are_about() -> None:
 
 
 def test_the_cells_of_medium_are_those_of_the_page() -> None:
-    """Every cell that is shipped has its row, under a caption of its data set and setting, in one order."""
-    text, cells = page("results"), shipped("medium")
+    """Every cell that 01 and 02 show has its row, under a caption of its data set and setting, in one order."""
+    of_08 = {"dictionary", "solver"}
+    text, cells = page("results"), [r for r in shipped("medium") if not of_08 & set(r.experiment.options)]
     order = [line.split(" | ")[0] for line in text.splitlines() if line.startswith("| `") and line.count(" | ") == 6]
     places = {(r.experiment.dataset, r.experiment.setting): None for r in cells}
     assert {r.experiment.seed for r in cells} == {0}

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 import torch
 import torch.nn.functional as F
@@ -21,9 +21,12 @@ from ..targets import Target
 from .base import KERNEL, Defense, Family, fit
 from .codes import encode
 
+DICTIONARIES = ("learned", "submodular")
 TABLE_5_TAU = 1000.0
 MEASURED = 50
 """Private images that tell how far a target's codes settle: enough, since they differ less than seeds do."""
+SEEN = 1000
+"""Images of which the features of a later layer are chosen."""
 MOST = 10_000
 """Steps that the minimiser of their eq. 1 may take: more than it needs."""
 
@@ -46,7 +49,13 @@ class SparseDefense(Defense):
             eq. 1, which is what section 3 of the paper says that a layer finds.
         iterations: textbook iterations on the trajectory, or the most that the minimiser takes.
         solver: ``None`` is ``"fista"`` for settled codes and ``"lca"`` on the trajectory; ``"lca"`` or
-            ``"euler"``, the textbook's recurrence, without a ``tau`` means Table 5's.
+            ``"euler"``, the textbook's recurrence, without a ``tau`` means Table 5's. ``"single"`` takes one
+            thresholded step, in which nothing competes, and knows neither ``tau`` nor ``iterations``.
+        dictionary: ``"learned"``, as above, or ``"submodular"``: chosen before training among patches of what each
+            layer sees of the *private* images (:meth:`SparseCoding2d.choose`), of a later layer of the first
+            :data:`SEEN` of them, and never trained. The target's weights then hold pieces of private images as they
+            are, 5 x 5 pixels up to brightness and contrast: no black box shows them, but whoever has the weights does.
+            No result keeps them as exhibits.
     """
 
     family: ClassVar[Family] = "sparse"
@@ -60,6 +69,7 @@ class SparseDefense(Defense):
     tau: float | None = None
     iterations: int = 500
     solver: Solver | None = None
+    dictionary: Literal["learned", "submodular"] = "learned"
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -69,13 +79,20 @@ class SparseDefense(Defense):
             one_of("solver", self.solver, SOLVERS)
         if self.tau is not None:
             object.__setattr__(self, "tau", positive("tau", self.tau))
-            if self.solver == "fista":
-                raise ValueError(f'tau is for codes on the trajectory; solver="fista" has none, not {self.tau!r}.')
-        # one spelling for each regime: a solver that tau implies is not said
+            if self.solver in ("fista", "single"):
+                raise ValueError(
+                    f'tau is for codes on the trajectory; solver="{self.solver}" has none, not {self.tau!r}.'
+                )
+        if self.solver == "single" and self.iterations != SparseDefense.iterations:
+            raise ValueError(f'iterations are many steps; solver="single" takes one, not {self.iterations!r}.')
+        one_of("dictionary", self.dictionary, DICTIONARIES)
+        # one spelling for each regime: a solver that tau implies is not said, nor what a chosen dictionary implies
         if self.solver in ("lca", "euler") and self.tau is None:
             object.__setattr__(self, "tau", TABLE_5_TAU)
         if self.solver in ("fista", "lca"):
             object.__setattr__(self, "solver", None)
+        if self.dictionary == "submodular":
+            object.__setattr__(self, "train_first", True)
         if self.front != "linear":
             raise ValueError(f"a sparse defense has sparse layers in front, not {self.front!r}.")
 
@@ -85,15 +102,23 @@ class SparseDefense(Defense):
 
     @property
     def time(self) -> float:
-        """Time constants for which a code follows eq. 2, ``iterations / tau``; infinite for settled codes."""
-        return math.inf if self.tau is None else self.iterations / self.tau
+        """Time constants for which a code follows eq. 2, ``iterations / tau``; infinite for settled codes.
+
+        A single step is the textbook's first, of one time constant.
+        """
+        settled = 1.0 if self.solver == "single" else math.inf
+        return settled if self.tau is None else self.iterations / self.tau
+
+    @property
+    def codes_by(self) -> Solver:
+        """The layers' solver."""
+        return self.solver or ("fista" if self.tau is None else "lca")
 
     def sparse_layer(self, channels: int, features: int, lam: float, scale: Scale) -> SparseCoding2d:
         """One sparse coding layer with this defense's parameters."""
-        solver: Solver = self.solver or ("fista" if self.tau is None else "lca")
         return SparseCoding2d(
             channels, features, KERNEL,
-            lam=lam, tau=self.tau or TABLE_5_TAU, iterations=self.iterations, solver=solver, tol=scale.tol,
+            lam=lam, tau=self.tau or TABLE_5_TAU, iterations=self.iterations, solver=self.codes_by, tol=scale.tol,
         )  # fmt: skip
 
     def downstream_layers(self, channels: int) -> list[nn.Module]:
@@ -104,7 +129,11 @@ class SparseDefense(Defense):
 
     def train(self, target: Target, split: Split, scale: Scale) -> None:
         first, *others = [module for module in target.front if isinstance(module, SparseCoding2d)]
-        first.dictionary.requires_grad_(self.train_first)
+        learned = self.dictionary == "learned"
+        trained = learned and self.train_first
+        first.dictionary.requires_grad_(trained)
+        if not learned:
+            choose_dictionaries(target.front, split.train_images)
         coded: dict[SparseCoding2d, tuple[Tensor, Tensor]] = {}
 
         def remember(layer: nn.Module, inputs: tuple[Tensor, ...], code: Tensor) -> None:
@@ -112,16 +141,16 @@ class SparseDefense(Defense):
             coded[layer] = (inputs[0].detach(), code.detach())
 
         def update_dictionaries() -> None:
-            if self.train_first:
+            if trained:
                 first.normalize_()
             for layer, (x, code) in coded.items():
                 layer.learn(x, code)
 
         for layer in others:
             layer.dictionary.requires_grad_(False)
-        hooks = [layer.register_forward_hook(remember) for layer in others]
+        hooks = [layer.register_forward_hook(remember) for layer in others if learned]
         try:
-            if self.train_first:
+            if trained:
                 fit(target, split.train_images, split.train_labels, scale, after_step=update_dictionaries)
             else:
                 codes = encode(first, split.train_images)
@@ -132,9 +161,28 @@ class SparseDefense(Defense):
                 hook.remove()
         target.eval()
         target.exhibits = {
-            f"dictionary {i}": layer.dictionary.detach().clone() for i, layer in enumerate((first, *others), start=1)
+            f"dictionary {i}": layer.dictionary.detach().clone()
+            for i, layer in enumerate((first, *others), start=1)
+            if learned
         }
         target.facts = settling(target, split.train_images[:MEASURED].to(first.dictionary.device), scale.tol / 10)
+
+
+@torch.no_grad()
+def choose_dictionaries(front: nn.Sequential, images: Tensor) -> None:
+    """Choose the features of each sparse layer, in place, among patches of what it sees.
+
+    Batch normalisations are in training mode, as when training begins. Draws from torch's global generator.
+
+    Args:
+        front: an untrained target's, on its device.
+        images: ``(N, C, H, W)``: all for the first layer, the first :data:`SEEN` for later ones.
+    """
+    x, device = images, next(front.parameters()).device
+    for module in front.train():
+        if isinstance(module, SparseCoding2d):
+            module.choose(x)
+        x = module(x[:SEEN].to(device))
 
 
 @torch.no_grad()

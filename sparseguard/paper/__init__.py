@@ -99,7 +99,8 @@ def _footnotes() -> list[dict[str, Any]]:
 def printed_label(defense: str, lam: Any, options: dict[str, Any]) -> tuple[str, float | None] | None:
     """The paper's name of a defense and the lambda it prints, or ``None`` where the paper has no such row.
 
-    A sparse row belongs to every regime of its codes that the paper or its released code names, by whatever solver.
+    A sparse row belongs to every regime of its codes that the paper or its released code names, by whatever solver
+    reaches it: a single step reaches none.
 
     >>> printed_label("laplace", None, {"b": 1.0})
     ('LAPLACE-NOISE Titcombe et al. (2021) b=1.0', None)
@@ -119,7 +120,8 @@ def printed_label(defense: str, lam: Any, options: dict[str, Any]) -> tuple[str,
     if key in plain:
         return plain[key], None
     names = {"sparse_standard": "SPARSE-STANDARD", "sparse_guard": "SPARSE-GUARD"}
-    named = options.get("tau") in _TAUS and options.get("iterations", 500) == 500
+    named = (options.get("tau") in _TAUS and options.get("iterations", 500) == 500
+             and options.get("solver") != "single")  # fmt: skip
     if defense in names and named and not set(options) - {"tau", "iterations", "solver", "train_first"}:
         values = set(lam) if isinstance(lam, tuple) else {lam}
         return (names[defense], float(values.pop())) if len(values) == 1 else None

@@ -22,6 +22,8 @@ from .costs_reading import costs_reading
 from .evidence import Evidence
 from .figures import best_and_worst, headline, image_distributions, made_images, reconstruction_grid, save
 from .front import claims_page, claims_summary, stored_rows
+from .growth import growth_figure, growth_table, networks_table
+from .growth_reading import growth_reading
 from .lambdas import lambda_curves, lambda_multiples, lambda_reading
 from .noise import noise_curves, noise_reading
 from .paired import forest_plot, slope_chart
@@ -78,6 +80,9 @@ __all__ = [
     "features_table",
     "floor_table",
     "forest_plot",
+    "growth_figure",
+    "growth_reading",
+    "growth_table",
     "headline",
     "image_distributions",
     "judge_claims",
@@ -95,6 +100,7 @@ __all__ = [
     "linked",
     "made_images",
     "near_table",
+    "networks_table",
     "noise_curves",
     "noise_reading",
     "noise_summary",

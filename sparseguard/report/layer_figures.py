@@ -18,7 +18,11 @@ from ..studies.trace import EnergyCurve, Neurons
 from ..studies.walkthrough import Stage
 from .figures import COLOURS, MARKERS, show
 
-_SOLVERS = {"euler": ("C0", "o", "textbook (Euler)"), "lca": ("C1", "X", "lca"), "fista": ("C2", "s", "fista")}
+SOLVERS = {
+    "euler": ("C0", "o", "textbook (Euler)"), "lca": ("C1", "X", "lca"), "fista": ("C2", "s", "fista"),
+    "single": ("C3", "D", "single"),
+}  # fmt: skip
+"""Colour, mark and name of each."""
 _SIDES = {"target": "black", "leak": "C3", "attack": "C3"}
 _DASHES = ("-", "--", "-.", ":")
 
@@ -142,7 +146,7 @@ def energy_curves(curves: Mapping[float, Sequence[Sequence[EnergyCurve]]], title
     figure, axes = plt.subplots(1, len(curves), figsize=(4.6 * len(curves), 3.5), squeeze=False, sharey=True)
     for axis, (tau, (group, *_)) in zip(axes[0], curves.items()):
         for curve in group:
-            colour, marker, name = _SOLVERS[curve.solver]
+            colour, marker, name = SOLVERS[curve.solver]
             x, y = curve.evaluations.numpy(), curve.excess.numpy()
             seen = (x > 0) & (y > 1e-7)  # what lies below is the accuracy of the minimum itself
             every = 0.08 if curve.solver != "fista" else 0.12

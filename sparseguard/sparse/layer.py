@@ -11,9 +11,12 @@ from torch import Tensor, nn
 from ..checks import is_whole, one_of, positive
 from . import operators, solvers
 from .filterbank import filter_gradient
+from .selection import choose, glimpses
 
-Solver = Literal["lca", "euler", "fista"]
-SOLVERS: tuple[Solver, ...] = ("lca", "euler", "fista")
+Solver = Literal["lca", "euler", "fista", "single"]
+SOLVERS: tuple[Solver, ...] = ("lca", "euler", "fista", "single")
+CHUNK = 1000
+"""Images of which patches are taken at a time."""
 
 
 def standardize(x: Tensor) -> Tensor:
@@ -40,7 +43,8 @@ class SparseCoding2d(nn.Module):
     """Convolutional sparse coding (paper, eqs. 1 and 2, Fig. 1, A.1; values of Table 5 by default).
 
     The code of an image is the state that the Locally Competitive Algorithm reaches after ``iterations / tau`` time
-    constants (``solver="lca"`` or ``"euler"``), or the minimiser of eq. 1 (``"fista"``).
+    constants (``solver="lca"`` or ``"euler"``), the minimiser of eq. 1 (``"fista"``), or the thresholded drive, in
+    which no neuron holds another down (``"single"``).
 
     Args:
         in_channels: channels C of the input.
@@ -48,9 +52,10 @@ class SparseCoding2d(nn.Module):
         kernel_size: odd height and width of a feature.
         stride: step between code positions, in pixels.
         lam: sparsity, the weight of the l1 term and the threshold of the activation; > 0.
-        tau: time constant, in iterations; > 0. Not used by ``"fista"``.
-        iterations: textbook iterations (``lca`` reaches the same time with fewer), or the most that ``"fista"`` takes.
-        solver: ``"lca"``, ``"euler"`` or ``"fista"``; see :mod:`sparseguard.sparse.solvers`.
+        tau: time constant, in iterations; > 0. Not used by ``"fista"`` and ``"single"``.
+        iterations: textbook iterations (``lca`` reaches the same time with fewer), or the most that ``"fista"`` takes;
+            not used by ``"single"``.
+        solver: ``"lca"``, ``"euler"``, ``"fista"`` or ``"single"``; see :mod:`sparseguard.sparse.solvers`.
         standardize: code the input after per-image standardisation (a constant image becomes 0).
         nonneg: codes are >= 0.
         tol: relative error of the code (``lca``) or relative duality gap (``fista``).
@@ -138,8 +143,8 @@ class SparseCoding2d(nn.Module):
     def forward(self, x: Tensor, start: Tensor | None = None) -> Tensor:
         """Code of ``x``: ``(N, C, H, W) -> (N, F, ceil(H / stride), ceil(W / stride))``.
 
-        Differentiable in ``x`` and in the dictionary: along the steps taken (``lca``, ``euler``), or implicitly at the
-        minimum (``fista``, which also takes a warm start, a code of the right shape).
+        Differentiable in ``x`` and in the dictionary: along the steps taken (``lca``, ``euler``, ``single``), or
+        implicitly at the minimum (``fista``, which also takes a warm start, a code of the right shape).
         """
         canvas = self._checked_canvas(x)
         shape = (len(x), self.features, *(-(-n // s) for n, s in zip(x.shape[2:], self.stride)))
@@ -154,6 +159,8 @@ class SparseCoding2d(nn.Module):
             code, self.last_gap, _ = solvers.fista(canvas, dictionary, lam, tol=tol, start=start, **common)
         elif self.solver == "lca":
             code = solvers.lca(canvas, dictionary, lam, tau=self.tau, tol=tol, **common)
+        elif self.solver == "single":
+            code = solvers.single(canvas, dictionary, lam, stride=self.stride, nonneg=self.nonneg)
         else:
             code = solvers.euler(canvas, dictionary, lam, tau=self.tau, **common)
         return code.contiguous()
@@ -216,6 +223,31 @@ class SparseCoding2d(nn.Module):
         self.dictionary.add_(self.eta * step / (1 + active)[:, None, None, None])
         self.normalize_()
         self.idle.add_(1).masked_fill_(active > 0, 0)
+
+    @torch.no_grad()
+    def choose(self, x: Tensor, generator: torch.Generator | None = None) -> int:
+        """Make the dictionary of patches of images, without training; how many of its features are such.
+
+        Of each image one patch is a candidate: what the neurons at a random position see. Those are chosen that save
+        the most energy of eq. 1 of all candidates, by greedy maximisation (:mod:`sparseguard.sparse.selection`).
+        Features are then *pieces of these images*, scaled to unit norm: whoever holds the dictionary holds them. Where
+        fewer patches save anything than there are features, the others stay as they are.
+
+        Args:
+            x: ``(N, C, H, W)``, on any device.
+            generator: of positions and draws, on the CPU; by default torch's global one.
+
+        Example:
+            >>> SparseCoding2d(1, 4).choose(torch.rand(50, 1, 9, 9))
+            4
+        """
+        canvases = (self._checked_canvas(part.to(self.dictionary.device)) for part in x.split(CHUNK))
+        patches = torch.cat([glimpses(canvas, self.kernel_size, self.stride, generator) for canvas in canvases])
+        members = choose(patches, self.features, self.lam, nonneg=self.nonneg, generator=generator).members
+        self.dictionary[: len(members)] = patches[members].view(-1, *self.dictionary.shape[1:])
+        self.normalize_()
+        self.idle.zero_()
+        return len(members)
 
     def dead_features(self, updates: int = 100) -> list[int]:
         """Features that were active nowhere in at least the last ``updates`` calls of :meth:`learn`."""

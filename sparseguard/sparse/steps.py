@@ -35,7 +35,7 @@ class Step:
 
 
 Schedule = tuple[Step, ...]
-"""At least one step."""
+"""Without a step the potential is the drive."""
 
 
 @dataclass(frozen=True)

@@ -14,12 +14,12 @@ from ..reference import told
 from ..store import Cell, Store
 
 T = TypeVar("T")
-VERSIONS = {"clusters": 2, "costs": 1, "energy curves": 2, "kept": 2, "priors": 1, "walk": 1}
+VERSIONS = {"clusters": 2, "costs": 1, "energy curves": 2, "growth": 1, "kept": 2, "priors": 1, "walk": 1}
 """Each is raised whenever the same study would give other numbers; what changes an experiment changes its key."""
 
 
-OF_TARGETS = ("clusters",)
-"""Studies of a trained target that nothing attacks."""
+OF_TARGETS = ("clusters", "growth")
+"""Studies of a target, or a layer of one, that nothing attacks."""
 
 
 def key_of(own: Mapping[str, Any], experiment: Experiment | None) -> dict[str, Any]:

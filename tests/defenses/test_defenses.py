@@ -3,11 +3,13 @@ from dataclasses import replace
 
 import pytest
 import torch
+import torch.nn.functional as F
 from torch import nn
 
 from sparseguard import BlackBox, SparseCoding2d, list_defenses
 from sparseguard.data import Split, load_data
 from sparseguard.defenses import make_defense
+from sparseguard.defenses.base import KERNEL
 from sparseguard.defenses.sparse import MEASURED, settling
 from sparseguard.scales import SCALES
 from sparseguard.targets import Target
@@ -199,6 +201,34 @@ def test_sparse_guard_trains_as_the_paper_says(
 
 
 @pytest.mark.parametrize("name", ["sparse_standard", "sparse_guard"])
+def test_chosen_dictionaries_are_pieces_of_private_images_and_stay(name: str, split: Split) -> None:
+    torch.manual_seed(0)
+    defense = make_defense(name, dictionary="submodular")
+    target = defense.build(split, "split", SMOKE)
+    layers = [m for m in target.front if isinstance(m, SparseCoding2d)]
+    seen: list[list[torch.Tensor]] = [[] for _ in layers]
+    for layer, of in zip(layers, seen):
+        layer.register_forward_hook(lambda layer, *_, of=of: of.append(layer.dictionary.detach().clone()))
+    defense.train(target, split, SMOKE)
+    assert all(torch.equal(now, of[0]) for of in seen for now in of)  # from the first code on
+    canvas = layers[0].canvas(split.train_images)
+    patches = F.normalize(F.unfold(canvas, KERNEL).mT.flatten(0, 1), dim=1)
+    likeness = patches @ layers[0].dictionary.detach().flatten(1).T
+    torch.testing.assert_close(likeness.amax(0), torch.ones(layers[0].features), atol=1e-5, rtol=0)
+    assert not any(layer.dictionary.requires_grad for layer in layers)
+    assert target.exhibits == {}  # what results keep travels
+    assert target.facts["cosine 1"] > 0.98
+
+
+def test_a_single_step_is_one_time_constant_and_no_minimum(split: Split) -> None:
+    defense = make_defense("sparse_guard", solver="single")
+    assert defense.time == 1.0
+    torch.manual_seed(0)
+    target = defense.build(split, "split", SMOKE).eval()
+    assert settling(target, split.train_images[:8], 1e-4)["cosine 1"] < 0.95
+
+
+@pytest.mark.parametrize("name", ["sparse_standard", "sparse_guard"])
 def test_the_longer_a_code_settles_the_nearer_it_is_to_the_minimum(name: str, split: Split) -> None:
     found = []
     for tau in (1000.0, 500.0, 100.0, 10.0, None):  # at 50 time constants LCA has arrived
@@ -244,6 +274,7 @@ def test_structure_of_the_sparse_targets(split: Split) -> None:
         ({"tau": 100.0, "solver": "lca"}, ("lca", 100.0)),
         ({"solver": "lca"}, ("lca", 1000.0)),
         ({"solver": "euler"}, ("euler", 1000.0)),
+        ({"solver": "single"}, ("single", None)),
     ],
 )
 def test_codes_settle_unless_a_time_constant_is_asked_for(
@@ -253,7 +284,7 @@ def test_codes_settle_unless_a_time_constant_is_asked_for(
     assert len(layers) == (2 if name == "sparse_guard" else 1)
     for layer in layers:
         assert isinstance(layer, SparseCoding2d)
-        assert (layer.solver, layer.tau if layer.solver != "fista" else None) == regime
+        assert (layer.solver, layer.tau if layer.solver in ("lca", "euler") else None) == regime
 
 
 def test_all_but_tau_are_table_5s_values_by_default(split: Split) -> None:
@@ -280,6 +311,9 @@ def test_all_but_tau_are_table_5s_values_by_default(split: Split) -> None:
         ("sparse_guard", {"front": "standardized"}, "has sparse layers in front, not 'standardized'"),
         ("sparse_guard", {"tau": 0.0}, "tau must be a finite number greater than 0, not 0.0"),
         ("sparse_guard", {"tau": 100.0, "solver": "fista"}, 'solver="fista" has none, not 100.0'),
+        ("sparse_guard", {"tau": 100.0, "solver": "single"}, 'solver="single" has none, not 100.0'),
+        ("sparse_guard", {"iterations": 9, "solver": "single"}, 'solver="single" takes one, not 9'),
+        ("sparse_guard", {"dictionary": "random"}, "dictionary must be one of learned, submodular, not 'random'"),
     ],
 )
 def test_wrong_options_are_named(name: str, options: dict[str, object], message: str) -> None:

@@ -72,6 +72,8 @@ def test_what_the_paper_did_not_print_is_none(cell: tuple[object, ...]) -> None:
         ({"tau": 1000.0}, True),
         ({"tau": 100.0}, True),
         ({"tau": 100.0, "solver": "euler"}, True),
+        ({"solver": "single"}, False),
+        ({"dictionary": "submodular"}, False),
         ({"tau": 500.0}, False),
         ({"iterations": 200}, False),
         ({"tau": 100.0, "iterations": 50}, False),

@@ -3,6 +3,7 @@ import math
 import numpy as np
 import pytest
 import torch
+import torch.nn.functional as F
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -81,7 +82,7 @@ def test_nonneg_false_codes_both_signs(fashion: torch.Tensor) -> None:
         ({"stride": 0}, "stride must be a positive whole number"),
         ({"kernel_size": 4}, "kernel_size must be odd"),
         ({"features": 0}, "features must be"),
-        ({"solver": "ista"}, "solver must be one of lca, euler, fista, not 'ista'"),
+        ({"solver": "ista"}, "solver must be one of lca, euler, fista, single, not 'ista'"),
     ],
 )
 def test_wrong_parameters_are_named(wrong: dict[str, float], message: str) -> None:
@@ -167,3 +168,51 @@ def test_the_code_reconstructs_the_canvas(fashion: torch.Tensor) -> None:
     canvas = layer.canvas(fashion)
     left = (canvas - layer.reconstruct(layer(fashion))).flatten(1).square().sum(1)
     assert bool((left < 0.1 * canvas.flatten(1).square().sum(1)).all())
+
+
+@given(st.integers(1, 3), st.sampled_from([3, 5]), st.integers(1, 3), st.integers(3, 9), st.booleans())
+def test_chosen_features_are_what_neurons_see_of_the_images(c: int, k: int, s: int, n: int, standardized: bool) -> None:
+    chance = torch.Generator().manual_seed(n)
+    x = torch.rand(12, c, n, n + 1, generator=chance)
+    layer = SparseCoding2d(c, 3, k, stride=s, lam=1e-3, standardize=standardized)
+    assert layer.choose(x, chance) == 3
+    canvas = layer.canvas(x)
+    every = [
+        canvas[:, :, i : i + k, j : j + k].flatten(1)
+        for i in range(0, n, s) for j in range(0, n + 1, s)
+    ]  # fmt: skip
+    seen = F.normalize(torch.stack(every), dim=2).flatten(0, 1)
+    likeness = seen @ layer.dictionary.detach().flatten(1).T
+    torch.testing.assert_close(likeness.amax(0), torch.ones(3), atol=1e-5, rtol=0)
+
+
+def test_a_choice_depends_on_its_generator_alone_and_leaves_the_global_one() -> None:
+    x, layers = torch.rand(40, 1, 9, 9), [SparseCoding2d(1, 4) for _ in range(2)]
+    state = torch.get_rng_state()
+    for layer in layers:
+        layer.choose(x, torch.Generator().manual_seed(5))
+    assert torch.equal(torch.get_rng_state(), state)
+    assert torch.equal(layers[0].dictionary, layers[1].dictionary)
+    layers[1].choose(x, torch.Generator().manual_seed(6))
+    assert not torch.equal(layers[0].dictionary, layers[1].dictionary)
+
+
+def test_where_nothing_saves_energy_features_stay_as_they_are() -> None:
+    layer = SparseCoding2d(1, 4)
+    before = layer.dictionary.detach().clone()
+    assert layer.choose(torch.full((20, 1, 9, 9), 0.3)) == 0
+    assert layer.choose(torch.rand(0, 1, 9, 9)) == 0
+    torch.testing.assert_close(layer.dictionary.detach(), before)
+    assert layer.choose(torch.rand(2, 1, 9, 9)) == 2
+    torch.testing.assert_close(layer.dictionary.detach()[2:], before[2:])
+    assert not torch.equal(layer.dictionary[:2], before[:2])
+
+
+@torch.no_grad()
+def test_a_chosen_dictionary_leaves_less_energy_than_a_random_one(fashion: torch.Tensor) -> None:
+    images = load_images("fashion_mnist", bundled=True).images.float() / 255
+    torch.manual_seed(0)
+    layer = SparseCoding2d(1, 8, solver="fista")
+    random = layer.energy(fashion, layer(fashion))
+    layer.choose(images[:1000])
+    assert bool((layer.energy(fashion, layer(fashion)) < 0.7 * random).all())

@@ -105,6 +105,42 @@ def test_lambda_above_the_largest_drive_gives_an_all_zero_code(shape: tuple[int,
     assert not solvers.fista(canvas, dictionary, lam, stride=stride, iterations=50).code.any()
     assert not solvers.lca(canvas, dictionary, lam, stride=stride, tau=100.0, iterations=500).any()
     assert not solvers.euler(canvas, dictionary, lam, stride=stride, tau=100.0, iterations=50).any()
+    assert not solvers.single(canvas, dictionary, lam, stride=stride).any()
+
+
+@given(shapes, st.sampled_from([0.05, 0.3, 1.0]), st.booleans())
+def test_single_is_the_first_step_of_ista_and_of_the_textbook(shape: tuple[int, ...], lam: float, nonneg: bool) -> None:
+    canvas, dictionary, _ = draw(shape)
+    stride, size = (shape[4], shape[4]), (canvas.shape[2], canvas.shape[3])
+    code = solvers.single(canvas, dictionary, lam, stride=stride, nonneg=nonneg)
+    zero = torch.zeros_like(code)
+    inner = zero + ops.analysis(canvas - ops.synthesis(zero, dictionary, stride, size), dictionary, stride)
+    ista = (inner - lam).clamp_min(0) if nonneg else inner.sign() * (inner.abs() - lam).clamp_min(0)
+    torch.testing.assert_close(code, ista)
+    step = solvers.euler(canvas, dictionary, lam, stride=stride, tau=1.0, iterations=1, nonneg=nonneg)
+    torch.testing.assert_close(code, step)
+
+
+@given(st.integers(1, 2), st.sampled_from([1, 3]), st.integers(1, 3), st.integers(1, 3), st.booleans())
+def test_single_is_the_minimum_where_no_features_overlap(c: int, k: int, h: int, w: int, nonneg: bool) -> None:
+    """Orthonormal features as far apart as they are large: eq. 1 falls into one problem a neuron."""
+    chance = torch.Generator().manual_seed(100 * c + 10 * k + h)
+    basis = torch.linalg.qr(torch.randn(c * k * k, c * k * k, generator=chance, dtype=torch.float64))[0]
+    dictionary = basis.T.reshape(-1, c, k, k)
+    canvas = torch.randn(2, c, k * h, k * w, generator=chance, dtype=torch.float64)
+    code = solvers.single(canvas, dictionary, 0.3, stride=(k, k), nonneg=nonneg)
+    least = solvers.fista(canvas, dictionary, 0.3, stride=(k, k), iterations=5000, tol=1e-10, nonneg=nonneg).code
+    assert code.any()
+    torch.testing.assert_close(code, least, atol=1e-4, rtol=0)
+
+
+def test_without_competition_similar_neurons_are_all_active() -> None:
+    """Two equal features: the minimum needs half of each, or one; the single step has the whole of both."""
+    dictionary = torch.ones(2, 1, 1, 1, dtype=torch.float64)
+    canvas = torch.full((1, 1, 1, 1), 2.0, dtype=torch.float64)
+    assert solvers.single(canvas, dictionary, 0.5, stride=(1, 1)).flatten().tolist() == [1.5, 1.5]
+    least = solvers.fista(canvas, dictionary, 0.5, stride=(1, 1), iterations=1000, tol=1e-10).code
+    assert float(least.sum()) == pytest.approx(1.5, abs=1e-4)
 
 
 def test_fista_uses_a_warm_start() -> None:
@@ -123,13 +159,14 @@ def test_lca_does_not_diverge_on_an_ill_conditioned_dictionary() -> None:
     assert bool((ops.energy(canvas, code, dictionary, 0.1, (1, 1)) < start).all())
 
 
-@pytest.mark.parametrize("solver", ["lca", "euler", "fista"])
+@pytest.mark.parametrize("solver", ["lca", "euler", "fista", "single"])
 def test_gradients_with_respect_to_input_and_dictionary(solver: str) -> None:
     canvas, dictionary, _ = draw((2, 3, 3, 3, 2, 5, 5))
     call = {
         "lca": lambda x, d: solvers.lca(x, d, 0.2, stride=(2, 2), tau=100.0, iterations=100),
         "euler": lambda x, d: solvers.euler(x, d, 0.2, stride=(2, 2), tau=10.0, iterations=12),
         "fista": lambda x, d: solvers.fista(x, d, 0.2, stride=(2, 2), iterations=2000, tol=1e-12).code,
+        "single": lambda x, d: solvers.single(x, d, 0.2, stride=(2, 2)),
     }[solver]
     inputs = (canvas.requires_grad_(), dictionary.requires_grad_())
     assert torch.autograd.gradcheck(call, inputs, eps=1e-7, atol=1e-5)

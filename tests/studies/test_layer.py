@@ -58,6 +58,6 @@ def test_energies_are_measured_for_every_seed_and_read_back_equal(monkeypatch: p
 def test_the_parameter_files_ask_for_what_the_overview_reads(name: str) -> None:
     """The overview looks for a study by its key: with other images, say, it would find nothing."""
     given = yaml.safe_load((ROOT / "params" / "08_sparse_coding" / f"{name}.yaml").read_text(encoding="utf-8"))
-    del given["updates"]
+    assert (given.pop("updates"), given.pop("sizes")) == (1000, [])
     found, wanted = LayerStudy(**given), LayerStudy(name, "paper", [0, 1, 2])
     assert digest(found.kept.key) == digest(wanted.kept.key)
