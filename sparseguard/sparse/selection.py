@@ -10,7 +10,7 @@ which is facility location: monotone and submodular (Krause and Cevher 2010, dic
 feature). So greedily chosen features save at least ``1 - 1/e`` of what the best ones do (Nemhauser et al. 1978); with
 pools drawn at random, ``1 - 1/e - epsilon`` in expectation (stochastic greedy, Mirzasoleiman et al. 2015).
 
-No library serves: apricot-select (last release 2021) and submodlib-py (2025) are made for the similarities of all pairs,
+No library serves: apricot-select (last release 2021) and submodlib-py (2025) are made for similarities of all pairs,
 or a few neighbours' in their place; of 100,000 patches all are 40 GB. Here they are made in blocks and forgotten.
 """
 
