@@ -169,6 +169,28 @@ def test_the_cells_of_medium_are_those_of_the_page() -> None:
     assert "every attack was still gaining when it was capped" in " ".join(text.split())
 
 
+def test_the_page_tells_of_large_data_what_08_measured() -> None:
+    text = " ".join(page("results").split())
+    networks = pd.read_csv(ROOT / "figures" / "08_sparse_coding_mnist_quick_networks.csv", dtype=str)
+    for column in ("PSNR ↓", "accuracy ↑"):
+        networks[column] = networks[column].str.split(" ").str[0].astype(float)
+
+    def ends(scale: str, dictionary: str, column: str, digits: int) -> str:
+        own = networks[(networks["scale"] == scale) & (networks["dictionary"] == dictionary)][column]
+        return f"{own.min():.{digits}f} to {own.max():.{digits}f}"
+
+    told = {(s, d): ends(s, d, "PSNR ↓", 1) for s in ("quick", "medium") for d in ("learned", "chosen")}
+    right = {s: ends(s, "chosen", "accuracy ↑", 2) for s in ("quick", "medium")}
+    assert f"{told['quick', 'chosen']} dB at `quick` (three seeds, accuracy {right['quick']})" in text
+    assert f"where learned dictionaries give him {told['quick', 'learned']}, and {told['medium', 'chosen']} dB" in text
+    assert f"at `medium` (one seed, {right['medium']})" in text
+    grown = pd.read_csv(ROOT / "figures" / "08_sparse_coding_mnist_quick_growth.csv", dtype=str)
+    energy = {(r["images"], r["dictionary"]): r["energy"].split(" ")[0] for _, r in grown.iterrows()
+              if r["solver"] == "fista"}  # fmt: skip
+    assert f"leave {energy['1,000', 'chosen']} and {energy['100,000', 'chosen']} of the zero code's energy" in text
+    assert f"({energy['10,000', 'learned']}, {energy['100,000', 'learned']})" in text
+
+
 def test_the_verdicts_of_the_readme_are_those_of_the_reference_run() -> None:
     text = " ".join((ROOT / "README.md").read_text(encoding="utf-8").split())
     central = pd.read_csv(ROOT / "figures" / "00_overview_quick_sources.csv").iloc[0]
