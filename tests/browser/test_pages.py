@@ -43,7 +43,7 @@ def test_every_link_leads_somewhere_and_every_picture_has_a_text(site: Path) -> 
                 there = anchors if not name else set(re.findall(r'\bid="([^"]+)"', (site / name).read_text("utf-8")))
                 assert anchor in there, f"{path.name}: {address}"
         for tag in re.findall(r"<img\b[^>]*>", text):
-            assert re.search(r'\balt="', tag), f"{path.name}: {tag[:80]}"
+            assert re.search(r"\balt=[\"']", tag), f"{path.name}: {tag[:80]}"
             assert path.name == "index.html" or not re.search(r'\balt=""', tag), f"{path.name}: {tag[:80]}"
         if (site / f"{path.stem}.ipynb").is_file():
             assert "<pre>" not in text.split("<details class=run>")[0].replace("<pre>\n<", ""), "inputs are absent"
