@@ -3,6 +3,7 @@
 import re
 import sys
 import types
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ import pytest
 import torch
 
 import sparseguard.defenses
-from sparseguard import Experiment, list_defenses
+from sparseguard import Experiment, Result, list_defenses
 from sparseguard.attacks import ATTACKS, Attack, Fitted
 from sparseguard.auditing import Audit
 from sparseguard.data import Split
@@ -145,6 +146,18 @@ def test_the_readme_says_what_its_numbers_are_about() -> None:
     )
 
 
+def stands_on_the_page(cells: Sequence[Result]) -> list[list[str]]:
+    """The rows of these cells' one table on the page of results, which are what the report makes of the cells."""
+    made, text = results_table(cells), page("results")
+    assert text.count(made.caption) == 1
+    block = text[text.index(made.caption) :].split("\n\n", 2)[1]
+    head, _, *shown = [line.strip("| ").split(" | ") for line in block.splitlines()]
+    table = made.frame.replace(r" \[[\d, ]+\]", "", regex=True)
+    table["defense"] = "`" + table["defense"] + "`"
+    assert sorted(shown) == sorted(table[head].astype(str).to_numpy().tolist())
+    return shown
+
+
 def test_the_cells_of_medium_are_those_of_the_page() -> None:
     """Every cell that 01 and 02 show has its row, under a caption of its data set and setting, in one order."""
     of_08 = {"dictionary", "solver"}
@@ -154,15 +167,7 @@ def test_the_cells_of_medium_are_those_of_the_page() -> None:
     assert {r.experiment.seed for r in cells} == {0}
     for place in places:
         own = [r for r in cells if (r.experiment.dataset, r.experiment.setting) == place]
-        made = results_table(own)
-        assert text.count(made.caption) == 1
-        block = text[text.index(made.caption) :].split("\n\n", 2)[1]
-        lines = [line.strip("| ").split(" | ") for line in block.splitlines()]
-        head, shown = lines[0], lines[2:]
-        table = made.frame.replace(r" \[[\d, ]+\]", "", regex=True)
-        table["defense"] = "`" + table["defense"] + "`"
-        assert sorted(shown) == sorted(table[head].astype(str).to_numpy().tolist())
-        names = [f"| {row[0]}" for row in shown]
+        names = [f"| {row[0]}" for row in stands_on_the_page(own)]
         assert names == [name for name in order if name in names]
         told = [r.details["attack"] for r in own]
         assert all(one["capped"] for one in told), "the page says that every attack was still gaining"
@@ -172,12 +177,7 @@ def test_the_cells_of_medium_are_those_of_the_page() -> None:
 def test_fashion_mnist_stands_on_the_page_as_it_was_measured() -> None:
     of = ("fashion_mnist", "split", "inversion")
     own = [r for r in shipped("quick") if (r.experiment.dataset, r.experiment.setting, r.experiment.attack) == of]
-    made, text = results_table(own), page("results")
-    block = text[text.index(made.caption) :].split("\n\n", 2)[1]
-    head, _, *shown = [line.strip("| ").split(" | ") for line in block.splitlines()]
-    table = made.frame.replace(r" \[[\d, ]+\]", "", regex=True)
-    table["defense"] = "`" + table["defense"] + "`"
-    assert sorted(shown) == sorted(table[head].astype(str).to_numpy().tolist())
+    shown, text = stands_on_the_page(own), page("results")
     psnr = {row[0].strip("`"): float(row[2].split(" ")[0]) for row in shown}
     less = sorted(psnr["none_conv"] - psnr[name] for name in psnr if name.startswith("sparse_standard lam=0.5"))
     assert (

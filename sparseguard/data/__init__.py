@@ -2,7 +2,7 @@
 
 from .datasets import DATASETS, Images, check_dataset, counterpart, data_home, load_images
 from .sources import file_hash, fingerprint, source
-from .split import Split, attack_images, judge_images, load_data, load_pool
+from .split import Split, attack_images, judge_images, load_data, load_pool, taken, whole_pool
 
 __all__ = [
     "DATASETS",
@@ -19,4 +19,6 @@ __all__ = [
     "load_images",
     "load_pool",
     "source",
+    "taken",
+    "whole_pool",
 ]

@@ -116,7 +116,8 @@ def check_images(dataset: str, images: Tensor | OnDisk, labels: Tensor, classes:
         )
 
 
-def _pool(dataset: str, scale: Scale) -> Images:
+def whole_pool(dataset: str, scale: Scale) -> Images:
+    """All images of a data set that a scale has at hand, the judge's too; read once for all that take from it."""
     return _read(dataset, fingerprint(dataset), data_home(), not scale.downloads, scale.images is not None)
 
 
@@ -126,7 +127,8 @@ def _read(dataset: str, content: str, home: Path, bundled: bool, part: bool) -> 
     return load_images(dataset, bundled, part)
 
 
-def _taken(pool: Images, index: Tensor) -> Images:
+def taken(pool: Images, index: Tensor) -> Images:
+    """Some of a pool; float32 in [0, 1], on disk if they are many and the pool is."""
     if isinstance(pool.images, OnDisk) and large(4 * len(index) * pool.images.shape[1:].numel()):
         return Images(pool.images.part(index), pool.labels[index], pool.classes)
     images = pool.images[index]
@@ -139,8 +141,8 @@ def load_pool(dataset: str, scale: Scale) -> Images:
     Raises:
         ValueError, OSError: as :func:`load_data`.
     """
-    pool = _pool(dataset, scale)
-    return _taken(pool, _draw(pool.labels, scale, 0).own)
+    pool = whole_pool(dataset, scale)
+    return taken(pool, _draw(pool.labels, scale, 0).own)
 
 
 def judge_images(dataset: str, scale: str) -> Images:
@@ -150,8 +152,8 @@ def judge_images(dataset: str, scale: str) -> Images:
     torch.Size([500, 1, 28, 28])
     """
     size = check_scale(scale)
-    pool = _pool(dataset, size)
-    return _taken(pool, _draw(pool.labels, size, 0).judge)
+    pool = whole_pool(dataset, size)
+    return taken(pool, _draw(pool.labels, size, 0).judge)
 
 
 def attack_images(split: Split, scale: str, count: int | None = None) -> Images:
@@ -164,13 +166,13 @@ def attack_images(split: Split, scale: str, count: int | None = None) -> Images:
     if count is None or count <= len(own):
         return Images(cut(own, slice(count)), labels[:count], split.classes)
     size = check_scale(scale)
-    pool = _pool(split.dataset, size)
+    pool = whole_pool(split.dataset, size)
     spare = _draw(pool.labels, size, split.seed).spare
     if count > len(own) + len(spare):
         raise ValueError(
             f"holdout must be at most {len(own) + len(spare)} for {split.dataset} at scale {scale!r}, not {count}."
         )
-    more = _taken(pool, spare[: count - len(own)])
+    more = taken(pool, spare[: count - len(own)])
     return Images(joined(own, more.images), torch.cat([labels, more.labels]), split.classes)
 
 
@@ -193,7 +195,7 @@ def load_data(dataset: str, scale: str = "quick", seed: int = 0) -> Split:
         (torch.Size([210, 1, 28, 28]), 45, 45)
     """
     size = check_scale(scale)
-    pool = _pool(dataset, size)
+    pool = whole_pool(dataset, size)
     check_images(dataset, pool.images, pool.labels, pool.classes)
     draw = _draw(pool.labels, size, seed)
     cut, half = round(0.7 * len(draw.own)), round(0.85 * len(draw.own))
@@ -202,7 +204,7 @@ def load_data(dataset: str, scale: str = "quick", seed: int = 0) -> Split:
     if bool((counts == 0).any()):
         name = pool.classes[int((counts == 0).nonzero()[0])]
         raise ValueError(f"{dataset}: class {name!r} has no training image in the split of seed {seed}.")
-    private, attackers, checks = (_taken(pool, index) for index in (train, attack, held))
+    private, attackers, checks = (taken(pool, index) for index in (train, attack, held))
     return Split(
         private.images, private.labels,
         attackers.images, attackers.labels,

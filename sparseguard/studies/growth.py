@@ -14,7 +14,7 @@ from torch import Tensor
 
 from ..bending import bend
 from ..checks import whole
-from ..data import load_data, load_images
+from ..data import load_data, taken, whole_pool
 from ..device import default_device, device_name
 from ..experiment import Experiment
 from ..scales import check_scale
@@ -125,16 +125,12 @@ def _compute(e: Experiment, size: int) -> Cell:
 
 def gathered(e: Experiment, size: int) -> tuple[Tensor, Tensor, int]:
     """Fresh images, ``size`` others, ``(N, C, H, W)`` in [0, 1], and how many of the latter are bent copies."""
-    pool = load_images(e.dataset, bundled=not check_scale(e.scale).downloads, part=True).images
+    pool = whole_pool(e.dataset, check_scale(e.scale))
     chance = torch.Generator().manual_seed(e.seed)
-    order = torch.randperm(len(pool), generator=chance)
-    apart = min(FRESH, len(pool) // 5)
+    order = torch.randperm(len(pool.labels), generator=chance)
+    apart = min(FRESH, len(order) // 5)
 
-    def taken(index: Tensor) -> Tensor:
-        images = pool[index]
-        return images.float() / 255 if images.dtype == torch.uint8 else images
-
-    fresh, real = taken(order[:apart]), taken(order[apart : apart + size])
+    fresh, real = (taken(pool, part).images[:] for part in (order[:apart], order[apart : apart + size]))
     copied = torch.arange(size - len(real)) % len(real)
     copies = [bend(real[part], chance) for part in copied.split(CHUNK) if len(part)]
     images = torch.cat([real, *copies])

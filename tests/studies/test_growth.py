@@ -36,7 +36,7 @@ def test_fresh_images_are_no_others_and_copies_make_up_what_is_lacking(monkeypat
 
     few = load_images("mnist", bundled=True)
     few = type(few)(few.images[:40], few.labels[:40], few.classes)
-    monkeypatch.setattr(growth, "load_images", lambda *_, **__: few)
+    monkeypatch.setattr(growth, "whole_pool", lambda *_: few)
     fresh, images, copies = gathered(cell(), 100)
     assert (len(fresh), len(images), copies) == (8, 100, 68)
     real = rows(images) & rows(few.images.float() / 255)
