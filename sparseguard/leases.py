@@ -11,6 +11,7 @@ saved whole, nothing is lost and nothing is there twice.
 
 from __future__ import annotations
 
+import multiprocessing
 import os
 import socket
 import threading
@@ -135,7 +136,16 @@ def held(folder: Path, name: str, wait: bool = True) -> Iterator[bool]:
     Args:
         folder, name: as of :class:`Lease`.
         wait: until it is free; else what is given is whether it is held.
+
+    Raises:
+        RuntimeError: the process has just been started and still reads the script of the one that started it, which
+            holds the lease and waits: both would wait for ever.
     """
+    if getattr(multiprocessing.current_process(), "_inheriting", False):
+        raise RuntimeError(
+            "a script that measures or computes in further processes is read by each of them: put what it calls under "
+            'if __name__ == "__main__":.'
+        )
     lease = Lease(folder, name)
     while not (mine := lease.taken()) and wait:
         time.sleep(LOOK)

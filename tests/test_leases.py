@@ -1,5 +1,6 @@
 """Leases: one holder at a time, whatever becomes of him, and whatever the clocks say."""
 
+import multiprocessing
 import os
 import signal
 import subprocess
@@ -174,3 +175,12 @@ def test_not_to_wait_is_an_answer(tmp_path: Path) -> None:
         assert mine
         assert not another_one
         assert not Lease(tmp_path, "cell").taken()
+
+
+def test_a_process_that_is_just_starting_does_not_wait_for_its_parent(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A script without the guard is read again by each process that it starts."""
+    monkeypatch.setattr(multiprocessing.current_process(), "_inheriting", True, raising=False)
+    with pytest.raises(RuntimeError, match="__main__"), held(tmp_path, "cell"):
+        raise AssertionError("it waited")

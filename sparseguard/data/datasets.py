@@ -39,6 +39,7 @@ class Known:
     """A data set with a name.
 
     Attributes:
+        title: as its authors write it.
         classes: their names, in the order of the labels.
         load: images and labels of the full set, read as a :class:`Source` says; ``True`` allows a part of it where that
             is all there is, and many images are put down in a file.
@@ -50,6 +51,7 @@ class Known:
         attribute: the one that is the label unless told otherwise; ``None``: its images have one label.
     """
 
+    title: str
     classes: tuple[str, ...]
     load: Callable[[Source, bool, Path | None], tuple[Tensor, Tensor]]
     places: tuple[str, ...]
@@ -172,27 +174,38 @@ def _lfw_subset(of: Source, part: bool, place: Path | None) -> tuple[Tensor, Ten
 
 DATASETS: dict[str, Known] = {
     "mnist": Known(
-        tuple("0123456789"), partial(_idx, "MNIST"), ("MNIST/raw",), 70_000,
+        "MNIST", tuple("0123456789"), partial(_idx, "MNIST"), ("MNIST/raw",), 70_000,
         "CC BY-SA 3.0", "LeCun, Cortes, Burges", bundled=True,
     ),
     "fashion_mnist": Known(
-        _GARMENTS, partial(_idx, "FashionMNIST"), ("FashionMNIST/raw",), 70_000, "MIT", "Zalando SE", bundled=True
+        "Fashion-MNIST", _GARMENTS, partial(_idx, "FashionMNIST"), ("FashionMNIST/raw",), 70_000,
+        "MIT", "Zalando SE", bundled=True,
     ),
     "cifar10": Known(
-        _THINGS, _cifar10, ("cifar-10-batches-py", "cifar10.npz"), 60_000, "none stated", "Krizhevsky, 2009"
+        "CIFAR-10", _THINGS, _cifar10, ("cifar-10-batches-py", "cifar10.npz"), 60_000, "none stated", "Krizhevsky, 2009"
     ),
     "medical_mnist": Known(
-        _SCANS, _medical_mnist, ("medical-mnist", "medical-mnist.zip"), 58_954,
+        "Medical MNIST", _SCANS, _medical_mnist, ("medical-mnist", "medical-mnist.zip"), 58_954,
         "CC BY-SA 4.0", "MedNIST; Kaggle andrewmvd/medical-mnist", size=28,
     ),
     "celeba": Known(
-        ("without", "with"), _celeba, ("celeba",), 202_599,
+        "CelebA", ("without", "with"), _celeba, ("celeba",), 202_599,
         "non-commercial research only", "Liu et al., 2015", size=32, attribute=ATTRIBUTE,
     ),
     "lfw_subset": Known(
-        ("background", "face"), _lfw_subset, (), 200, "none stated", "Huang et al., 2007; scikit-image"
+        "LFW faces", ("background", "face"), _lfw_subset, (), 200, "none stated", "Huang et al., 2007; scikit-image"
     ),
 }  # fmt: skip
+
+
+def dataset_title(dataset: str) -> str:
+    """The data set as its authors write it, or the path's last part; and the size and attribute, if they were chosen.
+
+    >>> dataset_title("fashion_mnist"), dataset_title("medical_mnist size=64")
+    ('Fashion-MNIST', 'Medical MNIST-64')
+    """
+    of = source(dataset)
+    return of.short.replace(of.name, DATASETS[of.name].title, 1) if of.name in DATASETS else of.short
 
 
 def counterpart(dataset: str) -> str:

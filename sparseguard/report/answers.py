@@ -6,11 +6,11 @@ from collections.abc import Sequence
 from statistics import mean
 
 from ..result import Result
+from .about import by_attack, by_defense, in_short
 from .compare import measured, values
 from .looks import name
 from .reading import SLACK, noted_difference
-from .summary import Summary, listed, percent, seeds_told, span
-from .tables import by_attack, by_defense
+from .summary import Summary, listed, percent, span
 
 Groups = dict[str, list[Result]]
 
@@ -53,10 +53,9 @@ def against(groups: Groups, other: Sequence[Result]) -> dict[int, list[str]]:
 
 def where_from(results: Sequence[Result]) -> str:
     """Data set, scale, seeds and the attack's end, in one sentence."""
-    e = results[0].experiment
     groups = by_defense(results)
     gaining = [n for n, group in groups.items() if any(r.details["attack"].get("capped") for r in group)]
-    told = f"{e.dataset_name}, scale `{e.scale}`, {seeds_told([r.experiment.seed for r in results])}"
+    told = in_short(results)
     if gaining:
         rows = "every row" if len(gaining) == len(groups) else f"{len(gaining)} of {len(groups)} rows"
         return f"{told}; the attack was still gaining in {rows}, so these numbers are lower bounds on what leaks."

@@ -6,13 +6,14 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from statistics import mean
 
-from ..experiment import Experiment
+from ..data import dataset_title
 from ..result import Result
 from ..studies.clusters import PIXELS, Features
 from ..studies.competition import Duel
 from ..studies.costs import STAGE_NAMES, Cost
 from ..studies.layer import Kept, LayerStudy
 from ..studies.trace import EnergyCurve
+from .about import by_attack, by_defense, in_short, seeds_of, seeds_told
 from .classes import judged_lift, nearer, private_ratio
 from .clusters import compare_layers, groups_of, layer_name
 from .compare import values
@@ -20,12 +21,7 @@ from .costs import largest_peak, seconds_of, total_seconds
 from .costs_reading import faster
 from .looks import name
 from .rule import LOOSE, sentence, verdict
-from .summary import Summary, listed, percent, seeds_told, span
-from .tables import by_attack, by_defense
-
-
-def _about(e: Experiment, seeds: Sequence[int]) -> str:
-    return f"{e.dataset_name}, scale `{e.scale}`, {seeds_told(seeds)}"
+from .summary import Summary, listed, percent, span
 
 
 def classes_summary(results: Sequence[Result]) -> Summary:
@@ -38,7 +34,6 @@ def classes_summary(results: Sequence[Result]) -> Summary:
     sparse = [label for label, group in groups.items() if group[0].experiment.family == "sparse"]
     ratio = [mean(private_ratio(group)) for group in groups.values()]
     low = sorted(after, key=lambda n: after[n])[:3]
-    e = results[0].experiment
     found, given = f"in {len(more)} of {len(groups)} rows", [nearer(group) for group in groups.values()]
     away = sum(sure and gap > 0 for gap, sure in given)
     alone = len({r.experiment.seed for r in results}) == 1
@@ -65,7 +60,7 @@ def classes_summary(results: Sequence[Result]) -> Summary:
         f"What is found lies {span(ratio, 2)} times as far from hold-out images that nobody saw as from private ones: "
         + ("one seed cannot tell these apart." if alone else "it shows the class and no training image." if not away
            else f"in {away} of {len(groups)} rows the search moves towards the private ones."),
-        f"{_about(e, [r.experiment.seed for r in results])}; easy classes, whose looks are no secret.",
+        f"{in_short(results)}; easy classes, whose looks are no secret.",
     ]  # fmt: skip
     numbers = [
         (percent(before), "class seen, prior alone"),
@@ -104,7 +99,7 @@ def features_summary(found: Sequence[Features]) -> Summary:
     names = listed(list(dict.fromkeys(layer_name(f) for f in found if f.experiment.family == "sparse")))
     sentences = [
         f"**Features of {names} are less clustered by class than those of other layers in {yes} of {len(less)} "
-        f"comparisons: {sentence(verdict([less], every=True))}.**",
+        f"comparisons: {sentence(verdict([less], every=True))} (by themselves; notebook 00 judges them among all).**",
         f"In feature space their silhouette is {span(sparse_values, 2)}, that of the others {span(others, 2)}{raw}; 1 "
         f"is tight and apart, 0 mixed, so {loose}.",
         "Little clustering is not privacy: raw pixels are little clustered too, and they are the image.",
@@ -134,8 +129,12 @@ def costs_summary(costs: Sequence[Cost]) -> Summary:
                             else ".**"))  # fmt: skip
         slower = [f for g in sparse.values() for o in others.values() if (f := faster(g, o, total_seconds))[1]]
         count = len(sparse) * len(others)
-        sentences.append(f"Of {count} pairs of a sparse and another defense, {len(slower)} differ by more than chance."
-                         if others else "There is no other defense to compare with.")  # fmt: skip
+        pairs = f"{count} pairs of a sparse and another defense"
+        sentences.append(
+            "There is no other defense to compare with." if not others
+            else f"Of {pairs}, {len(slower)} differ by more than chance." if len(seeds_of(costs)) > 1
+            else f"Whether any of {pairs} differ by more than chance, one seed cannot tell."
+        )  # fmt: skip
         if "none_conv" in groups:
             train = [faster(g, groups["none_conv"], seconds_of("target"))[0] for g in sparse.values()]
             numbers.append((f"{span(train)} ×", "training a sparse target, beside convolutions in its place"))
@@ -151,7 +150,7 @@ def costs_summary(costs: Sequence[Cost]) -> Summary:
     numbers.append((percent([share[top]]), f"of all time goes into {top}"))
     sentences += [
         f"Most of a cell, {percent([share[top]])}, is {top}{memory}.",
-        f"{_about(costs[0].experiment, [c.experiment.seed for c in costs])}; ratios belong to this machine and scale.",
+        f"{in_short(costs)}; ratios belong to this machine and scale.",
     ]
     return Summary(numbers, sentences)
 
@@ -196,6 +195,6 @@ def layer_summary(
         sentences.append(f"Of two features that compete for one input, the weaker is silenced from a similarity of "
                          f"{min(silenced):.2g} on.")  # fmt: skip
         numbers.append((f"{min(silenced):.2g}", "similarity from which the weaker of two features is silent"))
-    sentences.append(f"{study.dataset}, scale `{study.scale}`, {seeds_told(study.seeds)}, random dictionary; in a "
-                     "network an attacker sees less than the code, see notebooks 01 and 02.")  # fmt: skip
+    of = f"{dataset_title(study.dataset)}, scale `{study.scale}`, {seeds_told(study.seeds)}, random dictionary"
+    sentences.append(f"{of}; in a network an attacker sees less than the code, see notebooks 01 and 02.")
     return Summary(numbers, sentences)

@@ -8,6 +8,7 @@ from itertools import pairwise
 from statistics import mean
 
 from ..result import Result
+from .about import by_attack, by_defense, in_short
 from .answers import floor_of, where_from
 from .budgets import along, images_of, order_of, survives, turned, updates_of
 from .compare import by_strength, measured, values
@@ -16,8 +17,7 @@ from .lambdas import differ
 from .looks import base_name, name
 from .noise import costs_accuracy, weakest_that_hides
 from .settling import MINIMUM, stages_of
-from .summary import Summary, listed, seeds_told, span
-from .tables import by_attack, by_defense
+from .summary import Summary, listed, span
 
 
 def _mean(group: Sequence[Result], metric: str = "psnr") -> float:
@@ -158,8 +158,7 @@ def budgets_summary(results: Sequence[Result]) -> Summary:
         f"Under the strongest attack that was tried on each: {', '.join(strongest)}.",
         f"{len(safe)} of the {len(safe) + len(open_)} differences of more than 0.5 dB would survive one more doubling "
         "of the attack that gains what the last one did.",
-        f"{results[0].experiment.dataset_name}, scale `{results[0].experiment.scale}`, "
-        f"{seeds_told([r.experiment.seed for r in results])}; rank defenses by these numbers, not by a weak attack's.",
+        f"{in_short(results)}; rank defenses by these numbers, not by a weak attack's.",
     ]
     numbers = [
         (f"{len(set(pairs))}", "pairs of defenses that a stronger attacker turns round"),

@@ -17,12 +17,12 @@ from ..experiment import USUAL_ATTACK, Experiment
 from ..result import Result
 from ..scales import check_scale
 from . import looks
+from .about import about, by_attack, by_cell, by_defense, caption, over_seeds, seeds_of
 from .compare import by_strength, values
-from .lambdas import where
 from .reading import Reading
 from .rule import MARGINS
 from .table import DASH, Table
-from .tables import attackers, by_attack, by_cell, by_defense, caption, last_gain, over_seeds, spread
+from .tables import attackers, last_gain, spread
 
 MARGIN = MARGINS["psnr"]
 MEAN_IMAGE = "the mean image"
@@ -91,17 +91,13 @@ def budget_curves(results: Sequence[Result]) -> Figure:
             axis.set_xticks(sizes, [f"{size:g}" for size in sizes])
             axis.minorticks_off()
         row[0].set_ylabel(title)
-    figure.suptitle(f"What images and updates buy: {_where(results)}", fontsize=10)
+    figure.suptitle(
+        f"What images and updates buy: {about(results, attack=False)}, {over_seeds(seeds_of(results))}", fontsize=10
+    )
     figure.tight_layout(rect=(0, 0.1, 1, 1))
     figure.legend(*axes[0][0].get_legend_handles_labels(), loc="lower center", ncols=4, fontsize=8)
     plt.close(figure)
     return figure
-
-
-def _where(results: Sequence[Result]) -> str:
-    e = results[0].experiment
-    seeds = over_seeds(sorted({r.experiment.seed for r in results}))
-    return f"{e.dataset_name}, {e.setting.replace('_', '-')}, scale {e.scale}, {seeds}"
 
 
 def _psnr(group: Sequence[Result]) -> float:
@@ -274,5 +270,5 @@ def budgets_reading(results: Sequence[Result]) -> Reading:
         pairs = turned(before, after)
         told = ", ".join(f"`{x}` / `{y}`" for x, y in pairs) or "no pair"
         lines.append(f"From {a:.0f} to {b:.0f} updates turned round: {told}.")
-    lines.append(f"{where(results)}; {over_seeds(sorted({r.experiment.seed for r in results}))}.")
+    lines.append(f"{about(results)}; {over_seeds(seeds_of(results))}.")
     return Reading("\n".join(f"- {line}" for line in lines))

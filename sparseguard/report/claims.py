@@ -15,6 +15,7 @@ import matplotlib.pyplot as plt
 import pandas as pd
 from matplotlib.figure import Figure
 
+from ..data import dataset_title
 from ..paper import Claim, Contrast
 from .evidence import Evidence, Rows
 from .reading import Reading
@@ -161,7 +162,7 @@ def measured_text(one: Judged) -> str:
                 yes, other = (sum(c.outcome == sign for c in of) for sign in (1, -1))
                 rest = f", {other} the other way" if other else ""
                 texts.append(f"{name} {' to '.join(dict.fromkeys(ends))}{unit}, {yes} of {len(of)} as claimed{rest}")
-        parts.append(f"{dataset}: {'; '.join(texts)}")
+        parts.append(f"{dataset_title(dataset)}: {'; '.join(texts)}")
     return ". ".join(parts) + "."
 
 
@@ -186,7 +187,7 @@ def claims_table(judged: Sequence[Judged], evidence: Evidence) -> Table:
         if one.claim.remark:
             notes.append(one.claim.remark)
             remark = f" [{len(notes)}]"
-        on = ", ".join(dict.fromkeys(c.dataset for c in one.comparisons))
+        on = ", ".join(dict.fromkeys(dataset_title(c.dataset) for c in one.comparisons))
         rows.append(
             {
                 "section": one.claim.section,
@@ -228,7 +229,10 @@ def claims_figure(judged: Sequence[Judged], evidence: Evidence) -> Figure:
     axis.invert_yaxis()
     axis.axvline(MOST, color="black", ls=":", lw=1)
     axis.legend(ncols=len(styles), fontsize=8, loc="lower left", bbox_to_anchor=(0, 1.0), frameon=False)
-    where = ", ".join(dict.fromkeys(c.dataset for one in tested for c in one.comparisons)) or "nothing stored"
+    where = (
+        ", ".join(dict.fromkeys(dataset_title(c.dataset) for one in tested for c in one.comparisons))
+        or "nothing stored"
+    )
     figure.suptitle(f"The paper's claims: {where}, scale {evidence.scale}", fontsize=10)
     figure.tight_layout()
     plt.close(figure)

@@ -10,15 +10,17 @@ import matplotlib.pyplot as plt
 import pandas as pd
 from matplotlib.figure import Figure
 
+from ..data import dataset_title
 from ..result import Result
 from ..studies.priors import Drawn
 from . import looks
+from .about import about, by_attack, by_cell, by_defense, caption, over_seeds
 from .compare import values
-from .figures import image_row, title, titled
+from .figures import image_row, titled
 from .reading import Reading
 from .rule import ALONE, CALLED, MARGINS, difference
 from .table import DASH, Table
-from .tables import by_attack, by_cell, by_defense, caption, over_seeds, spread
+from .tables import spread
 
 LIFTS: dict[str, tuple[str, int]] = {
     "judge accuracy": ("judge_accuracy", 3),
@@ -78,7 +80,8 @@ def priors_table(found: Sequence[Drawn], dataset: str, scale: str) -> Table:
     held = spread([one.confidence_held for one in found], 3)
     seeds = sorted({one.seed for one in found})
     devices = ", ".join(sorted({one.device for one in found}))
-    return Table(pd.DataFrame(rows), f"{dataset}, what priors draw, scale {scale}, {over_seeds(seeds)}; {devices}.", [
+    head = f"{dataset_title(dataset)}, what priors draw, scale {scale}, {over_seeds(seeds)}; {devices}."
+    return Table(pd.DataFrame(rows), head, [
         f"Against hold-out images that no prior learned from, of which the judge is sure by {held}. A label is asked "
         "of a labelled prior alone. Classes: the share that the judge sees in at least one drawn image of a hundred.",
     ])  # fmt: skip
@@ -102,33 +105,36 @@ def classes_grid(results: Sequence[Result], columns: int = 10) -> Figure:
     columns = min(columns, *(len(r.originals) for r in shown.values()))
     height = 2 * len(shown)
     figure, axes = plt.subplots(height, columns, figsize=(0.6 * columns + 2.6, 0.62 * height + 0.5), squeeze=False)
+    names = looks.row_names([r.experiment for r in results])
     for place, r in enumerate(shown.values()):
-        label = f"{looks.row_name(r.experiment)}\njudge {spread([r.metrics['judge_accuracy']], 2)}"
+        label = f"{names[r.experiment.label]}\njudge {spread([r.metrics['judge_accuracy']], 2)}"
         image_row(axes[2 * place], label, r.reconstructions, 8)
         image_row(axes[2 * place + 1], "nearest private", r.originals, 8)
     first = next(iter(shown.values())).experiment.seed
-    return titled(figure, f"The surest image of each class: {title(results)}, seed {first}")
+    return titled(figure, f"The surest image of each class: {about(results)}, seed {first}")
 
 
 def search_curves(results: Sequence[Result]) -> Figure:
     """Mean loss of the search against its steps, or generations; first seed."""
-    figure, axis = plt.subplots(figsize=(7, 4))
+    figure, axis = plt.subplots(figsize=(9.5, 4.2))
+    names = looks.row_names([r.experiment for r in results])
     for r in _first(results).values():
         colour, marker = looks.look(r.experiment.defense)
         losses = r.details["attack"]["losses"]
-        axis.plot(range(len(losses)), losses, color=colour, marker=marker, label=looks.row_name(r.experiment),
+        axis.plot(range(len(losses)), losses, color=colour, marker=marker, label=names[r.experiment.label],
                   markevery=max(len(losses) // 6, 1), markersize=5)  # fmt: skip
     axis.set_xlabel("steps of the search")
     axis.set_ylabel("mean loss (Poincaré distance)")
-    axis.set_title(f"How the search goes: {title(results)}", fontsize=10)
-    axis.legend(fontsize=7, ncol=2)
+    axis.set_title(f"How the search goes: {about(results)}", fontsize=10)
+    axis.legend(fontsize=8, loc="upper left", bbox_to_anchor=(1.0, 1.0), frameon=False)
+    figure.tight_layout()
     plt.close(figure)
     return figure
 
 
 def ssim_histogram(results: Sequence[Result]) -> Figure:
     """SSIM of each found image to the nearest private one of its class, all seeds, beside the prior only (Fig. 7)."""
-    groups = _rows(results)
+    groups, names = _rows(results), looks.row_names([r.experiment for r in results])
     wide = min(4, len(groups))
     tall = math.ceil(len(groups) / wide)
     size = (2.6 * wide, 2.0 * tall + 0.4)
@@ -143,10 +149,10 @@ def ssim_histogram(results: Sequence[Result]) -> Figure:
         ):
             found = [value for r in group for value in r.per_image[name].tolist()]
             axis.hist(found, edges, linewidth=1.6, **style)
-        axis.set_title(looks.row_name(group[0].experiment), fontsize=8)
+        axis.set_title(names[group[0].experiment.label], fontsize=8)
         axis.tick_params(labelsize=7)
     axes[0, 0].legend(fontsize=7)
-    figure.suptitle(f"SSIM to the nearest private image: {title(results)}", fontsize=10)
+    figure.suptitle(f"SSIM to the nearest private image: {about(results)}", fontsize=10)
     figure.tight_layout()
     plt.close(figure)
     return figure

@@ -10,12 +10,14 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
+from ..data import dataset_title
 from ..studies.clusters import NEIGHBOURS, PIXELS, Features
+from .about import over_seeds
 from .figures import COLOURS
 from .reading import Reading
 from .rule import ALONE, CALLED, LOOSE, MARGINS, difference, sentence, verdict
 from .table import Table
-from .tables import over_seeds, spread
+from .tables import spread
 
 RULE = (
     f"Rule: two layers differ {CALLED} for a number and the means lie more than {MARGINS['silhouette']} apart; {ALONE} "
@@ -42,7 +44,7 @@ def groups_of(found: Sequence[Features]) -> dict[str, dict[str, list[Features]]]
     """By data set and layer, in their order; each group holds the seeds."""
     groups: dict[str, dict[str, list[Features]]] = {}
     for one in found:
-        groups.setdefault(one.experiment.dataset_name, {}).setdefault(one.layer, []).append(one)
+        groups.setdefault(dataset_title(one.experiment.dataset), {}).setdefault(one.layer, []).append(one)
     return groups
 
 

@@ -14,10 +14,11 @@ from matplotlib.figure import Figure
 from ..experiment import Experiment
 from ..paper import printed_seconds
 from ..studies.costs import STAGE_NAMES, Cost
+from .about import about, by_cell, over_seeds, seeds_named, seeds_of
 from .figures import COLOURS
-from .looks import row_name
+from .looks import row_names
 from .table import DASH, Table
-from .tables import by_attack, by_cell, over_seeds, spread
+from .tables import spread
 
 HATCHES = ("", "////", "....")
 Number = Callable[[Cost], float | None]
@@ -107,16 +108,12 @@ def costs_table(costs: Sequence[Cost]) -> Table:
 
 
 def _caption(costs: Sequence[Cost]) -> str:
-    e = costs[0].experiment
     devices, threads, cores = (
         ", ".join(map(str, sorted({getattr(c, name) for c in costs}))) for name in ("device", "threads", "cores")
     )
     loads = [c.load for c in costs if c.load is not None]
     busy = f"load average at most {max(loads):.1f} on {cores} cores" if loads else f"load not known, {cores} cores"
-    return (
-        f"{e.dataset}, {e.setting.replace('_', '-')} leak, attack {', '.join(by_attack(costs))}, scale {e.scale}, "
-        f"{over_seeds(sorted({c.experiment.seed for c in costs}))}; {devices}, threads: {threads}, {busy}."
-    )
+    return f"{about(costs)}, {over_seeds(seeds_of(costs))}; {devices}, threads: {threads}, {busy}."
 
 
 def _notes(costs: Sequence[Cost]) -> list[str]:
@@ -178,16 +175,14 @@ def costs_figure(costs: Sequence[Cost]) -> Figure:
         )
     if all(c.held is None for c in costs):
         right.text(0.5, 0.5, "not measured on this system", ha="center", va="center", transform=right.transAxes)
-    left.set(xlabel="seconds", yticks=rows, yticklabels=[row_name(group[0].experiment) for group in groups.values()])
+    left.set(xlabel="seconds", yticks=rows, yticklabels=list(row_names([c.experiment for c in costs]).values()))
     left.invert_yaxis()
     right.set(xlabel="peak memory above what was held (MiB)")
     left.grid(axis="y", visible=False)
     right.grid(axis="y", visible=False)
     handles, labels = left.get_legend_handles_labels()
     figure.legend(handles, labels, loc="lower center", ncols=4, fontsize=8, frameon=False)
-    e = costs[0].experiment
-    seeds = ", ".join(map(str, sorted({c.experiment.seed for c in costs})))
-    where = f"{e.dataset_name}, {e.setting.replace('_', '-')}, scale {e.scale}, seeds {seeds}"
+    where = f"{about(costs, attack=False)}, {seeds_named(seeds_of(costs))}"
     figure.suptitle(f"Compute time and memory by stage: {where}", fontsize=10)
     figure.tight_layout(rect=(0, 0.03, 1, 1))
     plt.close(figure)

@@ -8,10 +8,10 @@ from itertools import combinations
 from statistics import mean
 
 from ..studies.costs import STAGE_NAMES, Cost
+from .about import by_attack, by_defense
 from .costs import Number, largest_peak, printed_ratio, seconds_of, total_seconds
 from .reading import Reading
 from .rule import ALONE, APART, CALLED, RATE, Paired, decide, difference, sentence, verdict
-from .tables import by_attack, by_defense
 
 RULE = (
     f"Rule: one row is quicker than another {CALLED} for the logarithms of seconds and the geometric means lie more "

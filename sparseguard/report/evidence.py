@@ -8,6 +8,7 @@ from functools import partial
 from itertools import product
 from typing import Any, ClassVar
 
+from ..data import dataset_title
 from ..experiment import USUAL_ATTACK, Experiment
 from ..grid import Entry, cells
 from ..paper import Contrast
@@ -87,7 +88,8 @@ class Evidence:
         found = [one for one in self._found.values() if one is not None]
         devices = ", ".join(sorted({one.device for one in found})) or "nothing found"
         attacks = ", ".join(dict.fromkeys(e.attack_label for (_, e), one in self._found.items() if one is not None))
-        what = f"{len(found)} stored results of {', '.join(self.datasets)}, attack {attacks or USUAL_ATTACK}"
+        of = ", ".join(map(dataset_title, self.datasets))
+        what = f"{len(found)} stored results of {of}, attack {attacks or USUAL_ATTACK}"
         return provenance(what, self.scale, self.seeds, devices, sum(one.seconds for one in found))
 
     def _cells(

@@ -16,9 +16,10 @@ from matplotlib.figure import Figure
 from torch import Tensor
 
 from ..result import Result
+from .about import about, by_cell
 from .committed import few_colours
-from .looks import ink, look, name, row_name
-from .tables import by_attack, by_cell, spread
+from .looks import ink, look, name, row_names
+from .tables import spread
 
 MARKERS = "oXsDPv^<>*hpd"
 COLOURS = ("C0", "C1", "C2", "C3", "C4", "C5", "black", "C9", "C7", "C8", "C6", "darkred", "navy")
@@ -56,12 +57,6 @@ def titled(figure: Figure, text: str, heads: float = 0.0, **options: Any) -> Fig
     return figure
 
 
-def title(results: Sequence[Result]) -> str:
-    """What was measured, for a figure."""
-    e = results[0].experiment
-    return f"{e.dataset}, {e.setting.replace('_', '-')}, attack {', '.join(by_attack(results))}, scale {e.scale}"
-
-
 def _one_seed(results: Sequence[Result]) -> dict[str, Result]:
     """Results of the first seed by row."""
     first = min(r.experiment.seed for r in results)
@@ -93,12 +88,12 @@ def reconstruction_grid(results: Sequence[Result]) -> Figure:
     columns = min(len(r.originals) for r in shown.values())
     height = len(shown) + 1
     figure, axes = plt.subplots(height, columns, figsize=(0.45 * columns + 2.4, 0.47 * height + 0.5), squeeze=False)
-    first = next(iter(shown.values()))
+    first, names = next(iter(shown.values())), row_names([r.experiment for r in shown.values()])
     image_row(axes[0], "original", first.originals)
     for axis_row, r in zip(axes[1:], shown.values()):
-        label = f"{row_name(r.experiment)}\n{_quality(r)}, SSIM {spread([r.metrics['ssim']], 2)}"
+        label = f"{names[r.experiment.label]}\n{_quality(r)}, SSIM {spread([r.metrics['ssim']], 2)}"
         image_row(axis_row, label, r.reconstructions)
-    return titled(figure, f"Originals and reconstructions: {title(results)}, seed {first.experiment.seed}")
+    return titled(figure, f"Originals and reconstructions: {about(results)}, seed {first.experiment.seed}")
 
 
 def _quality(r: Result) -> str:
@@ -121,7 +116,7 @@ def headline(results: Sequence[Result], columns: int = LARGE) -> Figure:
     for axis_row, r in zip(axes[1:], shown):
         image_row(axis_row, f"{name(r.experiment)}\n{_quality(r)}", r.reconstructions, 12)
         axis_row[0].yaxis.label.set_color(ink(r.experiment.defense))
-    return titled(figure, f"What the attacker rebuilds: {title(shown)}, seed {shown[0].experiment.seed}", fontsize=12)
+    return titled(figure, f"What the attacker rebuilds: {about(shown)}, seed {shown[0].experiment.seed}", fontsize=12)
 
 
 def best_and_worst(results: Sequence[Result], each: int = 3) -> Figure:
@@ -145,7 +140,7 @@ def best_and_worst(results: Sequence[Result], each: int = 3) -> Figure:
     axes[0, each // 2].set_title("rebuilt best", fontsize=10)
     axes[0, each + 1 + each // 2].set_title("rebuilt worst", fontsize=10)
     of = f"of the {len(shown[0].originals)} images kept"
-    return titled(figure, f"Best and worst {of}: {title(shown)}, seed {shown[0].experiment.seed}", heads=0.25)
+    return titled(figure, f"Best and worst {of}: {about(shown)}, seed {shown[0].experiment.seed}", heads=0.25)
 
 
 def made_images(results: Sequence[Result]) -> Figure | None:
@@ -154,11 +149,12 @@ def made_images(results: Sequence[Result]) -> Figure | None:
     Defenses that share a generator share its row. ``None`` where no defense makes any.
     """
     made: dict[str, Tensor] = {}
+    names = row_names([r.experiment for r in results])
     for result in _one_seed(results).values():
         for kind, images in result.exhibits.items():
             new = not any(images.shape == seen.shape and bool((images == seen).all()) for seen in made.values())
             if images.shape[1:] == result.originals.shape[1:] and new:
-                made[f"{row_name(result.experiment)}\n{kind}"] = images
+                made[f"{names[result.experiment.label]}\n{kind}"] = images
     if not made:
         return None
     columns = max(len(images) for images in made.values())
@@ -170,12 +166,13 @@ def made_images(results: Sequence[Result]) -> Figure | None:
     for axis_row, (label, images) in zip(axes, made.items()):
         image_row(axis_row, label, images)
     seed = min(r.experiment.seed for r in results)
-    return titled(figure, f"Images that defenses made in training: {title(results)}, seed {seed}")
+    return titled(figure, f"Images that defenses made in training: {about(results)}, seed {seed}")
 
 
 def image_distributions(results: Sequence[Result]) -> Figure:
     """PSNR and SSIM of every private image, all seeds: densities, their quartiles in white, the median as a mark."""
-    groups = {row_name(group[0].experiment): group for group in by_cell(results).values()}
+    names = row_names([r.experiment for r in results])
+    groups = {names[label]: group for label, group in by_cell(results).items()}
     frame = pd.DataFrame(
         [
             {"defense": label, "PSNR (dB)": psnr, "SSIM": ssim}
@@ -196,7 +193,7 @@ def image_distributions(results: Sequence[Result]) -> Figure:
             axis.plot([low, high], [place, place], color="white", lw=3, solid_capstyle="butt")
             axis.plot([middle], [place], "o", color="white", ms=5, mec="black", mew=0.8)
         axis.set_ylabel("")
-    figure.suptitle(f"How well single images were rebuilt: {title(results)} (left: better defense)", fontsize=10)
+    figure.suptitle(f"How well single images were rebuilt: {about(results)} (left: better defense)", fontsize=10)
     figure.tight_layout()
     plt.close(figure)
     return figure

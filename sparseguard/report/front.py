@@ -6,13 +6,15 @@ import html
 from collections import Counter
 from collections.abc import Sequence
 
+from ..data import dataset_title
 from ..defenses import list_defenses
 from ..grid import cells
 from ..result import Result
+from .about import seeds_told
 from .claims import MARKS, Judged, measured_text
 from .evidence import LAMS, Evidence
 from .rule import VERDICTS
-from .summary import Markup, Summary, seeds_told
+from .summary import Markup, Summary
 
 HOLDS, PART, UNSHOWN, CONTRADICTED, UNTESTED = VERDICTS
 GROUPS = {
@@ -65,10 +67,11 @@ def claims_summary(judged: Sequence[Judged], evidence: Evidence) -> Summary:
     first = judged[0]
     sentences = [
         f"**The paper's central claim, that {first.claim.means}, {_is(first.verdict)}** ({_told(first)}).",
-        f"Of {len(judged)} claims {found[HOLDS]} hold, {found[PART]} hold in part, {found[CONTRADICTED]} are "
-        f"contradicted and {found[UNSHOWN] + found[UNTESTED]} cannot be told; of those that hold, "
-        f"{len(groups.get('also', []))} hold as well for ordinary convolutions in the sparse layers' place.",
-        f"{', '.join(evidence.datasets)}, scale `{evidence.scale}`, {seeds_told(evidence.seeds)}"
+        f"Of {len(judged)} claims {_hold(found[HOLDS])}, {_hold(found[PART])} in part, {found[CONTRADICTED]} "
+        f"{'is' if found[CONTRADICTED] == 1 else 'are'} contradicted and "
+        f"{found[UNSHOWN] + found[UNTESTED]} cannot be told; of those that hold, "
+        f"{_hold(len(groups.get('also', [])))} as well for ordinary convolutions in the sparse layers' place.",
+        f"{', '.join(map(dataset_title, evidence.datasets))}, scale `{evidence.scale}`, {seeds_told(evidence.seeds)}"
         + ("." if evidence.scale == "paper" else ": not the paper's sizes, where a verdict may be another."),
     ]  # fmt: skip
     numbers = [
@@ -77,6 +80,10 @@ def claims_summary(judged: Sequence[Judged], evidence: Evidence) -> Summary:
         (f"{sum(c.outcome == 1 for c in every)} of {len(every)}", "comparisons came out as claimed"),
     ]
     return Summary(numbers, sentences)
+
+
+def _hold(count: int) -> str:
+    return f"{count} hold{'s' if count == 1 else ''}"
 
 
 def _is(verdict: str) -> str:
@@ -108,10 +115,10 @@ def claims_page(judged: Sequence[Judged]) -> Markup:
 
 def _claim(one: Judged) -> str:
     links = ", ".join(f'<a href="{name}.ipynb">{name}</a>' for name in one.claim.notebooks)
-    means = f"Taken to mean: {html.escape(one.claim.means.rstrip('.'))}. " if one.claim.means else ""
-    told = f"{sparkline(one)} {_told(one)}" if one.comparisons else html.escape(measured_text(one))
+    means = f"Taken to mean: {html.escape(one.claim.means.rstrip('.'))}.<br>" if one.claim.means else ""
+    told = f"{sparkline(one)} {_told(one)}" if one.comparisons else html.escape(measured_text(one).rstrip("."))
     return (
         '<div class="sparseguard-claim" style="margin:0 0 1.1em"><blockquote style="margin:.2em 0">'
         f"“{html.escape(one.claim.quote)}” <small>(section {html.escape(one.claim.section)})</small></blockquote>"
-        f"{means}<br>{told}: <strong>{MARKS[one.verdict]} {one.verdict}</strong>{'. ' + links if links else ''}</div>"
+        f"{means}{told}: <strong>{MARKS[one.verdict]} {one.verdict}</strong>{'. ' + links if links else ''}</div>"
     )

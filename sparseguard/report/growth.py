@@ -10,13 +10,15 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from ..data import dataset_title
 from ..defenses.sparse import SparseDefense
 from ..experiment import Experiment
 from ..result import Result
 from ..studies.growth import FRESH, Grown
+from .about import leak_of, over_seeds
 from .layer_figures import SOLVERS
 from .table import DASH, Table
-from .tables import over_seeds, spread
+from .tables import spread
 
 Row = tuple[str, str]
 """How the dictionary is made, and the solver."""
@@ -50,7 +52,7 @@ def _by_row(experiments: Iterable[Experiment]) -> dict[Row, list[Experiment]]:
 
 
 def _seeds(experiments: Iterable[Experiment]) -> str:
-    return over_seeds(sorted({e.seed for e in experiments}))
+    return over_seeds({e.seed for e in experiments})
 
 
 def growth_table(planned: Sequence[Experiment], sizes: Sequence[int], found: Sequence[Grown]) -> Table:
@@ -83,7 +85,8 @@ def growth_table(planned: Sequence[Experiment], sizes: Sequence[int], found: Seq
     head = "Nothing was asked for." if not planned or not sizes else NOT_MEASURED
     if found:
         e, devices = found[0].experiment, ", ".join(sorted({one.device for one in found}))
-        head = f"{e.dataset_name}, images and sizes of scale {e.scale}, λ = {e.lam}; {_seeds(planned)}; {devices}."
+        what = f"{dataset_title(e.dataset)}, images and sizes of scale {e.scale}"
+        head = f"{what}, λ = {e.lam}; {_seeds(planned)}; {devices}."
     copied = {one.images: one.copies for one in found if one.copies}
     bent = [f"{copies:,} of the {images:,} images" for images, copies in sorted(copied.items())]
     return Table(pd.DataFrame(rows), head, [
@@ -114,8 +117,7 @@ def networks_table(planned: Sequence[Experiment], results: Sequence[Result]) -> 
     head = NOT_MEASURED if planned else "Nothing was asked for."
     if results:
         e = results[0].experiment
-        leak = e.setting.replace("_", "-")
-        head = f"{e.dataset_name}, {leak} leak, {e.defense} at λ = {e.lam}, attack {e.attack_label}; {_seeds(planned)}."
+        head = f"{leak_of(e)}, {e.defense} at λ = {e.lam}, attack {e.attack_label}; {_seeds(planned)}."
     return Table(pd.DataFrame(rows), head, [
         "Every sparse layer has the row's dictionary and solver. Chosen dictionaries are pieces of the private images "
         "and are not trained; what the attack sees is a leak, not the weights, in which they stand.",
@@ -149,7 +151,7 @@ def growth_figure(found: Sequence[Grown], results: Sequence[Result]) -> Figure |
     axes[1, 2].legend(*axes[0, 0].get_legend_handles_labels(), title="dictionary, solver", loc="center", fontsize=9)
     e = found[0].experiment
     figure.suptitle(
-        f"Large data: {e.dataset_name}, first sparse layer at scale {e.scale}, λ = {e.lam:g}, networks at "
+        f"Large data: {dataset_title(e.dataset)}, first sparse layer at scale {e.scale}, λ = {e.lam:g}, networks at "
         f"{', '.join(dict.fromkeys(r.experiment.scale for r in results)) or 'no scale'}", fontsize=10,
     )  # fmt: skip
     figure.tight_layout()

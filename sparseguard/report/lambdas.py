@@ -15,13 +15,14 @@ from torch import Tensor
 
 from ..result import Result
 from . import looks
+from .about import about, seeds_named, seeds_of
 from .compare import left_out, measured, printed_curves, values
 from .explorer import Explorer, View, sweeps
 from .figures import VARIANTS, show
 from .panels import VIRIDIS
 from .reading import Reading
 from .rule import ALONE, CALLED, MARGINS, difference
-from .tables import by_attack, spread
+from .tables import spread
 
 SWEPT = {"psnr": ("PSNR", 1), "ssim": ("SSIM", 2), "accuracy": ("accuracy", 2)}
 """Name and digits of each metric."""
@@ -32,20 +33,13 @@ RULE = (
 )
 
 
-def where(results: Sequence[Result]) -> str:
-    """Data set, setting, attack and scale of results that share them."""
-    e = results[0].experiment
-    attacks = ", ".join(by_attack(results))
-    return f"{e.dataset_name}, {e.setting.replace('_', '-')}, attack {attacks}, scale {e.scale}"
-
-
 FILLED = [(fill, line) for fill, line in VARIANTS if fill != "none"]  # hollow marks are the paper's
 
 
 def lambda_curves(results: Sequence[Result]) -> Figure:
     """PSNR, SSIM and accuracy against λ, bars one standard deviation over seeds; hollow marks are the paper's."""
     figure, axes = plt.subplots(1, len(SWEPT), figsize=(11, 3.7))
-    curves = sweeps(results)
+    curves, names = sweeps(results), looks.row_names([r.experiment for r in results], strength=False)
     for axis, (metric, (name, _)) in zip(axes, SWEPT.items()):
         printed, regimes = printed_curves(curves, metric), Counter[str]()
         for i, swept in enumerate(curves.values()):
@@ -63,7 +57,7 @@ def lambda_curves(results: Sequence[Result]) -> Figure:
                 x,
                 [mean(v) for v in numbers],
                 yerr=bars,
-                label=looks.row_name(next(iter(swept.values()))[0].experiment, strength=False),
+                label=names[next(iter(swept.values()))[0].experiment.label],
                 capsize=2,
                 lw=1.2,
                 fillstyle=fill,
@@ -79,10 +73,7 @@ def lambda_curves(results: Sequence[Result]) -> Figure:
         axis.minorticks_off()
         axis.set_xlabel("λ")
         axis.set_title(name + UNITS.get(metric, ""), fontsize=10)
-    seeds = sorted({r.experiment.seed for r in results})
-    figure.suptitle(
-        f"Against λ: {where(results)}, seed{'s' * (len(seeds) > 1)} {', '.join(map(str, seeds))}", fontsize=10
-    )
+    figure.suptitle(f"Against λ: {about(results)}, {seeds_named(seeds_of(results))}", fontsize=10)
     figure.tight_layout(rect=(0, 0.08, 1, 1))
     figure.legend(*axes[0].get_legend_handles_labels(), loc="lower center", ncols=4, fontsize=8)
     plt.close(figure)
@@ -126,7 +117,7 @@ def lambda_multiples(results: Sequence[Result], images: Sequence[int] = (0, 1)) 
     for axis, view in zip(axes[0, 1:], paths[0]):
         axis.annotate(f"λ = {view.lam:g}", (0.5, 1.25), xycoords="axes fraction", ha="center", fontsize=9)
     e = first.result.experiment
-    text = f"{where([first.result])}, {e.variant}, seed {e.seed}"
+    text = f"{about([first.result])}, {looks.name(e, strength=False)}, seed {e.seed}"
     figure.suptitle(f"The code and the attacker: {text}", fontsize=10, y=0.93)
     plt.close(figure)
     return figure

@@ -7,13 +7,15 @@ from statistics import mean, stdev
 
 import pandas as pd
 
+from ..data import dataset_title
 from ..studies.competition import Duel, winner_takes_all
 from ..studies.layer import BATCH, Kept, LayerStudy
 from ..studies.learning import Learning
 from ..studies.trace import EnergyCurve
+from .about import over_seeds
 from .reading import Reading
 from .table import Table
-from .tables import over_seeds, spread
+from .tables import spread
 
 NEAR = 1.01
 """Excess energy over the textbook's at which a solver counts as having reached it."""
@@ -55,8 +57,9 @@ def kept_table(study: LayerStudy, rows: Sequence[Kept]) -> Table:
         ]
     )
     caption = (
-        f"{study.dataset}, scale {study.scale}: codes of {_images(study, study.images)} hold-out images a seed, random "
-        f"dictionary of {study.features} features, {study.iterations} textbook iterations; {over_seeds(study.seeds)}."
+        f"{dataset_title(study.dataset)}, scale {study.scale}: codes of {_images(study, study.images)} hold-out images "
+        f"a seed, random dictionary of {study.features} features, {study.iterations} textbook iterations; "
+        f"{over_seeds(study.seeds)}."
     )
     notes = [
         "Variance explained: of the standardised images, by the code's own linear reconstruction. It is what anybody "
@@ -93,8 +96,8 @@ def solver_table(study: LayerStudy, curves: Mapping[float, Sequence[Sequence[Ene
                 }
             )
     caption = (
-        f"{study.dataset}, scale {study.scale}: {_images(study, min(BATCH, study.images))} hold-out images a seed, "
-        f"random dictionary of {study.features} features, λ = {study.lam:g}; {over_seeds(study.seeds)}."
+        f"{dataset_title(study.dataset)}, scale {study.scale}: {_images(study, min(BATCH, study.images))} hold-out "
+        f"images a seed, random dictionary of {study.features} features, λ = {study.lam:g}; {over_seeds(study.seeds)}."
     )
     notes = [
         "One evaluation is one synthesis and one analysis of the batch. Energies are in units of the zero code's, "

@@ -8,6 +8,7 @@ small marks, so the marks differ as well.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from matplotlib.colors import to_hex, to_rgb
@@ -110,10 +111,14 @@ def name(e: Experiment, strength: bool = True) -> str:
     return " ".join(parts)
 
 
-def row_name(e: Experiment, strength: bool = True) -> str:
-    """The same, with the attack where that is not the usual one.
+def row_names(rows: Sequence[Experiment], strength: bool = True) -> dict[str, str]:
+    """Names of rows by their labels: with the attack where they have several; a single one stands in the title.
 
-    >>> row_name(Experiment(defense="none", attack="nearest"))
-    'no defense under nearest'
+    >>> rows = [Experiment(defense="none"), Experiment(defense="none", attack="nearest")]
+    >>> row_names(rows)
+    {'none': 'no defense', 'none under nearest': 'no defense under nearest'}
+    >>> row_names(rows[1:])
+    {'none under nearest': 'no defense'}
     """
-    return name(e, strength) + e.label.removeprefix(e.defense_label)
+    several = len({e.attack_label for e in rows}) > 1
+    return {e.label: name(e, strength) + (e.label.removeprefix(e.defense_label) if several else "") for e in rows}

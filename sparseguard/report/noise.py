@@ -11,10 +11,11 @@ from matplotlib.figure import Figure
 
 from ..result import Result
 from . import looks
+from .about import about, by_attack
 from .compare import by_strength, left_out, measured, printed_curves, values
 from .reading import Reading
 from .rule import ALONE, CALLED, MARGINS, RATE, Paired, difference
-from .tables import by_attack, spread
+from .tables import spread
 
 METRICS = {"psnr": "PSNR (dB), lower: more private", "accuracy": "accuracy on the hold-out"}
 RULE = (
@@ -31,13 +32,17 @@ def noise_curves(by_setting: Mapping[str, Sequence[Result]]) -> Figure:
     Noise scales (sigma, b) and lambda share the axis only to be seen at once: they are different quantities.
     """
     figure, axes = plt.subplots(len(by_setting), 2, figsize=(10, 3.2 * len(by_setting)), squeeze=False, sharey="col")
+    every = [r for results in by_setting.values() for r in results]
+    strengths = sorted({value for of in by_strength(every).values() for value in of})
     for row, (setting, results) in zip(axes, by_setting.items()):
         for axis, (metric, label) in zip(row, METRICS.items()):
             _curves(axis, results, metric)
             axis.set(xscale="log", xlabel="σ, b or λ", ylabel=label, title=setting.replace("_", "-"))
+            axis.set_xticks(strengths, [f"{value:g}" for value in strengths])
+            axis.minorticks_off()
     axes[0][0].legend(fontsize=8)
-    e = next(iter(by_setting.values()))[0].experiment
-    figure.suptitle(f"Strength of noise and of sparsity: {e.dataset_name}, scale {e.scale}", fontsize=10)
+    told = about(next(iter(by_setting.values())), leak=False, attack=False)
+    figure.suptitle(f"Strength of noise and of sparsity: {told}", fontsize=10)
     figure.tight_layout()
     plt.close(figure)
     return figure
@@ -51,7 +56,7 @@ def _curves(axis: Axes, results: Sequence[Result], metric: str) -> None:
         colour, marker = looks.look(e.defense)
         x, y = list(of), [values(group, metric) for group in of.values()]
         bars = [stdev(v) if len(v) > 1 else 0.0 for v in y]
-        label = looks.row_name(e, strength=False)
+        label = looks.row_names([r.experiment for r in results], strength=False)[e.label]
         axis.errorbar(x, [mean(v) for v in y], yerr=bars, color=colour, marker=marker, capsize=2, label=label)
         known = printed.pop(e.defense, {})  # beside the first regime alone
         if known:

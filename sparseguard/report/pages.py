@@ -18,6 +18,7 @@ from nbconvert.filters import markdown2html
 from nbformat import NotebookNode
 from PIL import Image
 
+from ..data import dataset_title
 from . import committed
 
 RUN = ("Parameters", "Run")
@@ -62,34 +63,59 @@ def title_of(path: Path) -> str:
     return next((line.removeprefix("# ") for line in lines if line.startswith("# ")), path.stem)
 
 
+def _given(book: NotebookNode) -> str:
+    """Data set and scale that an executed notebook was given, in words; empty where it was given neither."""
+    given = book.metadata.get("papermill", {}).get("parameters", {})
+    told = [dataset_title(given["dataset"])] if "dataset" in given else []
+    return ", ".join(told + ([f"scale {given['scale']}"] if "scale" in given else []))
+
+
+def _head(book: NotebookNode, title: str) -> None:
+    """Give a notebook another first heading."""
+    cell = next((c for c in book.cells if c.cell_type == "markdown" and re.search("^# ", c.source, re.M)), None)
+    if cell is not None:
+        cell.source = re.sub("^# .*", lambda _: f"# {title}", cell.source, count=1, flags=re.M)
+
+
 def write_site(
-    executed: Sequence[Path],
+    executed: Mapping[Path, float],
     texts: Sequence[Path],
-    seconds: Sequence[float],
     out: Path,
     missing: Mapping[str, str] | None = None,
+    further: Mapping[str, str] | None = None,
 ) -> Path:
     """A page for each executed notebook and each Markdown file, and ``index.html``.
 
     Args:
-        executed: notebooks in ``out``.
+        executed: notebooks in ``out``, and the seconds that each took.
         texts: Markdown files; links in them are relative to where they lie, figures and tables lie in ``out/figures``.
-        seconds: that each notebook took.
         missing: what notebooks lack, by their names.
+        further: names of those that are another one with other parameters, and that one's.
 
     Returns:
         The index.
     """
-    titles = {path.stem: title_of(path) for path in [*executed, *texts]}
-    for path in executed:
-        _write(out, path.stem, titles, _notebook(nbformat.read(path, 4), path, out))
+    titles, of = {path.stem: title_of(path) for path in [*executed, *texts]}, further or {}
+    books = {path: nbformat.read(path, 4) for path in executed}
+    for path, book in books.items():
+        given = _given(book) if path.stem in of else ""
+        if given:
+            titles[path.stem] = f"{titles[path.stem].partition(':')[0]}: {given}"
+            _head(book, titles[path.stem])
+    for path, book in books.items():
+        others = [name for name in titles if name != path.stem and name.startswith(path.stem)]
+        _write(out, path.stem, titles, _notebook(book, path, out, others))
     for path in texts:
         text = _formulas(path.read_text(encoding="utf-8"), markdown2html)
         text = re.sub(r"<table>.*?</table>", r'<div class="scroll">\g<0></div>', text, flags=re.S)
         text = re.sub(r'<a class="anchor-link"[^>]*>.*?</a>', "", text)
         text = re.sub(r'(<h\d id=")([^"]+)', lambda found: found[1] + found[2].lower(), text)  # as GitHub has them
         _write(out, path.stem, titles, text)
-    cards = "".join(_card(path, titles[path.stem], s) for path, s in zip(executed, seconds, strict=True))
+    seen: set[str] = set()
+    cards = "".join(
+        _card(path, titles[path.stem], seconds, seen, {n: titles[n] for n, main in of.items() if main == path.stem})
+        for path, seconds in executed.items() if path.stem not in of
+    )  # fmt: skip
     more = "".join(f'<li><a href="{p.stem}.html">{html.escape(titles[p.stem])}</a></li>' for p in texts)
     front = next((s for path in executed if path.stem.startswith("00") and (s := _summary(path))), "")
     lacks = "".join(f"<li>{html.escape(f'{name}: {what}')}</li>" for name, what in (missing or {}).items())
@@ -138,8 +164,11 @@ def _links(page: str, out: Path, stems: set[str]) -> str:
     return re.sub(r'(<img [^>]*src=")(?:\.\./)+', r"\1", page)
 
 
-def _notebook(book: NotebookNode, path: Path, out: Path) -> str:
-    """The page's content: question, answer, everything else, and how it was run."""
+def _notebook(book: NotebookNode, path: Path, out: Path, others: Sequence[str] = ()) -> str:
+    """The page's content: question, answer, everything else, and how it was run.
+
+    ``others``: pages whose files are not this one's, although their names begin with its name.
+    """
     _describe_pictures(book)
     parts = sections(book)
     run = [cell for part in parts if part.heading in RUN for cell in part.cells]
@@ -156,13 +185,16 @@ def _notebook(book: NotebookNode, path: Path, out: Path) -> str:
             body += f"<details><summary>{FOLDED[part.heading]}</summary>{text}</details>"
         elif part.heading not in (*RUN, ANSWER):
             body += _export(part.cells)
-    return body + _how_it_was_run(run, path, out)
+    return body + _how_it_was_run(run, path, out, others)
 
 
-def _how_it_was_run(run: list[NotebookNode], path: Path, out: Path) -> str:
+def _how_it_was_run(run: list[NotebookNode], path: Path, out: Path, others: Sequence[str]) -> str:
     tagged = [c for c in run if any("parameters" in tag for tag in c.metadata.get("tags", []))]
     values = "\n\n".join(c.source for c in tagged)
-    made = sorted(p.name for p in (out / "figures").glob(f"{path.stem}_*") if p.suffix in (".csv", ".md", ".png"))
+    made = sorted(
+        p.name for p in (out / "figures").glob(f"{path.stem}[_.]*")
+        if p.suffix in (".csv", ".md", ".png") and not p.name.startswith(tuple(others))
+    )  # fmt: skip
     tables = "".join(f'<li><a download href="figures/{name}">{name}</a></li>' for name in made)
     return (
         "<details class=run><summary>How it was run: parameters, notebook, files</summary>"
@@ -231,14 +263,17 @@ def _summary(path: Path) -> str:
     return next((str(text) for text in _outputs(path, "text/html") if SUMMARY in text), "")
 
 
-def _card(path: Path, title: str, seconds: float) -> str:
-    """An entry of the index: title, the answer in a sentence, a small picture."""
+def _card(path: Path, title: str, seconds: float, seen: set[str], further: Mapping[str, str]) -> str:
+    """An entry of the index: title, answer in a sentence, a small picture that no other entry has, further pages."""
     answer = re.search(r"<p[^>]*><strong>(.*?)</strong>", _summary(path))
-    picture = next(iter(_outputs(path, "image/png")), None)
+    picture = next((png for png in _outputs(path, "image/png") if png not in seen), None)
+    seen |= {picture} if picture else set()
     shown = "" if picture is None else f'<img alt="" src="data:image/png;base64,{_small(picture)}">'
+    links = [f'<a href="{name}.html">{html.escape(of.partition(": ")[2])}</a>' for name, of in further.items()]
+    also = f"Also: {'; '.join(links)}.<br>" if links else ""
     return (
         f'<article><h2><a href="{path.stem}.html">{html.escape(title)}</a></h2><p>{answer[1] if answer else ""}</p>'
-        f"{shown}<p><small>{seconds:.0f} s to run</small></p></article>"
+        f"{shown}<p>{also}<small>{seconds:.0f} s to run</small></p></article>"
     )
 
 

@@ -10,18 +10,13 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from ..result import Result
+from .about import about, by_defense, seeds_named, seeds_of
 from .compare import measured, printed_number, values
 from .labels import apart
 from .looks import base_name, ink, look, name
 from .rule import Paired
-from .tables import by_attack, by_defense, over_seeds
 
 CONTROL = "none_conv"
-
-
-def _about(results: Sequence[Result]) -> str:
-    e = results[0].experiment
-    return f"{e.dataset_name}, attack {', '.join(by_attack(results))}, scale {e.scale}"
 
 
 def forest_plot(by_setting: Mapping[str, Sequence[Result]]) -> Figure | None:
@@ -63,8 +58,8 @@ def forest_plot(by_setting: Mapping[str, Sequence[Result]]) -> Figure | None:
     axes[0][0].invert_yaxis()
     figure.supxlabel(f"PSNR minus that of {base_name(CONTROL)}, in dB (left: hides more)", fontsize=10)
     every = [r for of in by_setting.values() for r in of]
-    seeds = over_seeds(sorted({r.experiment.seed for r in every})).split(";")[0]
-    figure.suptitle(f"Beside ordinary convolutions: {_about(every)}, {seeds}; bars: 95 % interval", fontsize=10)
+    told = f"{about(every, leak=False)}, {seeds_named(seeds_of(every))}"
+    figure.suptitle(f"Beside ordinary convolutions: {told}; bars: 95 % interval", fontsize=10)
     figure.tight_layout()
     plt.close(figure)
     return figure
@@ -94,7 +89,7 @@ def slope_chart(results: Sequence[Result]) -> Figure | None:
         axis.grid(axis="x", visible=False)
         for side in ("top", "right"):
             axis.spines[side].set_visible(False)
-    figure.suptitle(f"As printed and as measured: {_about(results)}", fontsize=10)
+    figure.suptitle(f"As printed and as measured: {about(results)}", fontsize=10)
     figure.tight_layout()
     plt.close(figure)
     return figure

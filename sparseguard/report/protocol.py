@@ -18,12 +18,13 @@ import pandas as pd
 from ..experiment import Experiment
 from ..paper import Printed, printed
 from ..result import Result
+from .about import by_attack, by_defense, caption, in_short, leak_of, over_seeds
 from .compare import values
 from .looks import base_name
 from .reading import Reading
-from .summary import Summary, seeds_told, span
+from .summary import Summary, span
 from .table import DASH, Table
-from .tables import by_attack, by_defense, caption, over_seeds, spread, warnings_about
+from .tables import spread, warnings_about
 
 RELEASED = "as_released"
 NEAR = 0.1
@@ -203,8 +204,8 @@ def near_table(results: Sequence[Result]) -> Table:
             row[f"{name}, as written"] = f"{one.written} of {one.counted}"
         rows.append(row)
     cells = [r.experiment for r in results if _is(r.experiment, STEPS[0])]
-    where = dict.fromkeys(f"{e.dataset}, {e.setting.replace('_', '-')} leak" for e in cells)
-    told = f"{'; '.join(where)}; scale {results[0].experiment.scale}, {over_seeds(sorted({e.seed for e in cells}))}."
+    where = dict.fromkeys(map(leak_of, cells))
+    told = f"{'; '.join(where)}; scale {results[0].experiment.scale}, {over_seeds({e.seed for e in cells})}."
     return Table(pd.DataFrame(rows), told, [
         f"Numbers that lie within {NEAR:.0%} of the printed one, by the released metrics, means over seeds.", CHANGES,
     ])  # fmt: skip
@@ -230,7 +231,6 @@ def protocol_summary(results: Sequence[Result]) -> Summary:
     counted = sum(one.counted for one in known)
     again = {of: sum(getattr(one, of) for one in known) for of in ("released", "written")}
     lost = [value for of in places for value in _lost(under(of, STEPS[0])).values()]
-    e = results[0].experiment
     sentences = [
         f"**The released procedure is no attack: it bends the target until a random network decodes it, and comes "
         f"within a tenth of {again['released']} of {counted} printed numbers; an attack as the text has it comes "
@@ -249,8 +249,8 @@ def protocol_summary(results: Sequence[Result]) -> Summary:
         sentences.append(
             f"From the released procedure by its own metric to an attack by the true one: {'; '.join(told)}."
         )
-    seeds = seeds_told([r.experiment.seed for r in results])
-    sentences.append(f"{e.dataset_name}, scale `{e.scale}`, {seeds}; a share of the released updates.")
+    audited = [r for r in results if r.experiment.attack == RELEASED]
+    sentences.append(f"{in_short(audited)}; a share of the released updates.")
     numbers = [
         (f"{again['released']} of {counted}", "printed numbers near the released procedure's"),
         (f"{again['written']} of {counted}", "near those of an attack as written"),
@@ -272,7 +272,7 @@ def protocol_reading(results: Sequence[Result]) -> Reading:
         lines.append(f"{name} comes within {NEAR:.0%} of {', '.join(parts)} values, by the released metrics.")
     for places in _places(results):
         e = places[0].experiment
-        where = f"{e.dataset}, {e.setting.replace('_', '-')}"
+        where = leak_of(e)
         lost = _lost(under(places, STEPS[0]))
         if lost:
             worst = max(lost, key=lambda n: lost[n])

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Protocol
 
+from ..data import dataset_title
 from ..experiment import Experiment
 
 WHEN = "when they were computed"
@@ -33,7 +34,9 @@ def provenance(what: str, scale: str, seeds: Iterable[int], device: str, seconds
 
 def pools(results: Sequence[Measured]) -> list[str]:
     """How many images each data set's cells are drawn from, of how many it has; nothing where no cell tells."""
-    known = {(r.experiment.dataset_name, *pool) for r in results if (pool := getattr(r, "details", {}).get("pool"))}
+    known = {
+        (dataset_title(r.experiment.dataset), *pool) for r in results if (pool := getattr(r, "details", {}).get("pool"))
+    }
     return [f"Drawn from {count:,} of the {total:,} images of {name}." for name, count, total in sorted(known)]
 
 

@@ -7,9 +7,10 @@ from statistics import mean
 
 from ..attacks.race import PAYS
 from ..result import Result
+from .about import by_attack, by_defense
 from .compare import left_out, measured, values
 from .rule import ALONE, CALLED, MARGINS, difference
-from .tables import by_attack, by_defense, spread
+from .tables import spread
 
 RULE = f"Rule: two rows differ {CALLED} for their PSNR and the means lie more than {MARGINS['psnr']} dB apart; {ALONE}"
 

@@ -13,11 +13,12 @@ from matplotlib.figure import Figure
 from ..experiment import Experiment
 from ..result import Result
 from . import looks
+from .about import about, by_attack, by_defense, over_seeds
 from .compare import values
 from .figures import COLOURS, MARKERS
-from .lambdas import RULE, SWEPT, UNITS, course, differ, where
+from .lambdas import RULE, SWEPT, UNITS, course, differ
 from .reading import Reading
-from .tables import by_attack, by_defense, over_seeds, spread
+from .tables import spread
 
 MINIMUM = "the minimum"
 # fact of the target: (its name, digits)
@@ -101,7 +102,7 @@ def settling_curves(results: Sequence[Result]) -> Figure:
     axes.flat[-1].axis("off")
     axes.flat[-1].legend([of[-1], *of[:-1], *layers], [names[-1], *names[:-1], *numbers], loc="center", fontsize=9)
     seeds = sorted({r.experiment.seed for r in results})
-    figure.suptitle(f"How far the code settles: {where(results)}, {over_seeds(seeds)}", fontsize=10)
+    figure.suptitle(f"How far the code settles: {about(results)}, {over_seeds(seeds)}", fontsize=10)
     figure.tight_layout()
     plt.close(figure)
     return figure

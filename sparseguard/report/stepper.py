@@ -8,6 +8,7 @@ import struct
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from ..data import dataset_title
 from ..result import Result
 from .committed import few_colours
 from .explorer import Explorer, sweeps
@@ -87,5 +88,5 @@ def lambda_stepper(results: Sequence[Result], index: int = 0, layer: int = 1) ->
         for view in views
     ]
     e = views[0].coder.result.experiment
-    where = f"{name(e, strength=False)}, {e.dataset_name}, scale {e.scale}, seed {e.seed}"
+    where = f"{name(e, strength=False)}, {dataset_title(e.dataset)}, scale {e.scale}, seed {e.seed}"
     return stepper("lam", steps, f"{where}. {rows_told(beside)} {LIVE}", 690)

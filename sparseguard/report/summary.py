@@ -47,7 +47,7 @@ class Summary:
     def _repr_html_(self) -> str:
         numbers = "".join(
             f'<div style="{_EACH}"><strong style="{_BIG}">{html.escape(number)}</strong><br>{html.escape(what)}</div>'
-            for number, what in self.numbers
+            for number, what in ((_signed(number), what) for number, what in self.numbers)
         )
         row = f'<div style="{_ROW}">{numbers}</div>' if numbers else ""
         text = " ".join(map(inline, self.sentences))
@@ -55,6 +55,11 @@ class Summary:
 
     def __repr__(self) -> str:
         return self.text
+
+
+def _signed(number: str) -> str:
+    """With a minus in a hyphen's place."""
+    return re.sub(r"(^|\s)-(?=\d)", "\\1−", number)
 
 
 class Markup(str):
@@ -103,13 +108,3 @@ def percent(values: Sequence[float]) -> str:
     '93 to 94 %'
     """
     return f"{span([100 * value for value in values], 0)} %"
-
-
-def seeds_told(seeds: Sequence[int]) -> str:
-    """How many seeds, in words.
-
-    >>> seeds_told([0, 1, 2]), seeds_told([0])
-    ('3 seeds', 'one seed, so no spread')
-    """
-    count = len(set(seeds))
-    return f"{count} seeds" if count > 1 else "one seed, so no spread"

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence, Set
+from collections.abc import Sequence, Set
 from statistics import mean, stdev
-from typing import TypeVar
 
 import pandas as pd
 
@@ -13,11 +12,10 @@ from ..attacks import ATTACKS
 from ..attacks.race import PAYS
 from ..experiment import Experiment
 from ..result import Result
+from .about import by_cell, caption
 from .compare import printed_row
-from .provenance import Measured
 from .table import DASH, Table
 
-M = TypeVar("M", bound=Measured)
 STILL_GAINING = (
     "The attack of this row was still gaining when its updates ended, in some seed: a longer one rebuilds more."
 )
@@ -61,53 +59,6 @@ def spread(values: Sequence[float | None], digits: int) -> str:
             return sign
     middle = f"{mean(measured):.{digits}f}"
     return f"{middle} ± {stdev(measured):.{digits}f}" if len(measured) > 1 else middle
-
-
-def over_seeds(seeds: Sequence[int]) -> str:
-    """Which seeds, and what stands behind the ±, for a caption.
-
-    >>> over_seeds([0, 1])
-    'seeds 0, 1; mean ± standard deviation over seeds'
-    """
-    dispersion = "mean ± standard deviation over seeds" if len(seeds) > 1 else "one seed, so no spread"
-    return f"seeds {', '.join(map(str, seeds))}; {dispersion}"
-
-
-def _by(results: Sequence[M], name: Callable[[Experiment], str]) -> dict[str, list[M]]:
-    groups: dict[str, list[M]] = {}
-    for result in results:
-        groups.setdefault(name(result.experiment), []).append(result)
-    return groups
-
-
-def by_cell(results: Sequence[M]) -> dict[str, list[M]]:
-    """Results by row (defense, strength, attack), in their order; each group holds the seeds."""
-    return _by(results, lambda e: e.label)
-
-
-def by_attack(results: Sequence[M]) -> dict[str, list[M]]:
-    """Results by attack with its options: rows are compared within one alone."""
-    return _by(results, lambda e: e.attack_label)
-
-
-def by_defense(results: Sequence[M]) -> dict[str, list[M]]:
-    """Results of one attack by defense and strength; each group holds the seeds."""
-    return _by(results, lambda e: e.defense_label)
-
-
-def caption(results: Sequence[Result]) -> str:
-    """Data set, setting, scale, seeds, sizes and device of a set of results."""
-    first = results[0]
-    seeds = sorted({r.experiment.seed for r in results})
-    devices = ", ".join(sorted({r.device for r in results}))
-    images = ", ".join(map(str, sorted({r.details["attack_images"] for r in results})))
-    rebuilt = " reconstructed" if any(ATTACKS.check(r.experiment.attack).pairs for r in results) else ""
-    return (
-        f"{first.experiment.dataset}, {first.experiment.setting.replace('_', '-')} leak, attack "
-        f"{', '.join(by_attack(results))}, scale {first.experiment.scale} ({first.details['train_images']} private "
-        f"images{rebuilt}, {images} attacked with), "
-        f"{over_seeds(seeds)}; {devices}."
-    )
 
 
 def results_table(results: Sequence[Result], planned: Sequence[Experiment] = ()) -> Table:

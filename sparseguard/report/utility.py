@@ -13,11 +13,11 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from ..result import Result
+from .about import about, by_cell
 from .compare import measured, values
-from .figures import HEADLINE, VARIANTS, title
+from .figures import HEADLINE, VARIANTS
 from .labels import place_labels
-from .looks import base_name, ink, look, row_name
-from .tables import by_cell
+from .looks import base_name, ink, look, row_names
 
 METRICS = ("psnr", "accuracy")
 
@@ -45,6 +45,7 @@ def privacy_utility(results: Sequence[Result]) -> Figure:
     """
     figure, axis = plt.subplots(figsize=(9.5, 5.4))
     found = measured(results, METRICS)[0]
+    kinds, names = (row_names([r.experiment for r in found], strength) for strength in (False, True))
     curves: dict[str, dict[str, list[list[Result]]]] = {}
     for group in by_cell(found).values():
         e = group[0].experiment
@@ -58,7 +59,7 @@ def privacy_utility(results: Sequence[Result]) -> Figure:
             for of, size in zip(both, np.linspace(5, 10, len(both)) if len(both) > 1 else [7]):
                 (x, y), (xerr, yerr) = of.mean(1), of.std(1, ddof=1) if of.shape[1] > 1 else (0, 0)
                 axis.errorbar(
-                    x, y, xerr=xerr, yerr=yerr, label=row_name(groups[0][0].experiment, strength=False), color=colour,
+                    x, y, xerr=xerr, yerr=yerr, label=kinds[groups[0][0].experiment.label], color=colour,
                     marker=marker, fillstyle=fill, ls="none", ms=size, capsize=0, lw=0.7,
                 )  # fmt: skip
     rows = [group for variants in curves.values() for groups in variants.values() for group in groups]
@@ -68,7 +69,7 @@ def privacy_utility(results: Sequence[Result]) -> Figure:
     _references(axis, found, points)
     axis.set_xlabel("PSNR of the attack's reconstructions in dB (left: more private)")
     axis.set_ylabel("accuracy on the hold-out (up: more useful)")
-    axis.set_title(f"Privacy and utility: {title(results)}", fontsize=10)
+    axis.set_title(f"Privacy and utility: {about(results)}", fontsize=10)
     ends = [i for i, group in enumerate(rows) if group[0].experiment.variant in HEADLINE and _last(i, rows)]
     wanted = list(dict.fromkeys([*front, *ends]))
     handles = [
@@ -78,7 +79,7 @@ def privacy_utility(results: Sequence[Result]) -> Figure:
     figure.tight_layout()
     place_labels(
         figure, axis,
-        [(row_name(rows[i][0].experiment), points[i], ink(rows[i][0].experiment.defense)) for i in wanted],
+        [(names[rows[i][0].experiment.label], points[i], ink(rows[i][0].experiment.defense)) for i in wanted],
         [*points, *_along([points[i] for i in front])],
     )  # fmt: skip
     plt.close(figure)

@@ -24,7 +24,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
     shutil.copytree(ROOT / "figures", out / "figures")
     books = [Path(shutil.copy(path, out)) for path in sorted((ROOT / "notebooks").glob("*.ipynb"))]
     texts = sorted((ROOT / "notebooks" / "pages").glob("*.md"))
-    pages.write_site(books, texts, [1.0] * len(books), out)
+    pages.write_site(dict.fromkeys(books, 1.0), texts, out)
     return out
 
 

@@ -58,7 +58,7 @@ def test_it_judges_what_the_store_has_and_says_what_it_lacks(tmp_path: Path) -> 
     assert sum("image/png" in o.get("data", {}) for o in outputs) == 2  # the headline, the claims; no convolutions
     assert {path.name for path in figures.glob("*.png")} == {"00_overview_smoke.png", "00_overview_smoke_headline.png"}
     assert any(
-        "6 stored results of mnist, attack inversion: scale smoke; seeds 0, 1" in o.get("text", "") for o in outputs
+        "6 stored results of MNIST, attack inversion: scale smoke; seeds 0, 1" in o.get("text", "") for o in outputs
     )
 
 

@@ -7,9 +7,9 @@ from matplotlib.container import ErrorbarContainer
 
 from sparseguard import Experiment, Result
 from sparseguard.report import attackers_table, budget_curves, budgets_reading, equal_accuracy_table, ladder_table
+from sparseguard.report.about import by_attack, by_defense
 from sparseguard.report.budgets import at_accuracy, survives, turned
 from sparseguard.report.compare import by_strength
-from sparseguard.report.tables import by_attack, by_defense
 from tests.report.test_report import fake
 
 

@@ -229,7 +229,7 @@ def test_stored_cells_are_read_and_nothing_else_is_computed(tmp_path: Path, monk
     parameters = Contrast(["laplace"], "not_higher", ["parameters"], ["none"], ["split"], times=1.1)
     ratio = judge_claim(Claim("1", "q", compare=[parameters]), evidence).comparisons[0]
     assert (ratio.shown, ratio.outcome) == (1.0, 1)
-    assert evidence.provenance().startswith("4 stored results of mnist, attack inversion: scale smoke; seeds 0, 1; ")
+    assert evidence.provenance().startswith("4 stored results of MNIST, attack inversion: scale smoke; seeds 0, 1; ")
     assert sorted(path.name for path in tmp_path.iterdir()) == stored
 
 
@@ -343,7 +343,7 @@ def test_the_table_links_quotes_and_says_what_is_missing(tmp_path: Path) -> None
     evidence = Made(lambda e, _: 20.0 if e.defense == "none" else 25.0)
     table = claims_table(judge_claims([claim, other], evidence), evidence)
     assert table.frame.iloc[0].tolist() == [
-        "4.1", "“it is so” [3]", "it is so", "mnist: PSNR -5.0 (±0.0) dB, 2 of 2 as claimed.", "mnist, smoke",
+        "4.1", "“it is so” [3]", "it is so", "MNIST: PSNR -5.0 (±0.0) dB, 2 of 2 as claimed.", "MNIST, smoke",
         "✓ holds", "—", "02_split",
     ]  # fmt: skip
     assert table.frame.iloc[1].tolist()[3:6] == ["Not run here.", "—", "· not tested"]

@@ -96,7 +96,13 @@ def test_figures_have_a_row_a_panel_and_a_curve_a_defense(found: list[Result]) -
     shown = len(found[0].originals)
     assert len(grid.axes) == 2 * 2 * shown
     assert [axis.get_ylabel().split("\n")[0] for axis in grid.axes[::shown]][1::2] == ["nearest private"] * 2
-    assert len(search_curves(found).axes[0].lines) == 2
+    (axis,) = search_curves(found).axes
+    assert len(axis.lines) == 2
+    axis.figure.canvas.draw()
+    legend = axis.get_legend()
+    assert legend is not None
+    assert not legend.get_window_extent().overlaps(axis.get_window_extent())
+    assert not any(" under " in text.get_text() for text in legend.get_texts())  # the title names the attack
     panels = [axis for axis in ssim_histogram(found).axes if axis.get_visible()]
     assert len(panels) == 2
     assert panels[0].get_legend_handles_labels()[1] == ["prior only", "search"]

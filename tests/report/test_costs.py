@@ -8,7 +8,7 @@ from matplotlib.patches import Rectangle
 
 from sparseguard.grid import cells
 from sparseguard.report import costs_figure, costs_reading, costs_table, provenance_of
-from sparseguard.report.looks import row_name
+from sparseguard.report.looks import row_names
 from sparseguard.studies.costs import Cost
 
 SECONDS = {  # of training the target, by defense; the other stages take 4 and 1 s
@@ -71,12 +71,12 @@ def test_printed_seconds_stand_beside_them_for_mnist_alone() -> None:
 
 def test_the_caption_says_where_and_how_busy() -> None:
     assert costs_table(fake()).caption == (
-        "mnist, end-to-end leak, attack inversion, scale smoke, seeds 0, 1, 2; mean ± standard deviation over seeds; "
+        "MNIST, end-to-end leak, attack inversion, scale smoke, seeds 0, 1, 2; mean ± standard deviation over seeds; "
         "a processor (CPU), threads: 1, load average at most 2.5 on 2 cores."
     )
     one = costs_table([replace(c, load=None) for c in fake(seeds=1)])
     assert one.caption.endswith(
-        "seeds 0; one seed, so no spread; a processor (CPU), threads: 1, load not known, 2 cores."
+        "seed 0; one seed, so no spread; a processor (CPU), threads: 1, load not known, 2 cores."
     )
     assert any("above the 700 ± 0 MiB that the process held" in note for note in costs_table(fake()).footnotes)
     assert (
@@ -113,7 +113,7 @@ def test_the_picture_has_every_row_stage_and_printed_ratio() -> None:
     figure = costs_figure(costs)
     left, right = figure.axes
     labels = list(dict.fromkeys(c.experiment.label for c in costs))
-    named = list(dict.fromkeys(row_name(c.experiment) for c in costs))
+    named = list(row_names([c.experiment for c in costs]).values())
     assert [text.get_text() for text in left.get_yticklabels()] == named
     for axis in (left, right):
         styles = {(to_hex(bar.get_facecolor()), bar.get_hatch()) for bar in axis.patches}
@@ -125,7 +125,7 @@ def test_the_picture_has_every_row_stage_and_printed_ratio() -> None:
     printed = {round(float(y)): float(x) for x, y in np.asarray(marks.get_xydata())}
     assert printed[labels.index("gan weight=1.0")] == pytest.approx(15762.4 / 10555.3 * 10.1)
     assert len(printed) == 6  # none_conv is not printed
-    assert "mnist, end-to-end, scale smoke, seeds 0, 1, 2" in figure.get_suptitle()
+    assert "MNIST, end-to-end leak, scale smoke, seeds 0, 1, 2" in figure.get_suptitle()
 
 
 def test_the_reading_follows_the_numbers() -> None:

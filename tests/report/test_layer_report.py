@@ -52,7 +52,7 @@ def test_tables_have_means_spread_and_what_they_are_of(
     assert table.frame.to_numpy().tolist() == [
         ["100", "0.1", "0.150 ± 0.014", "0.970 ± 0.014"], ["100", "0.5", "0.040 ± 0.000", "0.860 ± 0.028"],
     ]  # fmt: skip
-    for word in ("mnist", "scale smoke", "3 hold-out images a seed", "seeds 0, 1", "standard deviation"):
+    for word in ("MNIST", "scale smoke", "3 hold-out images a seed", "seeds 0, 1", "standard deviation"):
         assert word in table.caption
     assert not any("released code" in note for note in table.footnotes)  # whose numbers are those of 16 features
     settled = layer_tables.kept_table(study, explained(None, 0.9, 0.9, 0.8, 0.8)).frame

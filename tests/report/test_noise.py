@@ -58,6 +58,7 @@ def test_curves_show_measured_and_printed_values() -> None:
     figure = noise_curves({"split": rows((30, 20, 15, 17)), "end_to_end": rows((30, 20, 15, 17))})
     assert len(figure.axes) == 4
     axis = figure.axes[0]
+    assert [label.get_text() for label in axis.get_xticklabels()] == ["0.5", "1"]
     assert axis.get_legend_handles_labels()[1] == ["Laplace noise", "sparse-guard"]
     hollow = [line for line in axis.lines if line.get_markerfacecolor() == "none"]
     assert [list(map(float, line.get_ydata())) for line in hollow] == [[25.40, 22.63], [14.98]]  # type: ignore[arg-type]

@@ -99,10 +99,14 @@ def test_the_steps_are_told_by_the_metric_of_their_place(results: list[Result]) 
     frame = waterfall_table(results).frame
     assert list(frame["step"]) == [step.name for step in STEPS]
     assert frame[ONE][4] == "37.0 (+11.9)"
-    assert len(waterfall_figure(results).axes) == 1
+    figure = waterfall_figure(results)
+    assert figure is not None
+    assert len(figure.axes) == 1
+    assert "MNIST, split leak, scale quick" in figure.get_suptitle()
     assert [len(axis.lines) for axis in updates_figure(results).axes] == [1, 1]
     some = [r for r in results if r.experiment.attack_options != {"train_attacker": True}]
-    assert waterfall(some) == {}  # a step is missing
+    assert waterfall(some) == {}
+    assert waterfall_figure(some) is None
 
 
 def test_the_reading_says_what_came_out_again_and_what_it_cost(results: list[Result]) -> None:
@@ -118,4 +122,6 @@ def test_the_summary_says_it_in_one_breath(results: list[Result]) -> None:
     assert told.numbers[1][0] == "1 of 3"
     assert told.numbers[2][0] == "0.50"
     assert "no defense 31.1 → 34.0 dB" in told.text
-    assert "mnist, scale quick, 2 seeds" in told.text
+    assert "MNIST, scale quick, 2 seeds" in told.text
+    one = [r for r in results if r.experiment.seed == 0 or r.experiment.attack != "as_released"]
+    assert "MNIST, scale quick, one seed, so no spread" in protocol_summary(one).text  # whatever the attacked rows have

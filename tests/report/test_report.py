@@ -76,7 +76,7 @@ def test_the_table_prints_both_numbers_their_scale_seeds_and_spread(results: lis
     assert guard["PSNR ↓ measured"] == "15.10 ± 0.10"
     assert guard["accuracy ↑ printed"] == "0.975"
     assert rows.iloc[1]["PSNR ↓ printed"] == "—"
-    for word in ("scale smoke", "seeds 0, 1, 2", "standard deviation", "mnist", "split", "a CPU", "5 private images"):
+    for word in ("scale smoke", "seeds 0, 1, 2", "standard deviation", "MNIST", "split", "a CPU", "5 private images"):
         assert word in table.caption
     number = int(guard["FID ↑"].removeprefix("— [").removesuffix("]"))
     assert table.footnotes[number - 1] == "No weights."

@@ -10,9 +10,13 @@ import pytest
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
 from PIL import Image
 
+from sparseguard import reference
 from sparseguard.grid import cells
+from sparseguard.plans import of_notebook
 from sparseguard.report import committed, pages, site
 from sparseguard.report.summary import Summary
+
+ROOT = Path(__file__).resolve().parents[2]
 
 
 def shown(kind: str, data: str) -> nbformat.NotebookNode:
@@ -61,7 +65,7 @@ def test_no_notebooks_and_a_failing_one_are_a_sentence(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="there is no notebook in"):
         site.build(tmp_path, tmp_path / "out", {})
     write(tmp_path, "01_end_to_end", "# First", "1 / 0")
-    with pytest.raises(OSError, match=r"01_end_to_end.ipynb failed:[\s\S]*ZeroDivisionError"):
+    with pytest.raises(OSError, match=r"01_end_to_end failed:[\s\S]*ZeroDivisionError"):
         site.build(tmp_path, tmp_path / "out", {})
 
 
@@ -88,7 +92,7 @@ def test_a_page_has_the_answer_first_no_code_its_formulas_and_a_text_for_each_pi
     ]
     nbformat.write(new_notebook(cells=cells), tmp_path / "01_one.ipynb")
     (tmp_path / "two.md").write_text("# Two\n\n![alt](../../figures/x.png) [one](../01_one.ipynb)", encoding="utf-8")
-    index = pages.write_site([tmp_path / "01_one.ipynb"], [tmp_path / "two.md"], [1.0], tmp_path)
+    index = pages.write_site({tmp_path / "01_one.ipynb": 1.0}, [tmp_path / "two.md"], tmp_path)
     text = (tmp_path / "01_one.html").read_text(encoding="utf-8")
     order = ["<h1", "Why?", "No.", "scale smoke", "What <em>is</em> shown.", "Every comparison in words", "Of the run."]
     assert [text.index(part) for part in order] == sorted(text.index(part) for part in order)
@@ -128,6 +132,42 @@ def test_from_the_store_nothing_is_trained_and_what_is_missing_is_said(
     assert "01_cells: 1 of 2 cells are missing: mnist, split: none under nearest, seed 1" in text
     assert "02_study: kept has not been measured, and nothing is computed here." in text
     assert "03_run: none has not been measured" in text
-    assert "01_cells.ipynb: 1 of 2 cells are missing" in capsys.readouterr().out
+    assert "01_cells: 1 of 2 cells are missing" in capsys.readouterr().out
     assert [page.name for page in sorted(out.glob("*.html"))] == ["01_cells.html", "index.html"]
     assert missing.stored() is None
+
+
+def test_a_further_page_is_its_notebook_with_other_parameters(tmp_path: Path) -> None:
+    notebooks, out = tmp_path / "notebooks", tmp_path / "out"
+    notebooks.mkdir()
+    plot = (
+        "import matplotlib.pyplot as plt\nf = plt.figure(figsize=(1, 1))\nf.text(0, 0, {0})\ndisplay(f)\nplt.close(f)"
+    )
+    write(notebooks, "01_one", "# One: a question", f"print(dataset)\n{plot.format('dataset')}", 'dataset = "mnist"')
+    write(notebooks, "02_two", "# Two", f"{plot.format(repr('mnist'))}\n{plot.format(repr('another'))}")
+    (tmp_path / "params" / "01_one").mkdir(parents=True)
+    (tmp_path / "params" / "01_one" / "other.yaml").write_text("dataset: fashion_mnist")
+    listed = tmp_path / "params" / "report.yaml"
+    listed.write_text("01_one: [other]")
+    index = site.build(notebooks, out, {}, figures=tmp_path / "figures").read_text()
+    assert [page.stem for page in sorted(out.glob("*.html"))] == ["01_one", "01_one_other", "02_two", "index"]
+    assert "<h1>One: Fashion-MNIST</h1>" in re.sub(r' id="[^"]*"', "", (out / "01_one_other.html").read_text())
+    assert index.count("<article>") == 2
+    assert 'Also: <a href="01_one_other.html">Fashion-MNIST</a>.' in index
+    thumbnails = re.findall(r"data:image/png;base64,([^\"]*)", index)
+    assert len(set(thumbnails)) == len(thumbnails) == 2, "no picture stands there twice"
+    outputs = [o for c in nbformat.read(notebooks / "01_one.ipynb", 4).cells for o in c.get("outputs", [])]
+    assert "mnist\n" in [o.get("text") for o in outputs], "the notebook keeps what its own parameters gave"
+    assert [page.name for page in site.pages_of(notebooks, {"scale": "smoke"})] == ["01_one", "02_two"]
+    listed.write_text("03_three: [other]")
+    with pytest.raises(ValueError, match="03_three"):
+        site.pages_of(notebooks, {})
+
+
+def test_the_report_names_files_of_params_whose_cells_ship() -> None:
+    pages = [page for page in site.pages_of(ROOT / "notebooks", {}) if not page.usual]
+    assert pages
+    present = set(reference.records())
+    for page in pages:
+        planned = of_notebook(page.source, page.given)
+        assert sum(e.key() in present for e in planned) >= len({e.label for e in planned}) / 2, page.name

@@ -1,0 +1,125 @@
+"""What numbers are of, in words: data set, setting, attack, scale, seeds; and rows by what they have in common."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterable, Sequence
+from typing import TypeVar
+
+from ..attacks import ATTACKS
+from ..data import dataset_title
+from ..experiment import Experiment
+from ..result import Result
+from .provenance import Measured
+
+M = TypeVar("M", bound=Measured)
+MOST_ATTACKS = 3
+"""That a caption names; rows name their own."""
+
+
+def _by(results: Sequence[M], name: Callable[[Experiment], str]) -> dict[str, list[M]]:
+    groups: dict[str, list[M]] = {}
+    for result in results:
+        groups.setdefault(name(result.experiment), []).append(result)
+    return groups
+
+
+def by_cell(results: Sequence[M]) -> dict[str, list[M]]:
+    """Results by row (defense, strength, attack), in their order; each group holds the seeds."""
+    return _by(results, lambda e: e.label)
+
+
+def by_attack(results: Sequence[M]) -> dict[str, list[M]]:
+    """Results by attack with its options: rows are compared within one alone."""
+    return _by(results, lambda e: e.attack_label)
+
+
+def by_defense(results: Sequence[M]) -> dict[str, list[M]]:
+    """Results of one attack by defense and strength; each group holds the seeds."""
+    return _by(results, lambda e: e.defense_label)
+
+
+def seeds_of(results: Sequence[Measured]) -> list[int]:
+    """The seeds, each once."""
+    return sorted({r.experiment.seed for r in results})
+
+
+def seeds_named(seeds: Iterable[int]) -> str:
+    """Which seeds.
+
+    >>> seeds_named([1, 0]), seeds_named([3])
+    ('seeds 0, 1', 'seed 3')
+    """
+    which = sorted(set(seeds))
+    return f"seed{'s' * (len(which) > 1)} {', '.join(map(str, which))}"
+
+
+def over_seeds(seeds: Collection[int]) -> str:
+    """Which seeds, and what stands behind the ±, for a caption.
+
+    >>> over_seeds([0, 1])
+    'seeds 0, 1; mean ± standard deviation over seeds'
+    >>> over_seeds([0])
+    'seed 0; one seed, so no spread'
+    """
+    several = len(set(seeds)) > 1
+    return f"{seeds_named(seeds)}; {'mean ± standard deviation over seeds' if several else 'one seed, so no spread'}"
+
+
+def seeds_told(seeds: Iterable[int]) -> str:
+    """How many seeds, in words.
+
+    >>> seeds_told([0, 1, 2]), seeds_told([0])
+    ('3 seeds', 'one seed, so no spread')
+    """
+    count = len(set(seeds))
+    return f"{count} seeds" if count > 1 else "one seed, so no spread"
+
+
+def leak_of(e: Experiment) -> str:
+    """Data set and leak.
+
+    >>> leak_of(Experiment(dataset="fashion_mnist", setting="end_to_end"))
+    'Fashion-MNIST, end-to-end leak'
+    """
+    return f"{dataset_title(e.dataset)}, {e.setting.replace('_', '-')} leak"
+
+
+def attacks_told(results: Sequence[Measured]) -> str:
+    """The attacks, where they are few, else the first and how many others."""
+    names = list(by_attack(results))
+    if len(names) > MOST_ATTACKS:
+        return f"attack {names[0]} and {len(names) - 1} others, which the rows name"
+    return f"attack {', '.join(names)}"
+
+
+def about(results: Sequence[Measured], leak: bool = True, attack: bool = True) -> str:
+    """Data set, leak, attack and scale of results that share them, for the title of a figure.
+
+    Args:
+        leak, attack: whether these are the same in all of it.
+    """
+    e = results[0].experiment
+    parts = [
+        leak_of(e) if leak else dataset_title(e.dataset),
+        attacks_told(results) if attack else "",
+        f"scale {e.scale}",
+    ]
+    return ", ".join(filter(None, parts))
+
+
+def in_short(results: Sequence[Measured]) -> str:
+    """Data set, scale and how many seeds, for a sentence of a summary."""
+    e = results[0].experiment
+    return f"{dataset_title(e.dataset)}, scale `{e.scale}`, {seeds_told(seeds_of(results))}"
+
+
+def caption(results: Sequence[Result]) -> str:
+    """Data set, leak, attack, scale, sizes, seeds and device of a set of results."""
+    first = results[0]
+    devices = ", ".join(sorted({r.device for r in results}))
+    images = ", ".join(map(str, sorted({r.details["attack_images"] for r in results})))
+    rebuilt = " reconstructed" if any(ATTACKS.check(r.experiment.attack).pairs for r in results) else ""
+    return (
+        f"{about(results)} ({first.details['train_images']} private images{rebuilt}, {images} attacked with), "
+        f"{over_seeds(seeds_of(results))}; {devices}."
+    )
