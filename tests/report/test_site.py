@@ -140,9 +140,8 @@ def test_from_the_store_nothing_is_trained_and_what_is_missing_is_said(
 def test_a_further_page_is_its_notebook_with_other_parameters(tmp_path: Path) -> None:
     notebooks, out = tmp_path / "notebooks", tmp_path / "out"
     notebooks.mkdir()
-    plot = (
-        "import matplotlib.pyplot as plt\nf = plt.figure(figsize=(1, 1))\nf.text(0, 0, {0})\ndisplay(f)\nplt.close(f)"
-    )
+    plot = "import io\nfrom PIL import Image\nfrom IPython.display import Image as Shown\nbuffer = io.BytesIO()\n"
+    plot += "Image.new('L', (9 + len({0}), 9)).save(buffer, 'png')\ndisplay(Shown(buffer.getvalue()))"
     write(notebooks, "01_one", "# One: a question", f"print(dataset)\n{plot.format('dataset')}", 'dataset = "mnist"')
     write(notebooks, "02_two", "# Two", f"{plot.format(repr('mnist'))}\n{plot.format(repr('another'))}")
     (tmp_path / "params" / "01_one").mkdir(parents=True)
