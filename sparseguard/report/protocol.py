@@ -162,8 +162,8 @@ class Near:
 def near(results: Sequence[Result]) -> list[Near]:
     """Printed numbers that the released procedure, and the paper's text, come within a tenth of (means over seeds)."""
     found: dict[tuple[int, str], list[tuple[bool, bool]]] = {}
-    for places in _places(results):
-        released, written = (under(places, step) for step in (STEPS[0], WRITTEN))
+    for here in places(results):
+        released, written = (under(here, step) for step in (STEPS[0], WRITTEN))
         for label, group in released.items():
             row = _printed(group[0].experiment)
             if row is None or label not in written:
@@ -184,7 +184,7 @@ def _comes_near(number: float, known: float) -> bool:
     return abs(number - known) <= NEAR * abs(known)
 
 
-def _places(results: Sequence[Result]) -> list[list[Result]]:
+def places(results: Sequence[Result]) -> list[list[Result]]:
     """Results by data set and setting."""
     found: dict[tuple[str, str], list[Result]] = {}
     for r in results:
@@ -227,10 +227,10 @@ def _lost(released: Mapping[str, Sequence[Result]]) -> dict[str, float]:
 
 def protocol_summary(results: Sequence[Result]) -> Summary:
     """How many printed numbers come out again, what the procedure does to its targets, what the steps are worth."""
-    known, places = near(results), _places(results)
+    known, everywhere = near(results), places(results)
     counted = sum(one.counted for one in known)
     again = {of: sum(getattr(one, of) for one in known) for of in ("released", "written")}
-    lost = [value for of in places for value in _lost(under(of, STEPS[0])).values()]
+    lost = [value for of in everywhere for value in _lost(under(of, STEPS[0])).values()]
     sentences = [
         f"**The released procedure is no attack: it bends the target until a random network decodes it, and comes "
         f"within a tenth of {again['released']} of {counted} printed numbers; an attack as the text has it comes "
@@ -238,7 +238,7 @@ def protocol_summary(results: Sequence[Result]) -> Summary:
         f"It costs its targets up to {max(lost):.2f} of accuracy, which the tables print from before it.",
     ]
     ends: dict[str, list[list[float]]] = {}
-    for of in places:
+    for of in everywhere:
         for label, course in waterfall(of).items():
             ends.setdefault(label, []).append(course)
     told = [
@@ -270,17 +270,17 @@ def protocol_reading(results: Sequence[Result]) -> Reading:
             for column in PRINTED
         ]
         lines.append(f"{name} comes within {NEAR:.0%} of {', '.join(parts)} values, by the released metrics.")
-    for places in _places(results):
-        e = places[0].experiment
+    for here in places(results):
+        e = here[0].experiment
         where = leak_of(e)
-        lost = _lost(under(places, STEPS[0]))
+        lost = _lost(under(here, STEPS[0]))
         if lost:
             worst = max(lost, key=lambda n: lost[n])
             lines.append(
                 f"{where}: the procedure costs its targets {min(lost.values()):+.3f} to {max(lost.values()):+.3f} of "
                 f"accuracy (most: `{worst}`), after the printed accuracy was measured."
             )
-        for label, course in waterfall(places).items():
+        for label, course in waterfall(here).items():
             gains = [after - before for before, after in pairwise(course)]
             largest = max(range(len(gains)), key=lambda k: abs(gains[k]))
             lines.append(

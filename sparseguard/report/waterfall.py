@@ -7,6 +7,7 @@ from math import log10
 
 import matplotlib.pyplot as plt
 import pandas as pd
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from ..data import dataset_title
@@ -14,7 +15,7 @@ from ..result import Result
 from ..studies.floors import Floor
 from .about import about, caption, over_seeds, seeds_named, seeds_of
 from .looks import look, name
-from .protocol import STEPS, WRITTEN, under, waterfall
+from .protocol import STEPS, WRITTEN, places, under, waterfall
 from .table import Table
 from .tables import spread
 
@@ -62,59 +63,73 @@ def floor_table(found: Sequence[Floor], dataset: str, scale: str) -> Table:
 
 
 def waterfall_figure(results: Sequence[Result]) -> Figure | None:
-    """What each step is worth: a panel a defense, a bar from the PSNR before it to that after it.
+    """What each step is worth: a row a data set and leak, a panel a defense, bars from the PSNR before to that after.
 
     ``None`` where no defense has all steps.
     """
-    found = waterfall(results)
-    if not found:
+    rows = [(of, found) for of in places(results) if (found := waterfall(of))]
+    if not rows:
         return None
-    size = (3.3 * len(found) + 1.2, 3.9)
-    figure, axes = plt.subplots(1, len(found), figsize=size, squeeze=False, sharex=True, sharey=True)
-    names, shown = [step.name for step in STEPS], _shown(results, found)
-    for axis, (label, course) in zip(axes[0], found.items()):
-        start = [0.0, *course[:-1]]
-        for place, (low, high) in enumerate(zip(start, course)):
-            colour = "0.6" if place in (0, len(course) - 1) else ("C2" if high >= low else "C3")
-            bottom = 0.0 if place in (0, len(course) - 1) else low
-            axis.barh(place, high - bottom, left=bottom, color=colour)
-            axis.text(max(low, high) + 0.4, place, f"{high:.1f}", va="center", fontsize=8)
-        axis.set_title(name(next(r.experiment for r in shown if r.experiment.defense_label == label)), fontsize=9)
+    wide, steps = max(len(found) for _, found in rows), [step.name for step in STEPS]
+    size = (3.3 * wide + 1.2, 3.3 * len(rows) + 0.4)
+    figure, axes = plt.subplots(len(rows), wide, figsize=size, squeeze=False, sharex=True, sharey=True)
+    for axis in axes.flat:
         axis.grid(axis="y", visible=False)
+    for row, (of, found) in zip(axes, rows):
+        firsts = under(of, STEPS[0])
+        for axis, (label, course) in zip(row, found.items()):
+            _bars(axis, course)
+            e = firsts[label][0].experiment
+            axis.set_title(f"{name(e)}, {e.setting.replace('_', '-')}", fontsize=9)
+        for axis in row[len(found) :]:
+            axis.set_visible(False)
+    for axis in axes[-1]:
         axis.set_xlabel("PSNR (dB)", fontsize=8)
-    axes[0, 0].set_xlim(right=1.15 * max(max(course) for course in found.values()))
-    axes[0, 0].set_yticks(range(len(names)), names, fontsize=8)
+    axes[0, 0].set_xlim(right=1.15 * max(max(course) for _, found in rows for course in found.values()))
+    for axis in axes[:, 0]:
+        axis.set_yticks(range(len(steps)), steps, fontsize=8)
     axes[0, 0].invert_yaxis()
-    told = f"{about(shown, attack=False)}, {seeds_named(seeds_of(shown))}"
+    shown = [r for of, found in rows for r in _shown(of, found)]
+    told = f"{about(shown, leak=False, attack=False)}, {seeds_named(seeds_of(shown))}"
     figure.suptitle(f"From the released procedure to an attack: {told}", fontsize=10)
     figure.tight_layout()
     plt.close(figure)
     return figure
 
 
+def _bars(axis: Axes, course: Sequence[float]) -> None:
+    """The first and the last from zero, those between from the one before."""
+    for row, (low, high) in enumerate(zip([0.0, *course[:-1]], course)):
+        whole = row in (0, len(course) - 1)
+        bottom = 0.0 if whole else low
+        axis.barh(row, high - bottom, left=bottom, color="0.6" if whole else "C2" if high >= low else "C3")
+        axis.text(max(low, high) + 0.4, row, f"{high:.1f}", va="center", fontsize=8)
+
+
 def updates_figure(results: Sequence[Result]) -> Figure:
-    """PSNR on images that nobody learned from, against updates: as released, and as written; first seed."""
-    figure, axes = plt.subplots(1, 2, figsize=(9.5, 3.8), sharey=True)
-    for axis, step in zip(axes, (STEPS[0], WRITTEN)):
-        for group in under(results, step).values():
-            told = min(group, key=lambda r: r.experiment.seed).details["attack"]
-            taken, errors = zip(*told["curve"])
-            colour, mark = look(group[0].experiment.defense)
-            axis.plot(
-                taken,
-                [-10 * log10(error) for error in errors],
-                color=colour,
-                marker=mark,
-                markersize=4,
-                lw=1,
-                label=name(group[0].experiment),
-            )
-        axis.set_xscale("log", base=2)
+    """PSNR on images that nobody learned from, against updates: as released, and as written; first seed.
+
+    A row a data set and leak.
+    """
+    rows = places(results)
+    figure, axes = plt.subplots(len(rows), 2, figsize=(9.5, 3.5 * len(rows) + 0.3), squeeze=False, sharey=True)
+    for row, of in zip(axes, rows):
+        for axis, step in zip(row, (STEPS[0], WRITTEN)):
+            for group in under(of, step).values():
+                first = min(group, key=lambda r: r.experiment.seed)
+                taken, errors = zip(*first.details["attack"]["curve"])
+                colour, mark = look(first.experiment.defense)
+                levels = [-10 * log10(error) for error in errors]
+                axis.plot(taken, levels, color=colour, marker=mark, ms=4, lw=1, label=name(first.experiment))
+            axis.set_xscale("log", base=2)
+            way, leak = "as released" if step is STEPS[0] else "as written", of[0].experiment.setting
+            axis.set_title(f"{way}, {leak.replace('_', '-')}", fontsize=10)
+        row[0].set_ylabel("PSNR (dB), true metric")
+        named = {label: line for axis in row for line, label in zip(*axis.get_legend_handles_labels())}
+        row[1].legend(named.values(), named, fontsize=8, loc="upper left", bbox_to_anchor=(1.0, 1.0), frameon=False)
+    for axis in axes[-1]:
         axis.set_xlabel("updates")
-        axis.set_title(step.name if step is STEPS[0] else "as written", fontsize=10)
-    axes[0].set_ylabel("PSNR (dB), true metric")
-    axes[1].legend(fontsize=8, loc="upper left", bbox_to_anchor=(1.0, 1.0), frameon=False)
-    figure.suptitle(f"Where more updates lead: {about(results, attack=False)}", fontsize=10)
+    figure.suptitle(f"Where more updates lead: {about(results, leak=False, attack=False)}", fontsize=10)
     figure.tight_layout()
     plt.close(figure)
     return figure

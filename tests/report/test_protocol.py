@@ -102,7 +102,7 @@ def test_the_steps_are_told_by_the_metric_of_their_place(results: list[Result]) 
     figure = waterfall_figure(results)
     assert figure is not None
     assert len(figure.axes) == 1
-    assert "MNIST, split leak, scale quick" in figure.get_suptitle()
+    assert figure.get_suptitle().endswith("MNIST, scale quick, seeds 0, 1")
     assert [len(axis.lines) for axis in updates_figure(results).axes] == [1, 1]
     some = [r for r in results if r.experiment.attack_options != {"train_attacker": True}]
     assert waterfall(some) == {}
