@@ -4,7 +4,8 @@ There the inverse network is random and stays so: the optimiser holds the parame
 layers are trained, on hold-out images, until the random network decodes them. Noise is off, because the target is in
 inference mode; sparse targets take batches of 16 instead of 1, weight decay, 16-bit numbers, and dictionaries without
 a gradient. Each of these is a switch, so that one can be turned after the other until nothing is left of them: then a
-network that learns attacks a target that stays as it is, which is what the paper's text says.
+network that learns attacks a target that stays as it is, which is what the paper's text says. With neither of the two
+in the optimiser nothing is trained at all, which is what the released files of DP-SGD do.
 
 What differs here from there: the target is trained as everywhere in this package, and its momentum is not carried over;
 of 16-bit numbers only the storage of weights, gradients and momentum is repeated, not each sum.
@@ -49,7 +50,7 @@ class AsReleased(Attack):
 
     Args:
         train_attacker: the inverse network is in the optimiser; in no released file it is.
-        change_target: the target is, as in every released file.
+        change_target: the target is, as in every released file but those of DP-SGD.
         noise: the noise of the target is on while it leaks, to the attack and to what measures it.
         half: weights, gradients and momentum are kept in 16 bits; ``None``: where the target has sparse layers.
         dictionaries: the dictionaries of sparse layers are trained with the rest.
@@ -81,8 +82,6 @@ class AsReleased(Attack):
         super().__post_init__()
         for name in ("train_attacker", "change_target", "noise", "dictionaries"):
             flag(name, getattr(self, name))
-        if not (self.train_attacker or self.change_target):
-            raise ValueError("train_attacker or change_target must be true: else nothing is trained.")
         if self.half is not None:
             flag("half", self.half)
         for name in ("batch", "updates"):
@@ -107,10 +106,11 @@ class AsReleased(Attack):
         curve = self._train(victim, inverse, images, watched, given)
         changed = [bool((p != old).any()) for p, old in zip(victim.parameters(), before, strict=True)]
         errors = [error for _, error in curve[-2:]]
+        updates = curve[-1][0]
         gain = 10 * math.log10(errors[0] / errors[-1])
         name = "trained network" if self.train_attacker else "random network"
         told: dict[str, Any] = {
-            "attacker": name, "errors": {name: errors[-1]}, "updates": {name: given.updates}, "gains": {name: gain},
+            "attacker": name, "errors": {name: errors[-1]}, "updates": {name: updates}, "gains": {name: gain},
             "capped": gain >= PAYS, "curve": curve, "changed": sum(changed), "parameters": len(changed),
             "given": asdict(given),
         }  # fmt: skip
@@ -136,6 +136,8 @@ class AsReleased(Attack):
             parameter.requires_grad_(self.change_target and trained)
         inverse.requires_grad_(self.train_attacker)
         held = [p for module in (victim, inverse) for p in module.parameters() if p.requires_grad]
+        if not held:
+            return [(0, _error(victim, inverse, watched))]
         optimizer = torch.optim.SGD(held, lr=self.rate, momentum=MOMENTUM, weight_decay=given.decay)
         leak = _known(victim, images) if not self.change_target else None
         ends = sorted({2**k for k in range(given.updates.bit_length())} | {given.updates})

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from itertools import pairwise
-from typing import ClassVar, Literal, get_args
+from types import MappingProxyType
+from typing import Any, ClassVar, Literal, get_args
 
 import torch
 import torch.nn.functional as F
@@ -62,6 +63,8 @@ class Defense:
     """Name of the option that says how strong the defense is, if it has one: what a curve of several cells sweeps."""
     revision: ClassVar[int] = 0
     """Raised whenever this defense's cells would give another result; those of others are still read."""
+    released_attack: ClassVar[Mapping[str, Any]] = MappingProxyType({})
+    """Options of the attack ``as_released`` by which this defense's released files differ from the others."""
     sizes: ClassVar[tuple[str, ...]] = ()
     """Sizes of a :class:`~sparseguard.scales.Scale` that this defense reads, beside those that all do."""
 

@@ -14,7 +14,9 @@ from __future__ import annotations
 
 import math
 import warnings
+from collections.abc import Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any, ClassVar
 
 import torch
@@ -44,6 +46,7 @@ class DPSGD(Defense):
 
     family: ClassVar[Family] = "training"
     strength: ClassVar[str] = "noise_multiplier"
+    released_attack: ClassVar[Mapping[str, Any]] = MappingProxyType({"change_target": False})
     sizes: ClassVar[tuple[str, ...]] = ("dp_epochs", "dp_batch_size", "dp_learning_rate")
 
     noise_multiplier: float = 1.1

@@ -29,8 +29,8 @@ from .noise import noise_curves, noise_reading
 from .paired import forest_plot, slope_chart
 from .parameters import check_parameters
 from .protocol import (
+    audited,
     near_table,
-    procedures,
     protocol_reading,
     protocol_summary,
     protocol_table,
@@ -54,6 +54,7 @@ __all__ = [
     "audit_figure",
     "audit_reading",
     "audit_table",
+    "audited",
     "best_and_worst",
     "budget_curves",
     "budgets_reading",
@@ -108,7 +109,6 @@ __all__ = [
     "priors_grid",
     "priors_table",
     "privacy_utility",
-    "procedures",
     "protocol_reading",
     "protocol_summary",
     "protocol_table",

@@ -16,6 +16,7 @@ from typing import Any
 import pandas as pd
 
 from ..experiment import Experiment
+from ..grid import cells
 from ..paper import Printed, printed
 from ..result import Result
 from .about import by_attack, by_defense, caption, in_short, leak_of, over_seeds
@@ -67,6 +68,8 @@ def _steps() -> tuple[Step, ...]:
 STEPS = _steps()
 WRITTEN = STEPS[-1]
 """What the paper's text says: a network that learns, and a deployed target that stays as it is."""
+UNTRAINED = Step("nothing is trained", {"change_target": False})
+"""A random network before a target that stays as it is: the number that any leak of this shape and kind has."""
 PRINTED = {"psnr": ("PSNR", 2), "ssim": ("SSIM", 3), "fid": ("Fréchet (10³)", 1)}
 MEASURED = {"psnr": "psnr", "ssim": "ssim", "fid": "row_frechet"}
 """Printed column: what it is called here."""
@@ -75,15 +78,27 @@ CHANGES = (
     "attack: nobody who only sees a leak can do it, and the accuracy stands before and after it. Metrics are the "
     "released ones (standardised images, nothing clipped; the peak is the reconstruction's range)."
 )
+NOTHING = (
+    "Untrained: a random network decodes, and nothing is trained; by the released metrics. This is what the released "
+    "files of DP-SGD do, so it stands there as released, too."
+)
 TEXT = (
     "As written: the same network learns, by the same rule and as many updates, and the deployed target stays as it "
     "is, its noise on; first by the released metrics, then (true) by PSNR and SSIM in [0, 1]."
 )
 
 
-def procedures() -> list[dict[str, Any]]:
-    """The two ends of :data:`STEPS` as attacks: as released, as written."""
-    return [STEPS[0].attack, WRITTEN.attack]
+def audited(
+    dataset: str, settings: Sequence[str], defenses: Sequence[Any], scale: str, seeds: Sequence[int]
+) -> list[Experiment]:
+    """Cells of the two ends of :data:`STEPS` and of :data:`UNTRAINED`; each defense as its own released files have it.
+
+    Args:
+        dataset, settings, defenses, scale, seeds: as :func:`sparseguard.grid.cells` takes them, at λ = 0.5.
+    """
+    attacks = [step.attack for step in (STEPS[0], WRITTEN, UNTRAINED)]
+    every = [e for s in settings for e in cells(dataset, s, defenses, [0.5], scale, seeds, attacks)]
+    return [e for e in every if any(_is(e, step) for step in (STEPS[0], WRITTEN, UNTRAINED))]
 
 
 def waterfall_attacks() -> list[dict[str, Any]]:
@@ -98,7 +113,8 @@ def under(results: Sequence[Result], step: Step) -> dict[str, list[Result]]:
 
 
 def _is(e: Experiment, step: Step) -> bool:
-    return e.attack == RELEASED and {k: v for k, v in e.attack_options.items() if k != "updates"} == dict(step.options)
+    options = dict(step.options) or dict(e.make_defense().released_attack)
+    return e.attack == RELEASED and {k: v for k, v in e.attack_options.items() if k != "updates"} == options
 
 
 def _attacked(results: Sequence[Result]) -> dict[str, list[Result]]:
@@ -119,15 +135,16 @@ def _spread(group: Sequence[Result], metric: str, digits: int) -> str:
 
 
 def protocol_table(results: Sequence[Result]) -> Table:
-    """One row a defense: printed, as released, as written, attacked; and the accuracy that the first of these leaves.
+    """One row a defense: printed, untrained, as released, as written, attacked; and the accuracy before and after.
 
     Args:
         results: of one data set and setting, of the released procedure, of :data:`WRITTEN` and of attacks.
     """
     released, written, attacked = under(results, STEPS[0]), under(results, WRITTEN), _attacked(results)
+    untrained = under(results, UNTRAINED)
     seeds = {r.experiment.seed for r in results}
     names = sorted({group[0].experiment.attack_label for group in attacked.values()})
-    notes = [CHANGES, TEXT, f"Attacked: the strongest of {', '.join(names) or DASH}, true metrics."]
+    notes = [NOTHING, CHANGES, TEXT, f"Attacked: the strongest of {', '.join(names) or DASH}, true metrics."]
     rows = []
     for label, group in released.items():
         known = _printed(group[0].experiment)
@@ -135,6 +152,7 @@ def protocol_table(results: Sequence[Result]) -> Table:
         for column, (name, digits) in PRINTED.items():
             metric = MEASURED[column]
             row[f"{name} printed"] = DASH if known is None else f"{known.numbers[column]:.{digits}f}"
+            row[f"{name} untrained"] = _spread(untrained.get(label, []), f"{metric}_released", digits)
             row[f"{name} as released"] = _spread(group, f"{metric}_released", digits)
             row[f"{name} as written"] = _spread(written.get(label, []), f"{metric}_released", digits)
             if column != "fid":
@@ -155,28 +173,26 @@ class Near:
     table: int
     column: str
     counted: int
+    untrained: int
     released: int
     written: int
 
 
 def near(results: Sequence[Result]) -> list[Near]:
-    """Printed numbers that the released procedure, and the paper's text, come within a tenth of (means over seeds)."""
-    found: dict[tuple[int, str], list[tuple[bool, bool]]] = {}
+    """Printed numbers that each procedure comes within a tenth of (means over seeds), of rows that have all three."""
+    found: dict[tuple[int, str], list[list[bool]]] = {}
     for here in places(results):
-        released, written = (under(here, step) for step in (STEPS[0], WRITTEN))
-        for label, group in released.items():
+        ways = [under(here, step) for step in (UNTRAINED, STEPS[0], WRITTEN)]
+        for label, group in ways[1].items():
             row = _printed(group[0].experiment)
-            if row is None or label not in written:
+            if row is None or not all(label in way for way in ways):
                 continue
             for column, metric in MEASURED.items():
-                pair = tuple(
-                    _comes_near(mean(values(of, f"{metric}_released")), row.numbers[column])
-                    for of in (group, written[label])
-                )
-                found.setdefault((row.table, column), []).append(pair)  # type: ignore[arg-type]
+                means = [mean(values(way[label], f"{metric}_released")) for way in ways]
+                near_it = [_comes_near(number, row.numbers[column]) for number in means]
+                found.setdefault((row.table, column), []).append(near_it)
     return [
-        Near(table, column, len(pairs), sum(a for a, _ in pairs), sum(b for _, b in pairs))
-        for (table, column), pairs in sorted(found.items())
+        Near(table, column, len(of), *(sum(way) for way in zip(*of))) for (table, column), of in sorted(found.items())
     ]
 
 
@@ -200,6 +216,7 @@ def near_table(results: Sequence[Result]) -> Table:
         row: dict[str, str] = {"printed in": f"Table {table}"}
         for one in (one for one in known if one.table == table):
             name = PRINTED[one.column][0]
+            row[f"{name}, untrained"] = f"{one.untrained} of {one.counted}"
             row[f"{name}, as released"] = f"{one.released} of {one.counted}"
             row[f"{name}, as written"] = f"{one.written} of {one.counted}"
         rows.append(row)
@@ -207,7 +224,8 @@ def near_table(results: Sequence[Result]) -> Table:
     where = dict.fromkeys(map(leak_of, cells))
     told = f"{'; '.join(where)}; scale {results[0].experiment.scale}, {over_seeds({e.seed for e in cells})}."
     return Table(pd.DataFrame(rows), told, [
-        f"Numbers that lie within {NEAR:.0%} of the printed one, by the released metrics, means over seeds.", CHANGES,
+        f"Numbers that lie within {NEAR:.0%} of the printed one, by the released metrics, means over seeds.",
+        NOTHING, CHANGES,
     ])  # fmt: skip
 
 
@@ -229,12 +247,12 @@ def protocol_summary(results: Sequence[Result]) -> Summary:
     """How many printed numbers come out again, what the procedure does to its targets, what the steps are worth."""
     known, everywhere = near(results), places(results)
     counted = sum(one.counted for one in known)
-    again = {of: sum(getattr(one, of) for one in known) for of in ("released", "written")}
+    again = {of: sum(getattr(one, of) for one in known) for of in ("untrained", "released", "written")}
     lost = [value for of in everywhere for value in _lost(under(of, STEPS[0])).values()]
     sentences = [
         f"**The released procedure is no attack: it bends the target until a random network decodes it, and comes "
         f"within a tenth of {again['released']} of {counted} printed numbers; an attack as the text has it comes "
-        f"within a tenth of {again['written']}.**",
+        f"within a tenth of {again['written']}, a network that nobody trains of {again['untrained']}.**",
         f"It costs its targets up to {max(lost):.2f} of accuracy, which the tables print from before it.",
     ]
     ends: dict[str, list[list[float]]] = {}
@@ -263,7 +281,10 @@ def protocol_reading(results: Sequence[Result]) -> Reading:
     """What the released procedure reproduces, what it does to its target, and what each step is worth."""
     known = near(results)
     lines = []
-    for of, name in (("released", "The released procedure"), ("written", "An attack as the text has it")):
+    for of, name in (
+        ("untrained", "A network that nobody trains"), ("released", "The released procedure"),
+        ("written", "An attack as the text has it"),
+    ):  # fmt: skip
         parts = [
             f"{sum(getattr(one, of) for one in known if one.column == column)} of "
             f"{sum(one.counted for one in known if one.column == column)} printed {PRINTED[column][0]}"

@@ -19,7 +19,7 @@ from ..targets import SETTINGS
 from .claims import MARKS, Judged
 from .compare import printed_row
 from .evidence import LAMS, Evidence, Rows
-from .protocol import RELEASED, STEPS, WRITTEN
+from .protocol import RELEASED, STEPS, UNTRAINED, WRITTEN
 from .rule import MARGINS
 from .table import DASH, Table
 
@@ -100,12 +100,13 @@ def sources_table(judged: Sequence[Judged], evidence: Evidence) -> Table:
 
 
 def released_rows(evidence: Evidence) -> list[Result]:
-    """What the store has of the released procedure and of its last step, for the rows that the paper prints."""
+    """What the store has of the released procedure, of its last step and untrained, for the paper's rows."""
     found = []
     for dataset in evidence.datasets:
         for setting in SETTINGS:
             for e in cells(dataset, setting, list_defenses(), LAMS, evidence.scale, evidence.seeds):
-                stored = [_released(e, step.options).stored(evidence.store) for step in (STEPS[0], WRITTEN)]
+                ways = dict.fromkeys(_released(e, step.options) for step in (STEPS[0], WRITTEN, UNTRAINED))
+                stored = [cell.stored(evidence.store) for cell in ways]
                 found += [result for result in stored if result is not None]
     return found
 
@@ -113,7 +114,8 @@ def released_rows(evidence: Evidence) -> list[Result]:
 def _released(e: Experiment, changed: Mapping[str, Any] = MappingProxyType({})) -> Experiment:
     """The cell of the released procedure that belongs to a row, some of its switches turned."""
     options = dict(e.options) | ({"tau": RELEASED_TAU} if e.family == "sparse" else {})
-    return replace(e, attack=RELEASED, attack_options=dict(changed), options=options)
+    switches = dict(changed) or dict(e.make_defense().released_attack)
+    return replace(e, attack=RELEASED, attack_options=switches, options=options)
 
 
 def _share(count: int, of: int) -> str:

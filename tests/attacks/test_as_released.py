@@ -84,6 +84,15 @@ def test_as_written_the_attacker_moves_and_the_target_stays(
     assert seen.fitted.details["attacker"] == both.fitted.details["attacker"] == "trained network"
 
 
+def test_with_neither_in_the_optimiser_nothing_is_trained(split: Split, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen = Seen(split, monkeypatch, change_target=False)
+    assert (seen.of_attacker, seen.of_victim) == (set(), set())
+    told = seen.fitted.details
+    assert (told["updates"], told["capped"], len(told["curve"])) == ({"random network": 0}, False, 1)
+    assert make_defense("dp_sgd").released_attack == {"change_target": False}
+    assert make_defense("none").released_attack == {}
+
+
 def test_the_random_network_learns_to_see_because_the_target_is_bent(split: Split) -> None:
     torch.manual_seed(0)
     target = make_defense("none").build(split, "end_to_end", replace(SMOKE, width=32)).eval()
@@ -180,7 +189,6 @@ def test_a_cell_has_the_released_numbers_and_the_accuracy_afterwards() -> None:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"change_target": False}, "train_attacker or change_target must be true"),
         ({"batch": 0}, "batch must be a whole number"),
         ({"updates": -1}, "updates must be a whole number"),
         ({"rate": 0.0}, "rate must be a finite number greater than 0"),

@@ -10,8 +10,8 @@ import torch
 
 from sparseguard import Experiment, Result
 from sparseguard.report import (
+    audited,
     near_table,
-    procedures,
     protocol_reading,
     protocol_summary,
     protocol_table,
@@ -20,7 +20,7 @@ from sparseguard.report import (
     waterfall_figure,
     waterfall_table,
 )
-from sparseguard.report.protocol import STEPS, WRITTEN, near, waterfall
+from sparseguard.report.protocol import STEPS, UNTRAINED, WRITTEN, near, waterfall
 from sparseguard.result import METRICS, OF_VICTIM
 
 ONE = "none"
@@ -51,13 +51,20 @@ def results() -> list[Result]:
                 "row_frechet_released": 100.0, "accuracy": 0.9, "accuracy_after": 0.4,
             }  # fmt: skip
             made.append(planted("as_released", seed, dict(step.options), **numbers))
+        nothing: dict[str, float | None] = {
+            "psnr_released": 15.0, "ssim_released": 0.01, "row_frechet_released": 19.0, "accuracy": 0.9,
+        }  # fmt: skip
+        made.append(planted("as_released", seed, dict(UNTRAINED.options), **nothing))
         made.append(planted("inversion", seed, psnr=37.0 + seed, ssim=0.99))
         made.append(planted("refinement", seed, psnr=30.0, ssim=0.99))
     return made
 
 
 def test_each_step_keeps_those_before_it_and_changes_one_thing() -> None:
-    assert procedures() == [STEPS[0].attack, WRITTEN.attack]
+    ends = [dict(step.options) for step in (STEPS[0], WRITTEN, UNTRAINED)]
+    assert [e.attack_options for e in audited("mnist", ["split"], ["none"], "smoke", [0])] == ends
+    asked = audited("mnist", ["split"], ["dp_sgd"], "smoke", [0])
+    assert [e.attack_options for e in asked] == ends[1:], "in its released files nothing is trained"
     for before, step in pairwise(STEPS):
         assert before.options.items() <= step.options.items()
         changed = set(step.options) - set(before.options)
@@ -72,6 +79,7 @@ def test_each_step_keeps_those_before_it_and_changes_one_thing() -> None:
 def test_a_row_puts_printed_released_written_and_attacked_side_by_side(results: list[Result]) -> None:
     (row,) = protocol_table(results).frame.to_dict("records")
     assert row["PSNR printed"] == "31.21"
+    assert row["PSNR untrained"] == "15.00 ± 0.00"
     assert row["PSNR as released"] == "31.10 ± 0.14"
     assert row["PSNR as written"] == "19.10 ± 0.14"
     assert row["PSNR true"] == "34.00 ± 0.00"
@@ -85,8 +93,10 @@ def test_a_row_puts_printed_released_written_and_attacked_side_by_side(results: 
 
 
 def test_printed_numbers_that_come_out_again_are_counted(results: list[Result]) -> None:
-    counted = {one.column: (one.counted, one.released, one.written) for one in near(results)}
-    assert counted == {"psnr": (1, 1, 0), "ssim": (1, 1, 1), "fid": (1, 0, 0)}  # 31.1, 19.1 of 31.21; 0.9 of 0.923
+    counted = {one.column: (one.counted, one.untrained, one.released, one.written) for one in near(results)}
+    # 15.0, 31.1, 19.1 of 31.21; 0.01, 0.9, 0.9 of 0.923; 19, 100, 100 of 19.6
+    assert counted == {"psnr": (1, 0, 1, 0), "ssim": (1, 0, 1, 1), "fid": (1, 1, 0, 0)}
+    assert near([r for r in results if r.experiment.attack_options != UNTRAINED.options]) == []
     frame = near_table(results).frame
     assert frame.to_dict("records")[0]["PSNR, as released"] == "1 of 1"
     edge = [replace(r, metrics=r.metrics | {"psnr_released": 31.21 * 1.1001}) for r in results]
