@@ -10,6 +10,7 @@ from .about import by_attack, by_defense, in_short
 from .compare import measured, values
 from .looks import name
 from .reading import SLACK, noted_difference
+from .rule import MARGINS
 from .summary import Summary, listed, percent, span
 
 Groups = dict[str, list[Result]]
@@ -43,10 +44,15 @@ def hidden(groups: Groups, floor: float | None) -> list[str]:
 
 
 def against(groups: Groups, other: Sequence[Result]) -> dict[int, list[str]]:
-    """Labels of the rows that hide more (1), less (-1) and neither (0) than another row, by the rule of readings."""
+    """Labels of the rows that hide more (1), less (-1) and neither (0) than another row, by the rule of readings.
+
+    Of one seed no test can be made: then by its numbers, beyond the rule's margin.
+    """
     found: dict[int, list[str]] = {1: [], 0: [], -1: []}
     for label, group in groups.items():
         gap, sure = noted_difference(group, other)
+        if len(group) == len(other) == 1:
+            sure = abs(gap) > MARGINS["psnr"]
         found[0 if not sure else 1 if gap < 0 else -1].append(label)
     return found
 
@@ -65,13 +71,18 @@ def where_from(results: Sequence[Result]) -> str:
 def _sparse_verdict(sparse: Groups, conv: Sequence[Result]) -> str:
     """Whether sparse rows hide more than convolutions, in the words of an answer."""
     found, count = against(sparse, conv), len(sparse)
+    seed = ", in the one seed that was measured" if len(conv) == 1 else ""
     if not found[1]:
-        less = f"; {len(found[-1])} of {count} sparse rows hide less" if found[-1] else ""
-        return f"sparse coding hides no more than ordinary convolutions in its place{less}"
+        less = f"; {len(found[-1])} of {count} sparse rows {_hide(found[-1])} less" if found[-1] else ""
+        return f"sparse coding hides no more than ordinary convolutions in its place{seed}{less}"
     if len(found[1]) == count:
-        return "sparse coding hides more than ordinary convolutions in its place"
+        return f"sparse coding hides more than ordinary convolutions in its place{seed}"
     which = listed([_name(sparse[label]) for label in found[1]])
-    return f"of {count} sparse rows {which} hide more than ordinary convolutions in their place"
+    return f"of {count} sparse rows {which} {_hide(found[1])} more than ordinary convolutions in their place{seed}"
+
+
+def _hide(rows: Sequence[str]) -> str:
+    return "hides" if len(rows) == 1 else "hide"
 
 
 def leak_summary(results: Sequence[Result]) -> Summary:
