@@ -3,8 +3,8 @@
 import re
 import sys
 import types
-from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,8 @@ from sparseguard import Experiment, Result, list_defenses
 from sparseguard.attacks import ATTACKS, Attack, Fitted
 from sparseguard.auditing import Audit
 from sparseguard.data import Split
-from sparseguard.report import results_table
+from sparseguard.plans import of_notebook
+from sparseguard.report import results_table, site
 from sparseguard.scales import SCALES
 from sparseguard.shipping import shipped
 
@@ -25,12 +26,12 @@ ROOT = Path(__file__).resolve().parents[1]
 PAGES = sorted((ROOT / "notebooks" / "pages").glob("*.md"))
 
 
-def page(name: str) -> str:
+def page_of(name: str) -> str:
     return (ROOT / "notebooks" / "pages" / f"{name}.md").read_text(encoding="utf-8")
 
 
 def test_the_defense_of_the_readme_works(split: Split) -> None:
-    blocks = re.findall(r"```python\n(.*?)```", page("extend"), flags=re.S)
+    blocks = re.findall(r"```python\n(.*?)```", page_of("extend"), flags=re.S)
     source = next(block for block in blocks if block.startswith("# sparseguard/defenses/rounding.py"))
     module = types.ModuleType("sparseguard.defenses.rounding")
     module.__package__ = sparseguard.defenses.__name__
@@ -48,7 +49,7 @@ def test_the_defense_of_the_readme_works(split: Split) -> None:
 
 
 def test_the_audit_of_the_readme_works(monkeypatch: pytest.MonkeyPatch) -> None:
-    text = page("use")
+    text = page_of("use")
     section = text[text.index("## Audit your own model") :]
     source = re.findall(r"```python\n(.*?)```", section, flags=re.S)[0]
     monkeypatch.setitem(SCALES, "quick", SCALES["smoke"])
@@ -62,7 +63,7 @@ def test_the_audit_of_the_readme_works(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_the_attack_of_the_readme_works(split: Split, monkeypatch: pytest.MonkeyPatch) -> None:
-    blocks = re.findall(r"```python\n(.*?)```", page("extend"), flags=re.S)
+    blocks = re.findall(r"```python\n(.*?)```", page_of("extend"), flags=re.S)
     source = next(block for block in blocks if block.startswith("# sparseguard/attacks/guess.py"))
     names: dict[str, Any] = {"Attack": Attack, "Fitted": Fitted, "dataclass": dataclass}
     exec(source, names)
@@ -104,39 +105,50 @@ def test_the_answer_of_the_readme_is_that_of_the_notebook() -> None:
     assert f"{psnr[noise]:.1f} dB at an accuracy of {accuracy[noise]:.2f}" in text
 
 
-def test_the_numbers_of_the_readme_are_those_of_the_reference_run() -> None:
-    text = page("results")
-    lines = [line.strip("| ").split(" | ") for line in text.splitlines() if line.startswith("| ")]
-    head = next(line for line in lines if "PSNR ↓ measured" in line and "best attacker" not in line)
-    shown = [line for line in lines if len(line) == len(head) and line != head]
-    table = pd.read_csv(ROOT / "figures" / "02_split_mnist_quick.csv", dtype=str)
-    table = table.replace(r" \[[\d, ]+\]", "", regex=True)
-    table["defense"] = "`" + table["defense"] + "`"
-    rows = {row[0]: row for row in table[head].to_numpy().tolist()}
-    assert shown == [rows[line[0]] for line in shown]
-    assert {line[0].strip("`").split()[0] for line in shown} == set(list_defenses())
-    caption = (ROOT / "figures" / "02_split_mnist_quick.md").read_text(encoding="utf-8").splitlines()[0]
-    assert caption in text
+@cache
+def of_the_reference() -> dict[Experiment, Result]:
+    return {r.experiment: r for scale in ("quick", "medium") for r in shipped(scale)}
 
 
-def test_the_ladder_of_the_readme_is_that_of_the_reference_run() -> None:
-    text = page("results")
-    table = pd.read_csv(ROOT / "figures" / "10_adaptive_mnist_quick.csv", dtype=str)
-    shown = [name for name in table.columns if name not in ("order", "turned round")]
-    for row in table[shown].to_numpy().tolist():
-        name = row[0] if row[0].startswith("the ") else f"`{row[0]}`"
-        assert f"| {name} | {' | '.join(row[1:])} |" in text
-    caption = (ROOT / "figures" / "10_adaptive_mnist_quick.md").read_text(encoding="utf-8").splitlines()[0]
-    assert caption in text
+@pytest.mark.parametrize(
+    "page",
+    [page for page in site.pages_of(ROOT / "notebooks", {}) if page.source.stem in ("01_end_to_end", "02_split")],
+    ids=lambda page: page.name,
+)
+def test_a_table_of_the_figures_is_what_the_reference_gives(page: site.Page) -> None:
+    planned, known = of_notebook(page.source, page.given), of_the_reference()
+    made = results_table([known[e] for e in planned if e in known], planned).frame
+    name = f"{page.source.stem}_{planned[0].dataset_name}_{planned[0].scale}"
+    kept = pd.read_csv(ROOT / "figures" / f"{name}.csv", dtype=str)
+    pd.testing.assert_frame_equal(made.astype(str), kept)
+    assert f"](../../figures/{name}.md)" in page_of("results")
+    if planned[0].scale == "quick":
+        assert {e.defense for e in planned} == set(list_defenses())
+        assert all(e in known for e in planned)
+
+
+def numbers(name: str, column: str) -> dict[str, float]:
+    """Means of one column of a table of the figures, by row."""
+    table = pd.read_csv(ROOT / "figures" / f"{name}.csv", dtype=str).replace(r" \[[\d, ]+\]", "", regex=True)
+    means = table.set_index(table.columns[0])[column].str.split(" ").str[0]
+    return {str(row): float(mean) for row, mean in means.items() if mean != "—"}
+
+
+def test_the_ladder_of_the_page_is_that_of_the_reference_run() -> None:
+    text = " ".join(page_of("results").split())
+    rows = ("sparse_guard lam=0.5", "none_conv", "sparse_standard lam=0.5")
+    short, long = ([numbers("10_adaptive_mnist_quick", row)[attack] for row in rows]
+                   for attack in ("inversion updates=128", "inversion"))  # fmt: skip
+    assert (
+        f"With 128 updates two sparse layers give up {short[0]} dB, convolutions {short[1]}, one sparse layer" in text
+    )
+    assert f"{short[2]}; with 2,048 it is {long[0]}, {long[1]} and {long[2]}" in text
 
 
 def test_the_readme_says_what_its_numbers_are_about() -> None:
-    """The attack's size as the notebook tells it, and what codes explain in each regime: the range over λ."""
-    text = " ".join(page("results").split())
-    told = (ROOT / "notebooks" / "02_split.ipynb").read_text(encoding="utf-8")
-    images, private = re.findall(r"(\d+) private images, attackers trained on (\d+) hold-out", told)[0][::-1]
+    """The regimes of its sparse rows, and what codes explain in each: the range over λ."""
+    text = " ".join(page_of("results").split())
     assert "The sparse rows of this reference run settle, at the minimum of eq. 1, unless they name a τ" in text
-    assert f"({private} private images reconstructed, {images} attacked with), seeds 0, 1, 2" in text
     table = pd.read_csv(ROOT / "figures" / "08_sparse_coding_mnist_quick.csv")
     table["percent"] = 100 * table["variance explained"].str.split(" ").str[0].astype(float)
     ends = {tau: f"{part.min():.0f} to {part.max():.0f} %" for tau, part in table.groupby("τ")["percent"]}
@@ -146,47 +158,20 @@ def test_the_readme_says_what_its_numbers_are_about() -> None:
     )
 
 
-def stands_on_the_page(cells: Sequence[Result]) -> list[list[str]]:
-    """The rows of these cells' one table on the page of results, which are what the report makes of the cells."""
-    made, text = results_table(cells), page("results")
-    assert text.count(made.caption) == 1
-    block = text[text.index(made.caption) :].split("\n\n", 2)[1]
-    head, _, *shown = [line.strip("| ").split(" | ") for line in block.splitlines()]
-    table = made.frame.replace(r" \[[\d, ]+\]", "", regex=True)
-    table["defense"] = "`" + table["defense"] + "`"
-    assert sorted(shown) == sorted(table[head].astype(str).to_numpy().tolist())
-    return shown
-
-
-def test_the_cells_of_medium_are_those_of_the_page() -> None:
-    """Every cell that 01 and 02 show has its row, under a caption of its data set and setting, in one order."""
-    of_08 = {"dictionary", "solver"}
-    text, cells = page("results"), [r for r in shipped("medium") if not of_08 & set(r.experiment.options)]
-    order = [line.split(" | ")[0] for line in text.splitlines() if line.startswith("| `") and line.count(" | ") == 6]
-    places = {(r.experiment.dataset, r.experiment.setting): None for r in cells}
-    assert {r.experiment.seed for r in cells} == {0}
-    for place in places:
-        own = [r for r in cells if (r.experiment.dataset, r.experiment.setting) == place]
-        names = [f"| {row[0]}" for row in stands_on_the_page(own)]
-        assert names == [name for name in order if name in names]
-        told = [r.details["attack"] for r in own]
-        assert all(one["capped"] for one in told), "the page says that every attack was still gaining"
-    assert "every attack was still gaining when it was capped" in " ".join(text.split())
-
-
-def test_fashion_mnist_stands_on_the_page_as_it_was_measured() -> None:
-    of = ("fashion_mnist", "split", "inversion")
-    own = [r for r in shipped("quick") if (r.experiment.dataset, r.experiment.setting, r.experiment.attack) == of]
-    shown, text = stands_on_the_page(own), page("results")
-    psnr = {row[0].strip("`"): float(row[2].split(" ")[0]) for row in shown}
-    less = sorted(psnr["none_conv"] - psnr[name] for name in psnr if name.startswith("sparse_standard lam=0.5"))
-    assert (
-        f"hides {less[0]:.1f} to {less[-1]:.1f} dB more than learned convolutions ({psnr['none_conv']:.1f} dB)" in text
-    )
+def test_the_page_tells_of_fashion_mnist_what_was_measured() -> None:
+    text = " ".join(page_of("results").split())
+    split, last = (numbers(f"{name}_fashion_mnist_quick", "PSNR ↓ measured") for name in ("02_split", "01_end_to_end"))
+    conv = split["none_conv"]
+    less = sorted(conv - split[row] for row in split if row.startswith("sparse_standard lam=0.5"))
+    assert f"hides {less[0]:.1f} to {less[-1]:.1f} dB more than learned convolutions ({conv:.1f} dB)" in text
+    one, two = (sorted(last[row] for row in last if row.startswith(f"sparse_{kind}")) for kind in ("standard", "guard"))
+    assert f"convolutions give up {last['none_conv']:.1f} dB, one sparse layer {one[0]:.1f} to {one[-1]:.1f}" in text
+    assert f"two {two[0]:.1f} to {two[-1]:.1f}" in text
+    assert f"hides {last['none_conv'] - last['gaussian sigma=0.5 front=conv']:.1f} dB more than they do" in text
 
 
 def test_the_page_tells_of_large_data_what_08_measured() -> None:
-    text = " ".join(page("results").split())
+    text = " ".join(page_of("results").split())
     networks = pd.read_csv(ROOT / "figures" / "08_sparse_coding_mnist_quick_networks.csv", dtype=str)
     for column in ("PSNR ↓", "accuracy ↑"):
         networks[column] = networks[column].str.split(" ").str[0].astype(float)

@@ -53,9 +53,9 @@ def _rivals(label: str, groups: dict[str, list[Result]], rivals: Sequence[str]) 
     useful = [name for name in rivals if accuracy(name) >= accuracy(label) - SLACK]
     gaps = {name: noted_difference(groups[name], groups[label]) for name in useful}
     parts = []
-    for verb, sign in (("hide more", -1), ("hide less", 1)):
+    for word, sign in (("more", -1), ("less", 1)):
         told = [f"`{name}` ({gap:+.1f} dB)" for name, (gap, differs) in gaps.items() if differs and gap * sign > 0]
-        parts += [f"{', '.join(told)} {verb}"] if told else []
+        parts += [f"{', '.join(told)} {'hides' if len(told) == 1 else 'hide'} {word}"] if told else []
     return f"`{label}` (accuracy {accuracy(label):.2f}): " + (", ".join(parts) or "none can be told apart from it")
 
 
