@@ -108,9 +108,10 @@ def about(results: Sequence[Measured], leak: bool = True, attack: bool = True) -
 
 
 def in_short(results: Sequence[Measured]) -> str:
-    """Data set, scale and how many seeds, for a sentence of a summary."""
-    e = results[0].experiment
-    return f"{dataset_title(e.dataset)}, scale `{e.scale}`, {seeds_told(seeds_of(results))}"
+    """Data set, scale with its private images where they are told, and how many seeds, for a sentence of a summary."""
+    e, images = results[0].experiment, getattr(results[0], "details", {}).get("train_images")
+    size = f" ({images:,} private images a seed)" if images else ""
+    return f"{dataset_title(e.dataset)}, scale `{e.scale}`{size}, {seeds_told(seeds_of(results))}"
 
 
 def caption(results: Sequence[Result]) -> str:

@@ -64,7 +64,7 @@ def where_from(results: Sequence[Result]) -> str:
     told = in_short(results)
     if gaining:
         rows = "every row" if len(gaining) == len(groups) else f"{len(gaining)} of {len(groups)} rows"
-        return f"{told}; the attack was still gaining in {rows}, so these numbers are lower bounds on what leaks."
+        return f"{told}; the attack was still gaining in {rows}: a longer one rebuilds more."
     return f"{told}; whoever has more images or another decoder can only do better."
 
 
@@ -100,7 +100,8 @@ def leak_summary(results: Sequence[Result]) -> Summary:
     answer = f"{listed(nearly)} nearly hide the images" if nearly else "no defense here hides the images"
     numbers, levels = [], []
     if "none" in groups:
-        numbers.append((f"{_psnr(groups['none']):.1f} dB", "rebuilt without a defense"))
+        what = "rebuilt without a defense (PSNR; lower: hidden better)"
+        numbers.append((f"{_psnr(groups['none']):.1f} dB", what))
     if "none_conv" in groups:
         numbers.append((f"{_psnr(groups['none_conv']):.1f} dB", "through ordinary convolutions"))
         if sparse:

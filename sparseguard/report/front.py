@@ -56,7 +56,7 @@ def counts(one: Judged) -> dict[int, int]:
 
 def _told(one: Judged) -> str:
     of = counts(one)
-    return f"{of[1]} of {len(one.comparisons)} comparisons as claimed, {of[-1]} the other way"
+    return f"{of[1]} of {len(one.comparisons)} comparisons as claimed, {of[-1]} the other way, {of[0]} undecided"
 
 
 def claims_summary(judged: Sequence[Judged], evidence: Evidence) -> Summary:
@@ -69,21 +69,24 @@ def claims_summary(judged: Sequence[Judged], evidence: Evidence) -> Summary:
         f"**The paper's central claim, that {first.claim.means}, {_is(first.verdict)}** ({_told(first)}).",
         f"Of {len(judged)} claims {_hold(found[HOLDS])}, {_hold(found[PART])} in part, {found[CONTRADICTED]} "
         f"{'is' if found[CONTRADICTED] == 1 else 'are'} contradicted and "
-        f"{found[UNSHOWN] + found[UNTESTED]} cannot be told; of those that hold, "
-        f"{_hold(len(groups.get('also', [])))} as well for ordinary convolutions in the sparse layers' place.",
+        f"{found[UNSHOWN] + found[UNTESTED]} cannot be told; of those that hold, {_hold(len(groups.get('also', [])))} "
+        "as well with ordinary convolutions in the sparse layers' place.",
         f"{', '.join(map(dataset_title, evidence.datasets))}, scale `{evidence.scale}`, {seeds_told(evidence.seeds)}"
         + ("." if evidence.scale == "paper" else ": not the paper's sizes, where a verdict may be another."),
     ]  # fmt: skip
     numbers = [
         (f"{found[HOLDS]} of {len(judged)}", "claims hold"),
         (f"{found[CONTRADICTED]} of {len(judged)}", "are contradicted"),
-        (f"{sum(c.outcome == 1 for c in every)} of {len(every)}", "comparisons came out as claimed"),
+        (
+            f"{sum(c.outcome == 1 for c in every)} of {len(every)}",
+            f"comparisons came out as claimed, {sum(c.outcome == -1 for c in every)} the other way",
+        ),
     ]
     return Summary(numbers, sentences)
 
 
 def _hold(count: int) -> str:
-    return f"{count} hold{'s' if count == 1 else ''}"
+    return f"{count or 'none'} hold{'s' if count < 2 else ''}"
 
 
 def _is(verdict: str) -> str:

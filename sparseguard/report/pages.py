@@ -273,7 +273,7 @@ def _card(path: Path, title: str, seconds: float, seen: set[str], further: Mappi
     also = f"Also: {'; '.join(links)}.<br>" if links else ""
     return (
         f'<article><h2><a href="{path.stem}.html">{html.escape(title)}</a></h2><p>{answer[1] if answer else ""}</p>'
-        f"{shown}<p>{also}<small>{seconds:.0f} s to run</small></p></article>"
+        f"{shown}<p>{also}<small>drawn in {seconds:.0f} s</small></p></article>"
     )
 
 

@@ -132,6 +132,8 @@ def test_the_summary_says_it_in_one_breath(results: list[Result]) -> None:
     assert told.numbers[1][0] == "1 of 3"
     assert told.numbers[2][0] == "0.50"
     assert "no defense 31.1 → 34.0 dB" in told.text
-    assert "MNIST, scale quick, 2 seeds" in told.text
+    assert "MNIST, scale quick (1,050 private images a seed), 2 seeds" in told.text
     one = [r for r in results if r.experiment.seed == 0 or r.experiment.attack != "as_released"]
-    assert "MNIST, scale quick, one seed, so no spread" in protocol_summary(one).text  # whatever the attacked rows have
+    assert (
+        "MNIST, scale quick (1,050 private images a seed), one seed, so no spread" in protocol_summary(one).text
+    )  # whatever the attacked rows have

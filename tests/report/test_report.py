@@ -226,7 +226,7 @@ def test_the_reading_follows_the_numbers(results: list[Result]) -> None:
     assert "`sparse_guard lam=0.1` and `none_conv` cannot be told apart (+0.1 dB)" in text
     assert "`sparse_guard lam=0.5` gives the attacker 7.0 dB less than `none_conv`" in text
     assert "`sparse_guard lam=0.1` (accuracy 0.90): `laplace b=0.5` (-4.1 dB) hides more" in text
-    assert "`sparse_guard lam=0.5` (accuracy 0.90): `laplace b=0.5` (+3.0 dB) hide less" in text
+    assert "`sparse_guard lam=0.5` (accuracy 0.90): `laplace b=0.5` (+3.0 dB) hides less" in text
     assert "no row comes within 1 dB" in text
     one = reading([r for r in results if r.experiment.seed == 0])
     assert "gives the attacker" not in one
