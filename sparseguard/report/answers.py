@@ -116,7 +116,7 @@ def leak_summary(results: Sequence[Result]) -> Summary:
         sentences.append(f"By PSNR the attacker gets from {', from '.join(levels)}{guess}.")
     elif numbers:
         sentences.append(f"The attacker gets {numbers[0][0]} of PSNR without a defense{guess}.")
-    sentences += [*_cheaper(groups, sparse), *_judged(found), where_from(found)]
+    sentences += [*better_defense(found), *_judged(found), where_from(found)]
     return Summary(numbers, sentences)
 
 
@@ -129,8 +129,10 @@ def _by_kind(groups: Groups) -> dict[str, list[list[Result]]]:
     return kinds
 
 
-def _cheaper(groups: Groups, sparse: Groups) -> list[str]:
+def better_defense(results: Sequence[Result]) -> list[str]:
     """Which defense hides more than most sparse rows and classifies as well; nothing where there is no sparse row."""
+    groups = by_defense(measured(results, ("psnr", "accuracy"))[0])
+    sparse = _family(groups, "sparse")
     if not sparse:
         return []
     least = mean(_accuracy(group) for group in sparse.values()) - SLACK

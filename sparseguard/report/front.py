@@ -7,10 +7,11 @@ from collections import Counter
 from collections.abc import Sequence
 
 from ..data import dataset_title
-from ..defenses import list_defenses
+from ..defenses import DEFENSES, list_defenses
 from ..grid import cells
 from ..result import Result
-from .about import seeds_told
+from .about import leak_of, seeds_told
+from .answers import better_defense
 from .claims import MARKS, Judged, measured_text
 from .evidence import LAMS, Evidence
 from .rule import VERDICTS
@@ -30,8 +31,12 @@ _BARS = {1: (0, _HALF, FOR), 0: (_HALF - 1, 2, NEITHER), -1: (_HALF, _HALF, AGAI
 
 
 def stored_rows(dataset: str, setting: str, scale: str, seeds: Sequence[int]) -> list[Result]:
-    """What the store has of every defense at its usual strength, and of sparse ones at :data:`LAMS`; nothing is run."""
-    rows = cells(dataset, setting, list_defenses(), LAMS, scale, seeds)
+    """What the store has of every defense at its usual strength, and of sparse ones at :data:`LAMS`; nothing is run.
+
+    Noise stands behind convolutions, too: a rival whose front is like that of the sparse rows.
+    """
+    behind = [{"defense": n, "front": "conv"} for n in list_defenses() if DEFENSES.members[n].family == "noise"]
+    rows = cells(dataset, setting, [*list_defenses(), *behind], LAMS, scale, seeds)
     return [r for e in rows if (r := e.stored()) is not None]
 
 
@@ -59,8 +64,13 @@ def _told(one: Judged) -> str:
     return f"{of[1]} of {len(one.comparisons)} comparisons as claimed, {of[-1]} the other way, {of[0]} undecided"
 
 
-def claims_summary(judged: Sequence[Judged], evidence: Evidence) -> Summary:
-    """The verdict: how many claims hold, what becomes of the first, the paper's own, and what speaks for sparsity."""
+def claims_summary(judged: Sequence[Judged], evidence: Evidence, rows: Sequence[Result] = ()) -> Summary:
+    """The verdict: how many claims hold, what becomes of the first, the paper's own, and what to use instead.
+
+    Args:
+        judged, evidence: the claims, and whose numbers they were held against.
+        rows: of one data set and leak, from which a better defense is named; may be empty.
+    """
     found = Counter(one.verdict for one in judged)
     groups = grouped(judged)
     every = [c for one in judged for c in one.comparisons]
@@ -71,6 +81,7 @@ def claims_summary(judged: Sequence[Judged], evidence: Evidence) -> Summary:
         f"{'is' if found[CONTRADICTED] == 1 else 'are'} contradicted and "
         f"{found[UNSHOWN] + found[UNTESTED]} cannot be told; of those that hold, {_hold(len(groups.get('also', [])))} "
         "as well with ordinary convolutions in the sparse layers' place.",
+        *(f"{leak_of(rows[0].experiment)}: {told[0].lower()}{told[1:]}" for told in better_defense(rows)),
         f"{', '.join(map(dataset_title, evidence.datasets))}, scale `{evidence.scale}`, {seeds_told(evidence.seeds)}"
         + ("." if evidence.scale == "paper" else ": not the paper's sizes, where a verdict may be another."),
     ]  # fmt: skip

@@ -19,6 +19,8 @@ def test_three_procedures_stand_side_by_side(tmp_path: Path) -> None:
     rows = pd.read_csv(figures / f"{name}_split.csv").set_index("defense")
     assert list(rows.index) == ["none", "sparse_standard lam=0.25 tau=1000"]
     assert list(rows["PSNR printed"]) == [31.21, 18.71]
+    assert all(float(number) == float(number) for number in rows["PSNR untrained"])
+    assert float(rows["SSIM untrained"]["none"]) < 0.1  # a random network that nobody trains
     assert rows["PSNR true"]["none"] > 11  # a network that learns sees more than one that does not
     assert set(rows["PSNR attacked"]) == {"—"}  # no other notebook has run here
     steps = pd.read_csv(figures / f"{name}_split_steps.csv")

@@ -13,7 +13,15 @@ from sparseguard.data import Split
 from sparseguard.defenses import make_defense
 from sparseguard.grid import cells, run_grid
 from sparseguard.paper import Claim, Contrast, claims
-from sparseguard.report import Evidence, claims_figure, claims_reading, claims_table, judge_claims, linked
+from sparseguard.report import (
+    Evidence,
+    claims_figure,
+    claims_reading,
+    claims_summary,
+    claims_table,
+    judge_claims,
+    linked,
+)
 from sparseguard.report.claims import WRITTEN, Judged, with_placebo
 from sparseguard.report.rule import VERDICTS
 from sparseguard.scales import SCALES
@@ -22,6 +30,7 @@ from sparseguard.store import Store
 from sparseguard.studies.clusters import Features
 from sparseguard.studies.layer import LayerStudy
 from sparseguard.studies.trace import EnergyCurve
+from tests.report.test_answers import rows
 
 ROOT = Path(__file__).resolve().parents[2]
 NOISE = (0.0, 0.1, -0.1)
@@ -63,6 +72,11 @@ def test_table_picture_and_reading_tell_outcomes_apart() -> None:
     assert told.endswith("1.0, 3 of 3 as claimed.")
     reading = claims_reading([judged], Made(accuracy))
     assert "4 of 6 comparisons came out as claimed, 1 the other way; the others are undecided." in reading
+    summary = claims_summary([judged], Made(accuracy), rows(22.0)).text
+    assert "(4 of 6 comparisons as claimed, 1 the other way, 1 undecided)" in summary
+    assert "of those that hold, none holds as well with ordinary convolutions" in summary
+    assert "MNIST, split leak: if accuracy has to be kept, Laplace noise b=0.5 is the better defense" in summary
+    assert "better defense" not in claims_summary([judged], Made(accuracy)).text
     widths = [patch.get_width() for patch in claims_figure([judged], Made(accuracy)).axes[0].patches]  # type: ignore[attr-defined]
     assert widths == pytest.approx([4 / 6, 1 / 6, 1 / 6])
 
