@@ -45,5 +45,5 @@ def test_the_report_tells_them_as_they_come(
     write(tmp_path, "01_cells", "# Cells", RUN)
     site.build(tmp_path, tmp_path / "out", {})
     told = capsys.readouterr().out
-    stage = told.index("01_cells.ipynb: 0 of 1 cells; none, seed 0: training the ")
-    assert told.index("running 01_cells.ipynb") < stage < told.index("01_cells.ipynb done")
+    stage = told.index("01_cells: 0 of 1 cells; none, seed 0: training the ")
+    assert told.index("running 01_cells …") < stage < told.index("01_cells done")

@@ -111,8 +111,8 @@ ROOMS: dict[str, set[str]] = {
         "priors", "progress", "scales", "sparse", "store", "targets", "trial",
     },
     "report": {
-        "attacks", "auditing", "defenses", "experiment", "grid", "metrics", "paper", "plans", "progress", "result",
-        "scales", "shipping", "sparse", "store", "studies", "targets", "workers",
+        "attacks", "auditing", "data", "defenses", "experiment", "grid", "metrics", "paper", "plans", "progress",
+        "result", "scales", "shipping", "sparse", "store", "studies", "targets", "workers",
     },
 }  # fmt: skip
 """What each room may import, besides ``checks`` and itself. ``report`` draws what others computed."""
@@ -136,6 +136,13 @@ def test_imports_run_downwards_only(room: str) -> None:
     for file in sorted(path.glob("*.py")) if path.is_dir() else [path.with_suffix(".py")]:
         assert imported(file, 2 if path.is_dir() else 1) <= ROOMS[room] | {"checks"}, file
         assert "import sparseguard" not in file.read_text()
+
+
+def test_the_report_has_the_titles_of_data_sets_and_none_of_their_images() -> None:
+    for file in (ROOT / "sparseguard" / "report").glob("*.py"):
+        for node in ast.walk(ast.parse(file.read_text())):
+            if isinstance(node, ast.ImportFrom) and node.level == 2 and (node.module or "").split(".")[0] == "data":
+                assert {alias.name for alias in node.names} == {"dataset_title"}, file
 
 
 def test_every_room_has_its_walls_and_none_imports_in_a_circle() -> None:

@@ -19,7 +19,7 @@ def test_papermill_runs_it_and_the_numbers_are_right(tmp_path: Path) -> None:
     assert sum("image/png" in o.get("data", {}) for o in outputs) == 1
     assert not [o for o in outputs if o.get("name") == "stderr" and "Warning" in o.text]
     reading = next(o.data["text/markdown"] for o in outputs if "text/markdown" in o.get("data", {}))
-    assert "mnist, two sparse layers, λ = 0.5: " in reading
+    assert "MNIST, two sparse layers, λ = 0.5: " in reading
     assert {path.name for path in figures.iterdir()} == {f"04_umap_smoke.{s}" for s in ("png", "csv", "md")}
     table = pd.read_csv(figures / "04_umap_smoke.csv")
     assert table["target"].tolist() == ["pixels", "none", "none_conv", "sparse_guard lam=0.5"]
