@@ -142,7 +142,8 @@ def test_a_further_page_is_its_notebook_with_other_parameters(tmp_path: Path) ->
     notebooks.mkdir()
     plot = "import io\nfrom PIL import Image\nfrom IPython.display import Image as Shown\nbuffer = io.BytesIO()\n"
     plot += "Image.new('L', (9 + len({0}), 9)).save(buffer, 'png')\ndisplay(Shown(buffer.getvalue()))"
-    write(notebooks, "01_one", "# One: a question", f"print(dataset)\n{plot.format('dataset')}", 'dataset = "mnist"')
+    later = "import time\ntime.sleep(2 * (dataset != 'mnist'))\nprint(dataset)"  # so that its outputs would come last
+    write(notebooks, "01_one", "# One: a question", f"{later}\n{plot.format('dataset')}", 'dataset = "mnist"')
     write(notebooks, "02_two", "# Two", f"{plot.format(repr('mnist'))}\n{plot.format(repr('another'))}")
     (tmp_path / "params" / "01_one").mkdir(parents=True)
     (tmp_path / "params" / "01_one" / "other.yaml").write_text("dataset: fashion_mnist")
