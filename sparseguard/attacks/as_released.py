@@ -106,11 +106,10 @@ class AsReleased(Attack):
         curve = self._train(victim, inverse, images, watched, given)
         changed = [bool((p != old).any()) for p, old in zip(victim.parameters(), before, strict=True)]
         errors = [error for _, error in curve[-2:]]
-        updates = curve[-1][0]
         gain = 10 * math.log10(errors[0] / errors[-1])
         name = "trained network" if self.train_attacker else "random network"
         told: dict[str, Any] = {
-            "attacker": name, "errors": {name: errors[-1]}, "updates": {name: updates}, "gains": {name: gain},
+            "attacker": name, "errors": {name: errors[-1]}, "updates": {name: curve[-1][0]}, "gains": {name: gain},
             "capped": gain >= PAYS, "curve": curve, "changed": sum(changed), "parameters": len(changed),
             "given": asdict(given),
         }  # fmt: skip

@@ -9,7 +9,7 @@ from ..result import Result
 from .about import by_attack, by_defense, in_short
 from .compare import measured, values
 from .looks import name
-from .reading import SLACK, noted_difference
+from .reading import SLACK, hide, noted_difference
 from .rule import MARGINS
 from .summary import Summary, listed, percent, span
 
@@ -73,16 +73,12 @@ def _sparse_verdict(sparse: Groups, conv: Sequence[Result]) -> str:
     found, count = against(sparse, conv), len(sparse)
     seed = ", in the one seed that was measured" if len(conv) == 1 else ""
     if not found[1]:
-        less = f"; {len(found[-1])} of {count} sparse rows {_hide(found[-1])} less" if found[-1] else ""
+        less = f"; {len(found[-1])} of {count} sparse rows {hide(found[-1])} less" if found[-1] else ""
         return f"sparse coding hides no more than ordinary convolutions in its place{seed}{less}"
     if len(found[1]) == count:
         return f"sparse coding hides more than ordinary convolutions in its place{seed}"
     which = listed([_name(sparse[label]) for label in found[1]])
-    return f"of {count} sparse rows {which} {_hide(found[1])} more than ordinary convolutions in their place{seed}"
-
-
-def _hide(rows: Sequence[str]) -> str:
-    return "hides" if len(rows) == 1 else "hide"
+    return f"of {count} sparse rows {which} {hide(found[1])} more than ordinary convolutions in their place{seed}"
 
 
 def leak_summary(results: Sequence[Result]) -> Summary:

@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 
 from ..data import dataset_title
 from ..studies.clusters import NEIGHBOURS, PIXELS, Features
-from .about import over_seeds
+from .about import over_seeds, seeds_of
 from .figures import COLOURS
 from .reading import Reading
 from .rule import ALONE, CALLED, LOOSE, MARGINS, difference, sentence, verdict
@@ -114,7 +114,7 @@ def features_table(found: Sequence[Features]) -> Table:
         for seeds in layers.values()
     ]
     first = found[0].experiment
-    seeds = sorted({f.experiment.seed for f in found})
+    seeds = seeds_of(found)
     counts = ", ".join(str(count) for count in sorted({len(f.labels) for f in found}))
     caption = (
         f"Features of trained targets (end to end), scale {first.scale} ({counts} private images), {over_seeds(seeds)}."

@@ -51,12 +51,13 @@ def noise_curves(by_setting: Mapping[str, Sequence[Result]]) -> Figure:
 def _curves(axis: Axes, results: Sequence[Result], metric: str) -> None:
     curves = by_strength(measured(results, (metric,))[0])
     printed = printed_curves(curves, metric)
+    names = looks.row_names([r.experiment for r in results], strength=False)
     for of in curves.values():
         e = next(iter(of.values()))[0].experiment
         colour, marker = looks.look(e.defense)
         x, y = list(of), [values(group, metric) for group in of.values()]
         bars = [stdev(v) if len(v) > 1 else 0.0 for v in y]
-        label = looks.row_names([r.experiment for r in results], strength=False)[e.label]
+        label = names[e.label]
         axis.errorbar(x, [mean(v) for v in y], yerr=bars, color=colour, marker=marker, capsize=2, label=label)
         known = printed.pop(e.defense, {})  # beside the first regime alone
         if known:

@@ -267,8 +267,8 @@ def protocol_summary(results: Sequence[Result]) -> Summary:
         sentences.append(
             f"From the released procedure by its own metric to an attack by the true one: {'; '.join(told)}."
         )
-    audited = [r for r in results if r.experiment.attack == RELEASED]
-    sentences.append(f"{in_short(audited)}; a share of the released updates.")
+    own = [r for r in results if r.experiment.attack == RELEASED]
+    sentences.append(f"{in_short(own)}; a share of the released updates.")
     numbers = [
         (f"{again['released']} of {counted}", "printed numbers near the released procedure's"),
         (f"{again['written']} of {counted}", "near those of an attack as written"),
@@ -292,8 +292,7 @@ def protocol_reading(results: Sequence[Result]) -> Reading:
         ]
         lines.append(f"{name} comes within {NEAR:.0%} of {', '.join(parts)} values, by the released metrics.")
     for here in places(results):
-        e = here[0].experiment
-        where = leak_of(e)
+        where = leak_of(here[0].experiment)
         lost = _lost(under(here, STEPS[0]))
         if lost:
             worst = max(lost, key=lambda n: lost[n])

@@ -37,6 +37,11 @@ def noted_difference(a: Sequence[Result], b: Sequence[Result]) -> tuple[float, b
     return difference(values(a, "psnr"), values(b, "psnr"), MARGINS["psnr"])
 
 
+def hide(rows: Sequence[str]) -> str:
+    """The verb that so many rows take."""
+    return "hides" if len(rows) == 1 else "hide"
+
+
 def _compare(name: str, a: Sequence[Result], other: str, b: Sequence[Result]) -> str:
     gap, differs = noted_difference(a, b)
     if not differs:
@@ -55,7 +60,7 @@ def _rivals(label: str, groups: dict[str, list[Result]], rivals: Sequence[str]) 
     parts = []
     for word, sign in (("more", -1), ("less", 1)):
         told = [f"`{name}` ({gap:+.1f} dB)" for name, (gap, differs) in gaps.items() if differs and gap * sign > 0]
-        parts += [f"{', '.join(told)} {'hides' if len(told) == 1 else 'hide'} {word}"] if told else []
+        parts += [f"{', '.join(told)} {hide(told)} {word}"] if told else []
     return f"`{label}` (accuracy {accuracy(label):.2f}): " + (", ".join(parts) or "none can be told apart from it")
 
 

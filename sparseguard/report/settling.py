@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 from ..experiment import Experiment
 from ..result import Result
 from . import looks
-from .about import about, by_attack, by_defense, over_seeds
+from .about import about, by_attack, by_defense, over_seeds, seeds_of
 from .compare import values
 from .figures import COLOURS, MARKERS
 from .lambdas import RULE, SWEPT, UNITS, course, differ
@@ -101,8 +101,7 @@ def settling_curves(results: Sequence[Result]) -> Figure:
     (of, names), (layers, numbers) = (axis.get_legend_handles_labels() for axis in (axes.flat[0], axes.flat[-2]))
     axes.flat[-1].axis("off")
     axes.flat[-1].legend([of[-1], *of[:-1], *layers], [names[-1], *names[:-1], *numbers], loc="center", fontsize=9)
-    seeds = sorted({r.experiment.seed for r in results})
-    figure.suptitle(f"How far the code settles: {about(results)}, {over_seeds(seeds)}", fontsize=10)
+    figure.suptitle(f"How far the code settles: {about(results)}, {over_seeds(seeds_of(results))}", fontsize=10)
     figure.tight_layout()
     plt.close(figure)
     return figure

@@ -12,7 +12,7 @@ from ..attacks import ATTACKS
 from ..attacks.race import PAYS
 from ..experiment import Experiment
 from ..result import Result
-from .about import by_cell, caption
+from .about import by_cell, caption, seeds_of
 from .compare import printed_row
 from .table import DASH, Table
 
@@ -165,7 +165,7 @@ def warnings_about(group: Sequence[Result], seeds: Set[int]) -> list[str]:
     one of classes."""
     if not group:
         return ["Not measured."]
-    found, own = [], sorted({r.experiment.seed for r in group})
+    found, own = [], seeds_of(group)
     if set(own) < seeds:
         found.append(f"Measured with seed{'s' if len(own) > 1 else ''} {', '.join(map(str, own))} alone.")
     known = [accuracy for r in group if (accuracy := r.metrics["accuracy"]) is not None]
