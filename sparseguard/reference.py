@@ -1,13 +1,14 @@
 """Reference results that travel with the package: finished cells, read-only, beneath the store.
 
-One file a scale holds the records as JSON, in the safetensors header, and the tensors; ``index.json`` has the files'
-checksums. What is shipped is small: images are of 8 bits, scores and exhibits of 16, and originals that several cells
-show are there once. A cell is found under the name that the store would give it, so that a change of code that changes
-a name leaves the shipped cell aside, which ``tests/test_reference.py`` tells.
+One compressed file a scale holds the records as JSON, in the safetensors header, and the tensors; ``index.json`` has
+the files' checksums. What is shipped is small: images are of 8 bits, scores and exhibits of 16, and originals that
+several cells show are there once. A cell is found under the name that the store would give it, so that a change of
+code that changes a name leaves the shipped cell aside, which ``tests/test_reference.py`` tells.
 """
 
 from __future__ import annotations
 
+import gzip
 import hashlib
 import json
 import warnings
@@ -19,7 +20,8 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError, safe_open
+from safetensors import SafetensorError
+from safetensors.torch import load as tensors_of
 from safetensors.torch import save
 from torch import Tensor
 
@@ -50,7 +52,7 @@ def _small(name: str, tensor: Tensor) -> Tensor:
 def _whole(tensor: Tensor) -> Tensor:
     if tensor.dtype == torch.uint8:
         return tensor.float() / 255
-    return tensor.float() if tensor.dtype == torch.float16 else tensor
+    return tensor.float() if tensor.dtype == torch.float16 else tensor.clone()
 
 
 def pack(cells: Mapping[str, Cell], scale: str, folder: Path | None = None) -> Path:
@@ -69,7 +71,7 @@ def pack(cells: Mapping[str, Cell], scale: str, folder: Path | None = None) -> P
         small = {a: _small(a, tensor) if "metrics" in record else tensor for a, tensor in arrays.items()}
         details = record.get("details", {})
         shipped[name] = record | {"details": details | {SHIPPED: details.get(SHIPPED, made)}}, small
-    path, payload = place / f"{scale}.safetensors", bundle(shipped)
+    path, payload = place / f"{scale}.safetensors.gz", gzip.compress(bundle(shipped), mtime=0)
     index = json.loads((place / INDEX).read_text()) if (place / INDEX).exists() else {}
     for target, data in (
         (path, payload),
@@ -100,11 +102,10 @@ def unbundle(path: Path) -> dict[str, Cell]:
         OSError: it cannot be read.
     """
     try:
-        with safe_open(path, framework="pt") as file:
-            told, claimed = (file.metadata()[entry] for entry in (RECORDS, CHECKED))
-            if hashlib.sha256(told.encode()).hexdigest() != claimed:
-                raise ValueError("the records do not match their checksum")
-            kept = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+        metadata, kept = _opened(path.read_bytes())
+        told, claimed = (metadata[entry] for entry in (RECORDS, CHECKED))
+        if hashlib.sha256(told.encode()).hexdigest() != claimed:
+            raise ValueError("the records do not match their checksum")
         wrong = [name for name, tensor in kept.items() if _name(tensor) != name]
         if wrong:
             raise ValueError(f"the tensor {wrong[0]} does not match its checksum")
@@ -116,24 +117,32 @@ def unbundle(path: Path) -> dict[str, Cell]:
         raise ValueError(f"{path} is damaged, or no file that was exported ({error}).") from error
 
 
+def _opened(data: bytes) -> tuple[dict[str, str], dict[str, Tensor]]:
+    """Metadata and tensors of a safetensors file in memory."""
+    start, size = 8, int.from_bytes(data[:8], "little")
+    return json.loads(data[start : start + size])["__metadata__"], tensors_of(data)
+
+
 def _name(tensor: Tensor) -> str:
     content = tensor.contiguous().numpy().tobytes() + str((tensor.dtype, tensor.shape)).encode()
     return hashlib.sha256(content).hexdigest()[:16]
 
 
 @lru_cache(maxsize=8)
-def _shipped(folder: Path) -> dict[str, tuple[Path, dict[str, Any]]]:
-    """Where each shipped cell lies, by name; a damaged file is reported, and its cells are absent."""
-    found: dict[str, tuple[Path, dict[str, Any]]] = {}
+def _shipped(folder: Path) -> dict[str, Cell]:
+    """Every shipped cell by name, small as it lies there; a damaged file is reported, and its cells are absent."""
+    found: dict[str, Cell] = {}
     if not (folder / INDEX).exists():
         return found
     for name, claimed in json.loads((folder / INDEX).read_text()).items():
         path = folder / name
         try:
-            if hashlib.sha256(path.read_bytes()).hexdigest() != claimed:
+            packed = path.read_bytes()
+            if hashlib.sha256(packed).hexdigest() != claimed:
                 raise ValueError("it does not match its checksum")
-            with safe_open(path, framework="pt") as file:
-                found |= {cell: (path, entry) for cell, entry in json.loads(file.metadata()[RECORDS]).items()}
+            metadata, kept = _opened(gzip.decompress(packed))
+            for cell, entry in json.loads(metadata[RECORDS]).items():
+                found[cell] = entry["record"], {array: kept[tensor] for array, tensor in entry[TENSORS].items()}
         except (OSError, ValueError, KeyError, TypeError, SafetensorError) as error:
             warnings.warn(f"the reference results {path} cannot be used ({error}).", stacklevel=2)
     return found
@@ -146,13 +155,10 @@ def names(folder: Path | None = None) -> list[str]:
 
 def records(folder: Path | None = None) -> dict[str, dict[str, Any]]:
     """Records of all shipped cells by name, without their tensors."""
-    return {name: entry["record"] for name, (_, entry) in _shipped(folder or FOLDER).items()}
+    return {name: record for name, (record, _) in _shipped(folder or FOLDER).items()}
 
 
 def load(name: str, folder: Path | None = None) -> Cell | None:
     """The shipped cell of that name, or ``None``."""
-    path, entry = _shipped(folder or FOLDER).get(name, (None, None))
-    if path is None or entry is None:
-        return None
-    with safe_open(path, framework="pt") as file:
-        return entry["record"], {array: _whole(file.get_tensor(kept)) for array, kept in entry[TENSORS].items()}
+    cell = _shipped(folder or FOLDER).get(name)
+    return None if cell is None else (cell[0], {array: _whole(tensor) for array, tensor in cell[1].items()})
