@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 import sys
 import time
 from pathlib import Path
@@ -22,7 +23,12 @@ app = typer.Typer(add_completion=False, no_args_is_help=True, help=__doc__, pret
 EVERY = 5.0
 """Seconds between two lines about what a grid is at."""
 
-Dataset = Annotated[str, typer.Option(help="mnist, fashion_mnist, or the path of an .npz file")]
+Dataset = Annotated[
+    str,
+    typer.Option(
+        help="a name of `data list`, or the path of a folder of class folders, a .zip of one, or an .npz file"
+    ),
+]
 SettingName = Annotated[str, typer.Option(help="end_to_end or split")]
 ScaleName = Annotated[str, typer.Option(help="smoke, quick, medium or paper")]
 Options = Annotated[str, typer.Option(help='further options of the defense, as JSON: {"b": 1.0}')]
@@ -97,7 +103,12 @@ def grid(
         for e in missing:
             typer.echo(f"{e.dataset_name}, {e.setting}, {e.scale}: {e.label}, seed {e.seed}")
         if where == "slurm":
-            typer.echo(site.script(f"{sys.executable} -m sparseguard grid {file.resolve()} --workers 1", Path.cwd()))
+            typer.echo(
+                site.script(
+                    shlex.join([sys.executable, "-m", "sparseguard", "grid", str(file.resolve()), "--workers", "1"]),
+                    Path.cwd(),
+                )
+            )
         return
     failures = compute(missing, store, site, Lines())
     for e, error in failures.items():
@@ -114,9 +125,9 @@ def _measured(notebook: Path, file: Path, site: Site, store: Store, dry_run: boo
 
     out = store.folder.absolute() / FOLDER / f"{notebook.stem}-{file.stem}.ipynb"
     words = [sys.executable, "-m", "papermill", str(notebook), str(out), "-f", str(file.resolve()), "--no-progress-bar"]
-    typer.echo(f"{notebook.name} asks for no cells; it makes its measurements itself: {' '.join(words)}")
+    typer.echo(f"{notebook.name} asks for no cells; it makes its measurements itself: {shlex.join(words)}")
     if dry_run:
-        typer.echo(site.script(" ".join(words), Path.cwd()) if site.where == "slurm" else "")
+        typer.echo(site.script(shlex.join(words), Path.cwd()) if site.where == "slurm" else "")
         return
     out.parent.mkdir(parents=True, exist_ok=True)
     failed = site.run(words, store)

@@ -16,6 +16,8 @@ from torch import Tensor, nn
 from .checks import one_of
 
 Access = Literal["black_box", "white_box", "victim"]
+BATCH = 64
+"""Images a forward pass, where a longer batch is cut."""
 
 
 class Leaky(nn.Module):
@@ -45,7 +47,7 @@ class BlackBox:
 
     Args:
         target: the trained target.
-        batch_size: images a forward pass, where a longer batch is cut.
+        batch_size: images a forward pass.
 
     Example:
         >>> box = BlackBox(target)                        # doctest: +SKIP
@@ -59,7 +61,7 @@ class BlackBox:
     classify: Callable[[Tensor], Tensor]
     """Class logits ``(N, classes)`` of images, noise included."""
 
-    def __init__(self, target: Leaky, batch_size: int = 64) -> None:
+    def __init__(self, target: Leaky, batch_size: int = BATCH) -> None:
         self._answers(frozen(target), batch_size)
 
     def _answers(self, deployed: Leaky, batch_size: int) -> None:
@@ -88,8 +90,8 @@ class WhiteBox(BlackBox):
 
     model: Leaky
 
-    def __init__(self, target: Leaky, batch_size: int = 64) -> None:
-        super().__init__(target, batch_size)
+    def __init__(self, target: Leaky) -> None:
+        super().__init__(target)
         self.model = frozen(target)
 
 
@@ -103,9 +105,9 @@ class Victim(BlackBox):
 
     model: Leaky
 
-    def __init__(self, target: Leaky, batch_size: int = 64) -> None:
+    def __init__(self, target: Leaky) -> None:
         self.model = copy.deepcopy(target).eval()
-        self._answers(self.model, batch_size)
+        self._answers(self.model, BATCH)
 
 
 def frozen(target: Leaky) -> Leaky:

@@ -16,7 +16,7 @@ from .attacks import ATTACKS, Attack, Holdout
 from .attacks.nearest import Nearest
 from .attacks.queries import ASKED
 from .checks import one_of, seed_of
-from .device import default_device, device_name
+from .device import default_device, device_name, undisturbed
 from .registry import label
 from .scales import check_scale
 from .tap import Tapped, untrain
@@ -92,7 +92,8 @@ def audit(
     Args:
         module: any; its output counts for the accuracy alone.
         images: ``(N, C, H, W)``, floats in [0, 1], N >= 10, at least 11 x 11 pixels.
-        labels: classes, ``(N,)``, whole numbers: for the accuracy and the mean image of each class.
+        labels: classes, ``(N,)``, whole numbers: for the accuracy, the mean image of each class, and an attack that
+            learns from the labels of the attacker's images.
         leak: name of a submodule, as ``module.named_modules()`` gives it (:class:`sparseguard.tap.Tapped`).
         access: what the attacker holds, ``"black_box"`` or ``"white_box"``; an attack that needs less is given less.
         attack, attack_options: one of :func:`sparseguard.list_attacks`, and its options.
@@ -138,10 +139,10 @@ def audit(
         box = grant(using.access, target)
         fitted = using.fit(box, known, sizes, device)
         parts = [fitted.reconstruct(using.observe(box, part)) for part in victims.split(ASKED)]
-        rebuilt[name], details[name] = torch.cat(parts), fitted.details
+        rebuilt[name], details[name] = torch.cat(parts).clamp(0, 1), fitted.details
         return box
 
-    with torch.random.fork_rng(), torch.backends.cudnn.flags(deterministic=True, benchmark=False):
+    with undisturbed():
         torch.manual_seed(seed)
         target = Tapped(module, leak, preprocess, victims)
         box = rebuild(ATTACK, method)
@@ -149,15 +150,15 @@ def audit(
         if classes is not None and holdout is None:
             rebuilt[CLASS_MEAN] = _class_means(attacked, classes[own], classes[private])
         rebuild(NEAREST, Nearest(views=method.views))
-        output = victims if classes is None else box.classify(victims)
+        accuracy: float | None = None
+        if classes is not None and (output := box.classify(victims)).ndim == 2 and output.shape[1] > int(classes.max()):
+            accuracy = float((output.argmax(1) == classes[private]).float().mean())
         if next(target.module.parameters(), None) is not None:
             untrain(target.module)
             rebuild(RANDOM, method)
-    logits = classes is not None and output.ndim == 2 and output.shape[1] > int(classes.max())
-    accuracy = float((output.argmax(1) == classes[private]).float().mean()) if classes is not None and logits else None
     seconds, kept = time.perf_counter() - start, slice(sizes.shown)
     return Audit(
-        leak, target.shape, label(attack, ATTACKS.spelled(attack, options)), access, scale, seed,
+        leak, target.shape, label(attack, ATTACKS.spelled(attack, options)), method.access, scale, seed,
         len(attacked), len(validation),
         psnr={name: measure.psnr(victims, made).float() for name, made in rebuilt.items()},
         ssim={name: measure.ssim(victims, made).float() for name, made in rebuilt.items()},

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import platform
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import torch
@@ -21,3 +23,10 @@ def device_name(device: str) -> str:
     info = Path("/proc/cpuinfo")
     found = re.search(r"^model name\s*:\s*(.+)$", info.read_text(), re.M) if info.is_file() else None
     return f"{found[1].strip() if found else platform.machine()} (CPU)"
+
+
+@contextmanager
+def undisturbed() -> Iterator[None]:
+    """Torch's generator and gradient mode are left to the caller as they were; algorithms give the same again."""
+    with torch.random.fork_rng(), torch.backends.cudnn.flags(deterministic=True, benchmark=False), torch.enable_grad():
+        yield

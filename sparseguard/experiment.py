@@ -10,7 +10,7 @@ from typing import Any
 
 from . import trial
 from .attacks import ATTACKS, Attack, Holdout
-from .checks import positive, seed_of, whole
+from .checks import flag, positive, seed_of, whole
 from .data import Split, attack_images, check_dataset, counterpart, file_hash, fingerprint, load_data, source
 from .defenses import DEFENSES, Defense, Family
 from .deployed import RESUMED
@@ -21,7 +21,7 @@ from .progress import bar
 from .registry import label
 from .result import Result
 from .scales import check_scale
-from .store import LEASES, NotMeasured, Store
+from .store import LEASES, NotMeasured, Store, opened
 from .targets import check_setting
 
 VERSIONS = {"data": 1, "targets": 1, "metrics": 1}
@@ -36,7 +36,7 @@ class Experiment:
     """One cell of a table.
 
     Args:
-        dataset: ``"mnist"``, ``"fashion_mnist"`` or the path of an ``.npz`` file.
+        dataset: a known data set or the path of your own, as :func:`sparseguard.data.check_dataset` has it.
         setting: ``"end_to_end"`` (the last hidden layer leaks) or ``"split"`` (the first dense layer does).
         defense: one of :func:`sparseguard.list_defenses`.
         lam: sparsity of the sparse defenses, one number or one a layer; ``None`` is the defense's default. Defenses
@@ -77,9 +77,10 @@ class Experiment:
         check_dataset(self.dataset)
         check_setting(self.setting)
         check_scale(self.scale)
-        seed_of(self.seed)
+        flag("fid", self.fid)
+        object.__setattr__(self, "seed", seed_of(self.seed))
         if self.holdout is not None:
-            whole("holdout", self.holdout)
+            object.__setattr__(self, "holdout", whole("holdout", self.holdout))
         if self.holdout_from is not None:
             check_dataset(self.holdout_from)
             object.__setattr__(self, "holdout_from", None if self.holdout_from == self.dataset else self.holdout_from)
@@ -180,8 +181,13 @@ class Experiment:
         return self.unattacked()._digest(self.versions(attacked=False))
 
     def _digest(self, versions: dict[str, Any]) -> str:
-        data = {"dataset": fingerprint(self.dataset), "holdout_from": fingerprint(self.holdout_from or "")}
-        return digest(asdict(self) | data | {"versions": versions})
+        reads = DEFENSES.check(self.defense).reads
+        content = {
+            "dataset": fingerprint(self.dataset),
+            "holdout_from": fingerprint(self.holdout_from or ""),
+            "options": {k: fingerprint(value) if k in reads else value for k, value in self.options.items()},
+        }
+        return digest(asdict(self) | content | {"versions": versions})
 
     def versions(self, attacked: bool = True) -> dict[str, Any]:
         """What the result depends on beside the fields: versions of rooms, defense and attack, sizes of the scale.
@@ -223,7 +229,7 @@ class Experiment:
             ArithmeticError: training diverged.
             BlockingIOError: another process computes it, and it was not to be waited for.
         """
-        place = Store() if store == "default" else store if isinstance(store, Store) or store is None else Store(store)
+        place = opened(store)
         device = device or default_device()
         found = None if place is None else self._finished(place)
         if found is not None:

@@ -12,7 +12,7 @@ from .defenses.sparse_guard import SparseGuard
 from .experiment import USUAL_ATTACK, Experiment
 from .progress import bar
 from .result import Result
-from .store import Store
+from .store import Store, opened
 from .submitting import Plan, Site
 from .trial import STAGES
 from .workers import DONE, FAILED, Failures, jobs, one_thread, walk
@@ -161,7 +161,7 @@ def run_grid(
         ValueError, ArithmeticError, OSError: as :meth:`Experiment.run`, once all others are computed and kept. A
             ``ValueError`` also if nothing is to be computed, and nothing is there.
     """
-    place = Store() if store == "default" else Store(store) if isinstance(store, str) else store
+    place = opened(store)
     # cells of one seed share their split and judge, and those that follow each other a target
     by_seed = sorted(experiments, key=lambda e: e.seed)
     stored = {} if place is None else {e: r for e in by_seed if (r := e.stored(place))}

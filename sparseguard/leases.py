@@ -39,10 +39,10 @@ def _machine() -> str:
 
 
 def _began(pid: str) -> str:
-    """When a process of this machine began; empty if there is none."""
+    """When a process of this machine began; a dash if there is none, or if that cannot be told."""
     with suppress(OSError, IndexError):
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[19]
-    return ""
+    return "-"
 
 
 class Lease:
@@ -67,7 +67,7 @@ class Lease:
         """
         try:
             self._place.mkdir(parents=True, exist_ok=True)  # fails where another one removes it in that moment
-            latest = max((int(path.name) for path in self._place.iterdir()), default=0)
+            latest = max((int(p.name) for p in self._place.iterdir() if p.name.isdecimal()), default=0)  # others: .nfs…
             before = _content(self._place / str(latest))
             if latest and not self._lost(self._place / str(latest), before):
                 return False
@@ -83,7 +83,8 @@ class Lease:
             self._end([latest + 1])
             return False
         self._over.clear()
-        threading.Thread(target=self._renew, daemon=True).start()
+        self._sign_of_life = threading.Thread(target=self._renew, daemon=True)
+        self._sign_of_life.start()
         return True
 
     def _lost(self, holder: Path, content: bytes) -> bool:
@@ -119,6 +120,7 @@ class Lease:
     def free(self) -> None:
         """Give it back."""
         self._over.set()
+        self._sign_of_life.join()  # it may be about to write, and the next file gets this one's number
         self._end(range(1, int(self._mine.name) + 1))
 
 

@@ -39,5 +39,10 @@ class Normalize(nn.Module):
         self.register_buffer("mean", torch.tensor(mean))
         self.register_buffer("std", torch.tensor(std))
 
+    @classmethod
+    def of(cls, images: Tensor) -> Normalize:
+        """By the mean and the standard deviation of these."""
+        return cls(float(images.mean()), max(float(images.std()), 1e-6))
+
     def forward(self, x: Tensor) -> Tensor:
         return (x - self.mean) / self.std

@@ -58,7 +58,9 @@ class OnDisk(Tensor):
     ) -> OnDisk:  # fmt: skip
         everything = tuple(shape)
         index = torch.arange(everything[0]) if index is None else index.cpu()
-        made: OnDisk = Tensor._make_wrapper_subclass(cls, (len(index), *everything[1:]), dtype=torch.float32)
+        made: OnDisk = Tensor._make_wrapper_subclass(
+            cls, (len(index), *everything[1:]), dtype=torch.float32, device=torch.device(goes)
+        )
         made._path, made._all, made._kind, made._index = path, everything, dtype, index
         made._goes, made._folder = torch.device(goes), folder
         return made
@@ -107,7 +109,13 @@ class OnDisk(Tensor):
             yield self[start : start + size]
 
     def mean(self, dim: int | None = None) -> Tensor:  # type: ignore[override]
-        """Of all elements, or with ``0`` of all items."""
+        """Of all elements, or with ``0`` of all items.
+
+        Raises:
+            NotImplementedError: along another axis.
+        """
+        if dim not in (None, 0):
+            raise NotImplementedError(f"images that lie on disk have no mean along axis {dim}; read them part by part.")
         sums = [part.double().sum(0) for part in self.split(CHUNK)]
         mean = torch.stack(sums).sum(0) / len(self)
         return (mean.mean() if dim is None else mean).float()

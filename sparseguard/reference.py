@@ -55,15 +55,14 @@ def _whole(tensor: Tensor) -> Tensor:
     return tensor.float() if tensor.dtype == torch.float16 else tensor.clone()
 
 
-def pack(cells: Mapping[str, Cell], scale: str, folder: Path | None = None) -> Path:
+def pack(cells: Mapping[str, Cell], scale: str) -> Path:
     """Write cells by name to the file of a scale, which is replaced; the file.
 
     Args:
         cells: of the store, by their names there.
         scale: names the file.
-        folder: by default the package's.
     """
-    place = folder or FOLDER
+    place = FOLDER
     place.mkdir(parents=True, exist_ok=True)
     made = {"date": date.today().isoformat(), "version": version("sparseguard")}
     shipped: dict[str, Cell] = {}
@@ -90,8 +89,8 @@ def bundle(cells: Mapping[str, Cell]) -> bytes:
         names = {array: _name(tensor) for array, tensor in arrays.items()}
         kept |= {names[array]: tensor.contiguous() for array, tensor in arrays.items()}
         records[name] = {"record": record, TENSORS: names}
-    told = json.dumps(records, sort_keys=True)
-    return save(kept, {RECORDS: told, CHECKED: hashlib.sha256(told.encode()).hexdigest()})
+    text = json.dumps(records, sort_keys=True)
+    return save(kept, {RECORDS: text, CHECKED: hashlib.sha256(text.encode()).hexdigest()})
 
 
 def unbundle(path: Path) -> dict[str, Cell]:
@@ -103,15 +102,15 @@ def unbundle(path: Path) -> dict[str, Cell]:
     """
     try:
         metadata, kept = _opened(path.read_bytes())
-        told, claimed = (metadata[entry] for entry in (RECORDS, CHECKED))
-        if hashlib.sha256(told.encode()).hexdigest() != claimed:
+        text, claimed = (metadata[entry] for entry in (RECORDS, CHECKED))
+        if hashlib.sha256(text.encode()).hexdigest() != claimed:
             raise ValueError("the records do not match their checksum")
         wrong = [name for name, tensor in kept.items() if _name(tensor) != name]
         if wrong:
             raise ValueError(f"the tensor {wrong[0]} does not match its checksum")
         return {
             name: (entry["record"], {array: kept[tensor] for array, tensor in entry[TENSORS].items()})
-            for name, entry in json.loads(told).items()
+            for name, entry in json.loads(text).items()
         }
     except (ValueError, KeyError, TypeError, AttributeError, SafetensorError) as error:
         raise ValueError(f"{path} is damaged, or no file that was exported ({error}).") from error
@@ -148,17 +147,17 @@ def _shipped(folder: Path) -> dict[str, Cell]:
     return found
 
 
-def names(folder: Path | None = None) -> list[str]:
+def names() -> list[str]:
     """Names of all shipped cells."""
-    return sorted(_shipped(folder or FOLDER))
+    return sorted(_shipped(FOLDER))
 
 
-def records(folder: Path | None = None) -> dict[str, dict[str, Any]]:
+def records() -> dict[str, dict[str, Any]]:
     """Records of all shipped cells by name, without their tensors."""
-    return {name: record for name, (record, _) in _shipped(folder or FOLDER).items()}
+    return {name: record for name, (record, _) in _shipped(FOLDER).items()}
 
 
-def load(name: str, folder: Path | None = None) -> Cell | None:
+def load(name: str) -> Cell | None:
     """The shipped cell of that name, or ``None``."""
-    cell = _shipped(folder or FOLDER).get(name)
+    cell = _shipped(FOLDER).get(name)
     return None if cell is None else (cell[0], {array: _whole(tensor) for array, tensor in cell[1].items()})

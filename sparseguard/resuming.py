@@ -78,7 +78,7 @@ def into(folder: Path | None) -> Iterator[Course]:
 def beside(name: str) -> Iterator[Course]:
     """What is computed inside is computed in some processes only, as others have it: its loops count apart."""
     around = _course.get()
-    with into(None if around is None or around.folder is None else around.folder / name) as course:
+    with into(None if around is None or around.folder is None else around.folder / name.replace("/", "|")) as course:
         yield course
 
 

@@ -58,11 +58,14 @@ class Recomputed:
 def current(name: str, record: Mapping[str, Any], scale: str) -> bool:
     """Whether a stored record is of this code and of a scale: this code would look for it under its name."""
     own, given = record.get("own"), record.get("experiment")
-    experiment = None if given is None else Experiment(**given)
-    if own is None:
-        return experiment is not None and experiment.scale == scale and experiment.key() == name
-    of = own.get("scale") if experiment is None else experiment.scale
-    return of == scale and digest(key_of(own, experiment)) == name
+    try:
+        experiment = None if given is None else Experiment(**given)
+        if own is None:
+            return experiment is not None and experiment.scale == scale and experiment.key() == name
+        of = own.get("scale") if experiment is None else experiment.scale
+        return of == scale and digest(key_of(own, experiment)) == name
+    except (ValueError, TypeError, KeyError):  # this code knows no such option or study, or the images are gone
+        return False
 
 
 def pack(scale: str, store: Store | None = None) -> tuple[Path, int]:
@@ -88,10 +91,11 @@ def exported(file: Path, scale: str | None = None, store: Store | None = None) -
         OSError: the file cannot be written.
     """
     place, found = store or Store(), {}
-    scales = SCALES if scale is None else [scale]
+    if scale is not None:
+        check_scale(scale)
     for name in place.names():
         cell = Store(place.folder, shipped=False).load(name)
-        if cell is not None and any(current(name, cell[0], each) for each in map(_checked, scales)):
+        if cell is not None and any(current(name, cell[0], each) for each in ([scale] if scale else SCALES)):
             found[name] = cell
     if not found:
         raise ValueError(f"{place.folder} has no result of this code{'' if scale is None else f' and scale {scale}'}.")
@@ -115,11 +119,6 @@ def imported(file: Path, store: Store | None = None) -> tuple[int, int]:
     for name in new:
         own.save(name, *found[name])
     return len(new), len(found) - len(new)
-
-
-def _checked(scale: str) -> str:
-    check_scale(scale)
-    return scale
 
 
 def shipped(scale: str) -> list[Result]:

@@ -48,6 +48,11 @@ class NotMeasured(ValueError):
             raise cls(f"{what} has not been measured, and nothing is computed here.")
 
 
+def opened(store: Store | str | Path | None) -> Store | None:
+    """A store, or that of a folder; ``"default"``: the usual one; ``None``: none."""
+    return store if store is None or isinstance(store, Store) else Store(None if store == "default" else store)
+
+
 class Unwritable(OSError):
     """Results cannot be kept; whatever is computed further would be lost."""
 
@@ -87,7 +92,7 @@ class Store:
         for partial in self.folder.glob(f"{PARTIAL}*"):
             with suppress(OSError):  # another process removed it
                 if now - partial.stat().st_mtime > _STALE_SECONDS:
-                    shutil.rmtree(partial, ignore_errors=True)
+                    shutil.rmtree(partial, ignore_errors=True) if partial.is_dir() else partial.unlink()
 
     def save(self, name: str, record: dict[str, Any], arrays: dict[str, Tensor]) -> None:
         """Write a finished cell atomically; one that exists is replaced.

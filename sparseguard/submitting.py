@@ -12,6 +12,7 @@ import time
 import uuid
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -266,7 +267,8 @@ class Plan:
         kind = getattr(builtins, told["kind"], None)
         error: Exception = RuntimeError(f"{told['kind']}: {told['text']}")
         if isinstance(kind, type) and issubclass(kind, Exception):
-            error = kind(told["text"])
+            with suppress(TypeError):  # a kind that is not made of a text alone
+                error = kind(told["text"])
         error.add_note(told["trace"])
         self.failures[self._cells[number]] = error
         self._tell(self._cells[number], FAILED)

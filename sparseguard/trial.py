@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import lru_cache
@@ -17,7 +16,7 @@ from . import metrics as measure
 from .access import BlackBox, Victim, grant
 from .data import Split, fingerprint, judge_images, load_data
 from .deployed import RESUMED, deployable, train_target
-from .device import device_name
+from .device import device_name, undisturbed
 from .ondisk import Gathering, large
 from .result import METRICS, OF_CLASSES, OF_PRIOR, OF_VICTIM, Result
 from .resuming import into, rounds
@@ -30,8 +29,8 @@ if TYPE_CHECKING:
     from .experiment import Experiment
 
 FID_NOT_ASKED = (
-    "FID was not asked for: set fid=True, at a scale with at least 2048 private images (paper); the Inception weights "
-    "are downloaded then, or beforehand by `python -m sparseguard data fid`."
+    "FID was not asked for: set fid=True, at a scale with at least 2048 private images (medium, paper); the Inception "
+    "weights are downloaded then, or beforehand by `python -m sparseguard data fid`."
 )
 BATCH = 250
 """Images that are rebuilt at a time."""
@@ -82,16 +81,9 @@ def _deployable(experiment: Experiment, content: str, device: str, folder: Path 
 
 
 @contextmanager
-def _undisturbed() -> Iterator[None]:
-    """Torch's generator is left to the caller as it was; algorithms are those that give the same result again."""
-    with torch.random.fork_rng(), torch.backends.cudnn.flags(deterministic=True, benchmark=False):
-        yield
-
-
-@contextmanager
 def trained(experiment: Experiment, split: Split, device: str) -> Iterator[Target]:
     """The trained target, for whoever measures something else on it."""
-    with _undisturbed(), torch.enable_grad():
+    with undisturbed():
         yield train_target(experiment, split, device)
 
 
@@ -158,11 +150,12 @@ def run(experiment: Experiment, device: str, show: Callable[[str], None], folder
     """
     scale = check_scale(experiment.scale)
     content = fingerprint(experiment.dataset)
-    split, judge = _split_of(experiment, device, folder)
-    with _undisturbed():
+    with undisturbed():
+        split, judge = _split_of(experiment, device, folder)
         show(STAGES[0])
         target, seconds_target = _deployable(experiment.unattacked(), content, device, folder)
-    with _undisturbed(), into(folder and folder / RESUMED / experiment.key()) as course:
+    going = folder and folder / RESUMED / experiment.key() / device.replace(":", "-")
+    with undisturbed(), into(going) as course:
         attack = experiment.make_attack()
         box = grant(attack.access, target)
         torch.manual_seed(experiment.seed)
@@ -176,7 +169,7 @@ def run(experiment: Experiment, device: str, show: Callable[[str], None], folder
         seconds_attack = course.seconds - before
 
         show(STAGES[2])
-        start = time.perf_counter()
+        before = course.seconds
         private, labels, found = split.train_images, split.train_labels, fitted.found
         gathering, unclipped = Gathering(), Gathering()
         parts = range(0 if found else math.ceil(len(private) / BATCH))
@@ -203,7 +196,7 @@ def run(experiment: Experiment, device: str, show: Callable[[str], None], folder
         fid: float | None = None
         fid_note: str | None = FID_NOT_ASKED
         if experiment.fid:
-            fid, fid_note = measure.fid(originals, reconstructions, scale.downloads, device)
+            fid, fid_note = measure.fid(private, reconstructions, scale.downloads, device)
         numbers: dict[str, float | None] = {
             "psnr": float(per_image["psnr"].mean()),
             "ssim": float(per_image["ssim"].mean()),
@@ -218,7 +211,7 @@ def run(experiment: Experiment, device: str, show: Callable[[str], None], folder
             "seconds_target": seconds_target,
             "seconds_attack": seconds_attack,
             **further,
-            "seconds_evaluation": time.perf_counter() - start,
+            "seconds_evaluation": course.seconds - before,
         }
     of_victim = OF_VICTIM if isinstance(box, Victim) else ()
     assert set(numbers) == {*METRICS, *(() if found is None else (*OF_CLASSES, *OF_PRIOR)), *of_victim}

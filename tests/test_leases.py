@@ -50,6 +50,33 @@ def test_one_has_it_and_then_the_next(tmp_path: Path) -> None:
     assert not (tmp_path / "cell").exists()
 
 
+def test_what_a_file_system_leaves_there_is_nobodys(tmp_path: Path) -> None:
+    (tmp_path / "cell").mkdir()
+    (tmp_path / "cell" / ".nfs0000001").write_text("a file that somebody still reads")
+    with held(tmp_path, "cell", wait=False) as mine:
+        assert mine
+
+
+def test_a_lease_that_was_given_back_writes_no_more(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its file's number is the next file's by then."""
+    monkeypatch.setattr(leases, "RENEWED", 0.0)
+    lease = Lease(tmp_path, "cell")
+    signed = Lease._sign
+
+    def late(self: Lease, count: int) -> None:
+        if count:
+            time.sleep(0.2)
+        signed(self, count)
+
+    monkeypatch.setattr(Lease, "_sign", late)
+    assert lease.taken()
+    time.sleep(0.05)
+    lease.free()
+    with (tmp_path / "other").open("w+") as other:
+        time.sleep(0.3)
+        assert other.read() == ""
+
+
 def test_of_many_at_once_one_has_it(tmp_path: Path) -> None:
     inside, most, turns = [0], [0], []
 

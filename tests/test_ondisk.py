@@ -126,7 +126,7 @@ def test_many_images_of_your_own_are_read_once_and_are_the_same(
 
 @pytest.mark.parametrize(
     ("defense", "options"),
-    [("dp_sgd", {}), ("sparse_standard", {"train_first": False})],
+    [("dp_sgd", {}), ("gan", {}), ("sparse_standard", {"train_first": False})],
 )
 def test_a_cell_is_the_same_where_its_images_lie_on_disk(
     defense: str, options: dict[str, object], tmp_path: Path, small: None, monkeypatch: pytest.MonkeyPatch
@@ -141,7 +141,7 @@ def test_a_cell_is_the_same_where_its_images_lie_on_disk(
             for lying in (home() / ".images").glob("*/index.json"):
                 lying.unlink()
         assert isinstance(load_data(experiment.dataset, "smoke").train_images, OnDisk) == (limit == 1000)
-        told.append(experiment.run(None, progress=False).metrics)
+        told.append(experiment.run(Store(tmp_path / str(limit)), progress=False).metrics)
     assert told[0]["psnr"] is not None
     for name, number in told[0].items():
         if number is not None and "seconds" not in name:

@@ -82,7 +82,7 @@ ROOMS: dict[str, set[str]] = {
     "paper": set(),
     "normalisation": {"sparse"},
     "targets": {"access"},
-    "data": {"ondisk", "places", "progress", "scales"},
+    "data": {"leases", "ondisk", "places", "progress", "scales"},
     "priors": {"bending", "ondisk", "places", "resuming", "scales", "store"},
     "defenses": {
         "data", "leases", "normalisation", "ondisk", "places", "priors", "progress", "registry", "resuming", "scales",

@@ -21,7 +21,11 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Store:
     place = Store(tmp_path_factory.mktemp("store"))
     SMOKE.run(place, progress=False)
     LayerStudy(scale="smoke", seeds=[0], lams=[0.5], taus=[100.0], images=4).kept.measured(place)
-    place.save("0123456789abcdef0123", *(place.load(SMOKE.key()) or ({}, {})))  # of another code
+    record, arrays = place.load(SMOKE.key()) or ({}, {})
+    place.save("0123456789abcdef0123", record, arrays)  # of another code
+    for i, change in enumerate(({"dataset": "/gone.npz"}, {"options": {"gone": 1}}, {"gone": 1})):
+        place.save(f"{i:020}", record | {"experiment": record["experiment"] | change}, arrays)
+    place.save(f"{3:020}", {"own": {"study": "gone", "scale": "smoke"}, "experiment": None, "found": {}}, {})
     return place
 
 
@@ -31,7 +35,7 @@ def test_what_was_exported_is_imported_as_it_was(store: Store, tmp_path: Path) -
     there = Store(tmp_path / "there")
     assert imported(file, there) == (2, 0)
     assert imported(file, there) == (0, 2)
-    assert set(there.names()) == set(store.names()) - {"0123456789abcdef0123"}
+    assert set(there.names()) == set(store.names()) - {"0123456789abcdef0123", *(f"{i:020}" for i in range(4))}
     for name in there.names():
         (record, arrays), (own, tensors) = there.load(name) or ({}, {}), store.load(name) or ({}, {})
         assert record == own

@@ -29,7 +29,7 @@ from ..ondisk import large
 from ..resuming import Held, rounds
 from ..scales import Scale
 from .base import Attack, Fitted, Holdout
-from .race import PAYS
+from .race import PAYS, decibels
 
 RATE, MOMENTUM = 1e-3, 0.9
 PASSED = 500_000
@@ -105,11 +105,12 @@ class AsReleased(Attack):
         before = [parameter.detach().clone() for parameter in victim.parameters()]
         curve = self._train(victim, inverse, images, watched, given)
         changed = [bool((p != old).any()) for p, old in zip(victim.parameters(), before, strict=True)]
-        errors = [error for _, error in curve[-2:]]
-        gain = 10 * math.log10(errors[0] / errors[-1])
+        (earlier, before_it), (updates, error) = [curve[0], *curve][-2:]
+        doublings = math.log2(updates / earlier) if updates > earlier else 1.0
+        gain = (decibels(error) - decibels(before_it)) / doublings
         name = "trained network" if self.train_attacker else "random network"
         told: dict[str, Any] = {
-            "attacker": name, "errors": {name: errors[-1]}, "updates": {name: curve[-1][0]}, "gains": {name: gain},
+            "attacker": name, "errors": {name: error}, "updates": {name: updates}, "gains": {name: gain},
             "capped": gain >= PAYS, "curve": curve, "changed": sum(changed), "parameters": len(changed),
             "given": asdict(given),
         }  # fmt: skip

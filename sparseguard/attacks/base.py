@@ -98,13 +98,19 @@ class Attack:
         return ()
 
     def observe(self, box: BlackBox, images: Tensor) -> Tensor:
-        """The leak of images as this attacker sees it: ``(N, ...)``."""
+        """The leak of images as this attacker sees it: ``(N, ...)``.
+
+        Raises:
+            ArithmeticError: it is not finite.
+        """
         leak = box.query(images)
         for seen in range(1, self.views):
             again = box.query(images)
             if seen == 1 and torch.equal(again, leak):
                 break  # nothing to average
             leak = leak + (again - leak) / (seen + 1)
+        if not bool(torch.isfinite(leak).all()):
+            raise ArithmeticError("the target leaks NaN or infinite values; it cannot be attacked.")
         return leak
 
     def fit(self, box: BlackBox, holdout: Holdout, scale: Scale, device: str = "cpu") -> Fitted:
@@ -120,3 +126,9 @@ class Attack:
             ArithmeticError: the leak is not finite.
         """
         raise NotImplementedError
+
+
+def passes(answer: Callable[[Tensor], Tensor], images: Tensor, draws: int) -> int:
+    """How often a target has to be asked for a mean: once, if it answers these images alike, else ``draws`` times."""
+    with torch.no_grad():
+        return 1 if torch.equal(answer(images), answer(images)) else draws

@@ -8,6 +8,7 @@ network over the image.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -60,8 +61,9 @@ class Dense(nn.Module):
 
     def __init__(self, leak: Shape, image: Shape, hidden: int) -> None:
         super().__init__()
-        self.leak = (1, 1, 1, *leak)[-3:]
-        channels, _, columns = self.leak
+        *first, rows, columns = (1, 1, *leak)
+        channels = math.prod(first)
+        self.leak = channels, rows, columns
         self.rows = nn.Sequential(nn.Linear(columns, hidden), nn.ReLU(), nn.Linear(hidden, image[2]))
         self.mix: nn.Module = nn.Identity()
         if channels != image[0]:
@@ -211,7 +213,7 @@ class Decoder(nn.Module):
         network: one of the classes above.
         leak: shape of one leak.
         image: shape of one image, ``(C, H, W)``.
-        mean, std: of the training leaks.
+        mean, std: of the first training leaks, :data:`.queries.ASKED` of them.
     """
 
     def __init__(self, network: type[nn.Module], leak: Shape, image: Shape, hidden: int, mean: float, std: float):

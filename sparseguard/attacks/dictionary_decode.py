@@ -61,8 +61,6 @@ class DictionaryDecode(Attack):
         for layer in layers:
             inputs.append(layer(inputs[-1]))
         known = self.observe(box, images[:SAMPLE]).to(device)
-        if not bool(torch.isfinite(known).all()):
-            raise ArithmeticError("the target leaks NaN or infinite values; it cannot be attacked.")
 
         steps: list[Map] = []
         if self.estimate:
@@ -96,7 +94,7 @@ class DictionaryDecode(Attack):
         """Ridge regression from leaks to what leaves ``coder``; ``rest`` makes the leak of it."""
 
         def observe(code: Tensor) -> Tensor:
-            return torch.stack([rest(code) for _ in range(self.views)]).mean(0)
+            return torch.stack([rest(code.to(device)) for _ in range(self.views)]).mean(0)
 
         def codes(images: Tensor) -> Tensor:
             gathering = Gathering()
@@ -107,7 +105,8 @@ class DictionaryDecode(Attack):
         queries, checks = Queries(observe, codes(images)), Queries(observe, codes(validation[:SAMPLE]))
 
         def score(network: nn.Module) -> float:
-            return float(torch.stack([(network(a) - b).square().sum() for a, b in checks.in_order(SAMPLE)]).sum())
+            pairs = checks.in_order(SAMPLE)
+            return float(torch.stack([(network(a.to(device)) - b.to(device)).square().sum() for a, b in pairs]).sum())
 
         leak, code = tuple(queries.sample.shape[1:]), tuple(queries.images.shape[1:])
         return ridge(queries, leak, code, score, device)[1]

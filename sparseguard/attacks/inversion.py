@@ -58,7 +58,7 @@ class Inversion(Attack):
         if self.updates is not None:
             whole("updates", self.updates)
         if self.decoders is not None:
-            names = (self.decoders,) if isinstance(self.decoders, str) else tuple(self.decoders)
+            names = tuple(self.decoders) if isinstance(self.decoders, tuple | list) else (self.decoders,)
             if not names or not set(names) <= {RIDGE, *DECODERS}:
                 raise ValueError(f"decoders must be among {', '.join((RIDGE, *DECODERS))}, not {self.decoders!r}.")
             object.__setattr__(self, "decoders", names)
@@ -103,7 +103,7 @@ class Inversion(Attack):
             "courses": {name: [list(rung) for rung in runner.course.items()] for name, runner in runners.items()},
             "updates": {name: max(runner.course) for name, runner in runners.items()},
             "gains": {name: runner.gain for name, runner in runners.items() if len(runner.course) > 1},
-            "capped": best in runners and runners[best].gain >= PAYS and not runners[best].dropped,
+            "capped": best in runners and runners[best].gain >= PAYS,
             "queries": len(queries.images),
         }
         return Fitted(reconstruction(found[best][1], device), details)

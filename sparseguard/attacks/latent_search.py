@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
@@ -67,11 +66,6 @@ class LatentSearch(Attack):
     def step_size(self, prior: Prior) -> float:
         """Of Adam."""
         return prior.rate if self.rate is None else self.rate
-
-    def passes(self, answer: Callable[[Tensor], Tensor], images: Tensor) -> int:
-        """How often the target has to be asked for a mean: once, if it answers these images alike."""
-        with torch.no_grad():
-            return 1 if torch.equal(answer(images), answer(images)) else self.draws
 
     def opened(self, box: BlackBox, device: str) -> Leaky:
         """The target that a descent goes through."""

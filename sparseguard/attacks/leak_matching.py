@@ -21,7 +21,7 @@ from ..checks import whole
 from ..priors import Prior
 from ..priors.search import Descent, descend
 from ..scales import Scale
-from .base import Fitted, Holdout
+from .base import Fitted, Holdout, passes
 from .latent_search import LatentSearch, evolved
 from .nearest import flat_leaks, nearest
 from .queries import ASKED
@@ -71,7 +71,7 @@ class LeakMatching(LatentSearch):
             images: Tensor = prior(latent)
             return images.to(like.device)
 
-        guess = regression(known[:MOST], latents[:MOST].cpu())
+        guess = latents_by_ridge(known[:MOST], latents[:MOST].cpu())
 
         @torch.no_grad()
         def start(leak: Tensor) -> Tensor:
@@ -98,7 +98,7 @@ class LeakMatching(LatentSearch):
     def searching(self, box: BlackBox, prior: Prior, scale: Scale, device: str) -> Search:
         """From latents to start with and the leaks that are wanted to latents that leak so."""
         model = self.opened(box, device)
-        draws = self.passes(model.leak, prior.sample(2, torch.Generator(device)))
+        draws = passes(model.leak, prior.sample(2, torch.Generator(device)), self.draws)
         course = Descent(self.steps, self.step_size(prior), batch=64)
 
         def search(start: Tensor, wanted: Tensor) -> Tensor:
@@ -137,7 +137,7 @@ class LeakMatchingBlackBox(LeakMatching):
         return search
 
 
-def regression(leaks: Tensor, latents: Tensor) -> Callable[[Tensor], Tensor]:
+def latents_by_ridge(leaks: Tensor, latents: Tensor) -> Callable[[Tensor], Tensor]:
     """Latents ``(N, D)`` of leaks ``(N, E)`` by ridge regression; some of the pairs choose the penalty."""
     middle, centre = leaks.mean(0), latents.mean(0)
     x, y = leaks - middle, latents - centre

@@ -26,7 +26,7 @@ from ..checks import positive, whole
 from ..priors import Prior
 from ..priors.search import Descent, descend
 from ..scales import Scale
-from .base import Fitted, Found, Holdout
+from .base import Fitted, Found, Holdout, passes
 from .latent_search import LatentSearch, evolved, share
 from .nearest import Nearest
 from .queries import ASKED
@@ -77,6 +77,9 @@ class PlugAndPlay(LatentSearch):
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        for name in ("betas", "milestones", "final_crop", "final_ratio"):
+            if not isinstance(getattr(self, name), tuple):
+                raise ValueError(f"{name} must be several numbers, not {getattr(self, name)!r}.")
         for name in ("tries", "results", "steps", "batch", "judgements"):
             whole(name, getattr(self, name))
         if not self.results <= self.tries <= self.candidates:
@@ -86,6 +89,8 @@ class PlugAndPlay(LatentSearch):
             positive(name, getattr(self, name))
         for step in self.milestones:
             whole("milestones", step)
+        for bound in self.final_ratio:
+            positive("final_ratio", bound)
         for part in (self.crop, *self.final_crop):
             if positive("a crop", part) > 1:
                 raise ValueError(f"a crop must be a share of the image, 1 at most, not {part!r}.")
@@ -105,7 +110,9 @@ class PlugAndPlay(LatentSearch):
             return torch.stack([box.classify(view).softmax(1) for view in views]).mean(0)
 
         first = torch.cat([confidence(shown) for shown in self._shown(prior, latents)])
-        if first.ndim != 2 or not bool(torch.isfinite(first).all()):
+        if first.ndim != 2:
+            raise ValueError(f"the target must answer with logits (N, classes), not {tuple(first.shape)}.")
+        if not bool(torch.isfinite(first).all()):
             raise ArithmeticError("the target's answers are not finite; it cannot be attacked.")
         classes = first.shape[1]
         labels = torch.arange(classes, device=latents.device).repeat_interleave(tries)
@@ -118,7 +125,7 @@ class PlugAndPlay(LatentSearch):
 
         def judged(latents: Tensor) -> Tensor:
             """Mean confidence ``(N,)`` in each one's label, over the same crops whenever it is asked."""
-            images = torch.cat(list(self._shown(prior, latents)))
+            images = torch.cat(self._shown(prior, latents))
             total = torch.zeros(len(images), device=images.device)
             with torch.random.fork_rng():
                 for seed in crops:
@@ -131,7 +138,7 @@ class PlugAndPlay(LatentSearch):
         for name, points in (("search", ended), ("prior only", start)):
             found = judged(points)
             best = (found.view(classes, tries).topk(results).indices + first_try).T.flatten()  # the surest first
-            kept[name], sure[name] = torch.cat(list(self._shown(prior, points[best]))).cpu(), float(found[best].mean())
+            kept[name], sure[name] = torch.cat(self._shown(prior, points[best])).cpu(), float(found[best].mean())
         asked = torch.arange(classes).repeat(results)
         answer = Nearest(views=self.views).fit(box, Holdout(kept["search"], holdout.validation), scale, device)
         details: dict[str, Any] = {
@@ -148,7 +155,7 @@ class PlugAndPlay(LatentSearch):
     ) -> tuple[Tensor, list[float]]:
         """Latents that are the labels to the target, and the mean loss along the way."""
         model, two = self.opened(box, device), prior(start[:2])
-        draws = self.passes(model, two)
+        draws = passes(model, two, self.draws)
         weaker = v2.RandomResizedCrop(two.shape[2:], (self.crop, 1.0), (1.0, 1.0), antialias=True)
 
         def loss(images: Tensor, index: Tensor) -> Tensor:

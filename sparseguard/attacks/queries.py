@@ -50,8 +50,6 @@ class Queries:
                     asked.add(bent(part, maps))
             self.images = cut(asked.done(), slice(max(most, len(images))))
         self.sample = observe(images[:ASKED])
-        if not bool(torch.isfinite(self.sample).all()):
-            raise ArithmeticError("the target leaks NaN or infinite values; it cannot be attacked.")
         size = self.sample.element_size() * self.sample[0].numel() * len(self.images)
         steady = torch.equal(observe(images[:2]), observe(images[:2]))
         self._kept: Tensor | None = None
@@ -78,7 +76,7 @@ class Queries:
                     index = torch.cat([index, other])
                 yield index
 
-    def in_order(self, most: int, size: int = ASKED) -> Iterator[tuple[Tensor, Tensor]]:
+    def in_order(self, most: int) -> Iterator[tuple[Tensor, Tensor]]:
         """Leaks and images, each once, the attacker's own before the copies, up to so many."""
-        for index in torch.arange(min(most, len(self.images))).split(size):
+        for index in torch.arange(min(most, len(self.images))).split(ASKED):
             yield self.leaks(index), self.images[index]

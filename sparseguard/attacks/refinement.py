@@ -18,7 +18,7 @@ from torch import Tensor
 from ..access import Access, BlackBox, Leaky, WhiteBox
 from ..checks import whole
 from ..scales import Scale
-from .base import Fitted, Holdout
+from .base import Fitted, Holdout, passes
 from .inversion import Inversion
 from .race import PAYS, decibels
 
@@ -63,10 +63,9 @@ class Refinement(Inversion):
         start = super().fit(box, holdout, scale, device)
         truth = holdout.validation[:CHECKING]
         leak = self.observe(box, truth)
-        with torch.no_grad():
-            model, two = box.model.to(device), truth[:2].to(device)
-            steady = torch.equal(model.leak(two), model.leak(two))
-        likelihood = Likelihood(model, max(float(leak.var()), 1e-12), 1 if steady else self.draws)
+        model = box.model.to(device)
+        draws = passes(model.leak, truth[:2].to(device), self.draws)
+        likelihood = Likelihood(model, max(float(leak.var()), 1e-12), draws)
 
         def refined(leak: Tensor, rate: float, weight: float, steps: int) -> Iterator[Tensor]:
             return likelihood.descend(start.reconstruct(leak).to(device), leak.to(device), rate, weight, steps)

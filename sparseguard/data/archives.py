@@ -61,7 +61,7 @@ def read_archive(
     if len(kinds) > 1:
         raise ValueError(f"{path}: its parts hold images of different kinds: {' and '.join(kinds)}.")
     every = torch.cat(labelled)
-    absent = (torch.bincount(every) == 0).nonzero().flatten().tolist()
+    absent = sorted({*range(min(int(every.max()), len(every)))} - {*every.tolist()})
     if absent:
         shown = f"{', '.join(map(str, absent[:5]))}{', ...' if len(absent) > 5 else ''}"
         raise ValueError(
@@ -100,7 +100,7 @@ def _array(path: Path, name: str) -> Callable[[], np.ndarray]:
 def _labels(path: Path, images: np.ndarray, labels: np.ndarray) -> Tensor:
     """The labels of images, if both are what is read."""
     labels = labels[:, 0] if labels.ndim == 2 and labels.shape[1] == 1 else labels
-    if images.ndim not in (3, 4) or labels.shape != images.shape[:1] or len(images) == 0:
+    if images.ndim not in (3, 4) or labels.shape != images.shape[:1] or images.size == 0:
         raise ValueError(
             f"{path}: images must be (N, H, W) or (N, H, W, C) and labels (N,), not {images.shape} and {labels.shape}."
         )
@@ -111,7 +111,7 @@ def _labels(path: Path, images: np.ndarray, labels: np.ndarray) -> Tensor:
         whole = np.issubdtype(images.dtype, np.integer)
         how = f" with values up to {images.max()}: scale them to 0 to 255, and store them as uint8" if whole else ""
         raise ValueError(f"{path}: images must be uint8, or float in [0, 1], not {images.dtype}{how}.")
-    if not np.issubdtype(labels.dtype, np.integer) or labels.min() < 0:
+    if not np.issubdtype(labels.dtype, np.integer) or labels.astype(np.int64).min() < 0:
         text = f"text (such as {str(labels.flat[0])!r})" if labels.dtype.kind in "US" else str(labels.dtype)
         kind = f"{text} from {labels.min()}" if np.issubdtype(labels.dtype, np.number) else text
         raise ValueError(f"{path}: labels must be whole numbers from 0 on, not {kind}.")

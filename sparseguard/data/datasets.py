@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from ..checks import near
+from ..leases import held
 from ..ondisk import OnDisk
 from ..places import digest, write
 from ..places import home as results_home
@@ -95,15 +96,19 @@ def _idx(torchvision: str, of: Source, part: bool, place: Path | None) -> tuple[
 
     home = data_home()
     raw = home / torchvision / "raw"
-    missing = [file for file in _IDX_BYTES if not (raw / file).exists()]
-    if missing:
+
+    def bytes_of(file: str) -> int:
+        return (raw / file).stat().st_size if (raw / file).exists() else 0
+
+    if any(bytes_of(file) != size for file, size in _IDX_BYTES.items()):
         try:
-            home.mkdir(parents=True, exist_ok=True)
-            getattr(datasets, torchvision)(str(home), download=True)
+            with held(home / ".leases", torchvision):  # of several processes that find it absent, one gets it
+                if not all(map(bytes_of, _IDX_BYTES)):
+                    getattr(datasets, torchvision)(str(home), download=True)
         except Exception as error:
             raise _absent(torchvision, raw, error) from error
     for file, size in _IDX_BYTES.items():
-        found = (raw / file).stat().st_size
+        found = bytes_of(file)
         if found != size:
             raise ValueError(f"{raw / file} is damaged: {found} bytes instead of {size}; delete it and run again.")
     parts = [getattr(datasets, torchvision)(str(home), train=train, download=False) for train in (True, False)]

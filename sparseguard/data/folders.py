@@ -60,6 +60,10 @@ def _is_image(name: str) -> bool:
     return not name.startswith(".") and PurePosixPath(name).suffix.lower() in Image.registered_extensions()
 
 
+class _Unusable(ValueError):
+    """An image that is whole, and of a kind that is not read."""
+
+
 @contextmanager
 def _files(path: Path) -> Iterator[tuple[list[_File], tuple[str, ...], int]]:
     """All images, the classes, and how many other files there are."""
@@ -95,7 +99,7 @@ def _files(path: Path) -> Iterator[tuple[list[_File], tuple[str, ...], int]]:
 
 def _checked(path: Path, archive: zipfile.ZipFile) -> list[zipfile.ZipInfo]:
     """The entries of a zip file that lie in a folder, if it is none that is meant to harm."""
-    everything = archive.infolist()
+    everything = [e for e in archive.infolist() if PurePosixPath(e.filename.replace("\\", "/")).parts]  # not "./"
     for entry in everything:
         parts = PurePosixPath(entry.filename.replace("\\", "/"))
         if parts.is_absolute() or ".." in parts.parts or ":" in parts.parts[0]:
@@ -108,8 +112,18 @@ def _checked(path: Path, archive: zipfile.ZipFile) -> list[zipfile.ZipInfo]:
             f"{path} would unpack to {size / 2**20:.0f} MiB, {size / max(packed, 1):.0f} times its size; at most "
             f"{LARGEST_ZIP / 2**30:.0f} GiB and {LARGEST_RATIO} times are read."
         )
-    inside = [e for e in everything if not e.is_dir() and "__MACOSX" not in e.filename]
-    return sorted((e for e in inside if PurePosixPath(e.filename).parent.name), key=lambda e: e.filename)
+    inside = [e for e in everything if not (e.is_dir() or _hidden(PurePosixPath(e.filename).parent))]
+    around = {above for e in inside for above in PurePosixPath(e.filename).parent.parents}  # hold classes, are none
+
+    def counts(entry: zipfile.ZipInfo) -> bool:
+        file = PurePosixPath(entry.filename)
+        return bool(file.parent.name) and (file.parent not in around or _is_image(file.name))
+
+    return sorted(filter(counts, inside), key=lambda e: e.filename)
+
+
+def _hidden(folder: PurePosixPath) -> bool:
+    return any(part == "__MACOSX" or part.startswith(".") for part in folder.parts)
 
 
 def _decode(file: _File) -> Tensor:
@@ -122,16 +136,17 @@ def _decode(file: _File) -> Tensor:
     try:
         with file.open() as stream, Image.open(stream) as image:
             frames = getattr(image, "n_frames", 1)
-            if frames > 1:
-                raise ValueError(f"{file.name} has {frames} frames; an image has one.")
+            if frames > 1 and image.format != "MPO":  # a camera's JPEG and its preview
+                raise _Unusable(f"{file.name} has {frames} frames; an image has one.")
             if image.mode in _KINDS or image.mode not in (*KINDS, "1"):
-                kind = _KINDS.get(image.mode, f"{image.mode!r} pixels of more than 8 bits")
-                raise ValueError(f"{file.name} has {kind}; 8-bit grey and RGB images are read: convert it first.")
+                deep = " of more than 8 bits" if image.mode[0] in "IF" else ""
+                kind = _KINDS.get(image.mode, f"{image.mode!r} pixels{deep}")
+                raise _Unusable(f"{file.name} has {kind}; 8-bit grey and RGB images are read: convert it first.")
             image.load()
             turned = ImageOps.exif_transpose(image)
             pixels = torch.from_numpy(np.array(turned.convert("L") if turned.mode == "1" else turned))
             return pixels[None, None] if pixels.ndim == 2 else pixels.permute(2, 0, 1)[None]
-    except ValueError:
+    except _Unusable:
         raise
     except Exception as error:  # Pillow's decoders raise whatever they like
         raise OSError(f"{file.name} cannot be read as an image ({error})") from error

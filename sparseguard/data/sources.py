@@ -46,13 +46,13 @@ class Source:
     @property
     def path(self) -> Path:
         """Of a data set of your own."""
-        return Path(self.name).expanduser()
+        return Path(os.path.expanduser(self.name))  # Path's own raises where there is no such user
 
     @property
     def of_your_own(self) -> bool:
         """A folder, an ``.npz`` or a ``.zip`` file that is there."""
         return bool(self.name) and (
-            self.path.is_dir() or (self.path.suffix in (".npz", ".zip") and self.path.is_file())
+            self.path.is_dir() or (self.path.suffix.lower() in (".npz", ".zip") and self.path.is_file())
         )
 
     @property
@@ -77,6 +77,8 @@ def source(text: str) -> Source:
         >>> source("medical_mnist size=64")
         Source(name='medical_mnist', size=64, mode=None, broken='refuse', attribute=None)
     """
+    if not isinstance(text, str):
+        raise ValueError(f"a data set is named by a text, not {text!r}.")
     name, *tokens = re.split(r" +(?=\w+=)", text)
     given: dict[str, Any] = dict(token.split("=", 1) for token in tokens)
     for option, value in given.items():
@@ -105,7 +107,7 @@ def read(of: Source, place: Path | None = None) -> Found:
         ValueError, OSError: as :func:`read_folder` and :func:`read_archive`.
     """
     size = of.pixels()
-    if of.path.suffix != ".npz":
+    if of.path.suffix.lower() != ".npz":
         return read_folder(of.path, size, of.mode, of.broken == "skip", place)
     shapes: dict[tuple[int, int], int] = {}
 
@@ -126,6 +128,7 @@ def fingerprint(text: str) -> str:
     if not of.of_your_own:
         return text
     files = sorted(p for p in of.path.rglob("*") if p.is_file()) if of.path.is_dir() else [of.path]
+    files = [p for p in files if not any(part.startswith(".") for part in p.relative_to(of.path).parts)]
     stats = tuple((str(p), p.stat().st_size, p.stat().st_mtime_ns) for p in files)
     how = text[len(of.name) :]
     return _content(of.path, stats) + how
@@ -140,8 +143,13 @@ def file_hash(path: Path) -> str:
 def _content(path: Path, stats: tuple[tuple[str, int, int], ...]) -> str:
     """Hash of a file, or of all files of a folder and their names there; read anew when one of them has changed."""
     if path.is_file():
-        return hashlib.sha256(path.read_bytes()).hexdigest()
+        return _hash(path)
     total = hashlib.sha256()
     for name, _, _ in stats:
-        total.update(f"{os.path.relpath(name, path)}\0{hashlib.sha256(Path(name).read_bytes()).hexdigest()}\n".encode())
+        total.update(os.fsencode(f"{os.path.relpath(name, path)}\0{_hash(Path(name))}\n"))
     return total.hexdigest()
+
+
+def _hash(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

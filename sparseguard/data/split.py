@@ -180,7 +180,7 @@ def load_data(dataset: str, scale: str = "quick", seed: int = 0) -> Split:
     """Load a data set and split it 70 / 15 / 15 with a seed (paper, section 4: 70/30).
 
     Args:
-        dataset: ``"mnist"``, ``"fashion_mnist"`` or the path of an ``.npz`` file of your own.
+        dataset: a known data set or the path of your own, as :func:`sparseguard.data.check_dataset` has it.
         scale: ``"smoke"`` and ``"quick"`` use the bundled mini sets, ``"medium"`` and ``"paper"`` the full ones.
         seed: which images, and in which part; not negative. At ``"quick"`` three seeds share no image of their parts,
             at ``"medium"`` five; seeds beyond that mix the parts of one of these anew, as all do at ``"paper"``.
@@ -198,8 +198,8 @@ def load_data(dataset: str, scale: str = "quick", seed: int = 0) -> Split:
     pool = whole_pool(dataset, size)
     check_images(dataset, pool.images, pool.labels, pool.classes)
     draw = _draw(pool.labels, size, seed)
-    cut, half = round(0.7 * len(draw.own)), round(0.85 * len(draw.own))
-    train, attack, held = draw.own[:cut], torch.cat([draw.own[cut:half], draw.more]), draw.own[half:]
+    end, half = round(0.7 * len(draw.own)), round(0.85 * len(draw.own))
+    train, attack, held = draw.own[:end], torch.cat([draw.own[end:half], draw.more]), draw.own[half:]
     counts = torch.bincount(pool.labels[train], minlength=len(pool.classes))
     if bool((counts == 0).any()):
         name = pool.classes[int((counts == 0).nonzero()[0])]

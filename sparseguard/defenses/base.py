@@ -67,6 +67,8 @@ class Defense:
     """Options of the attack ``as_released`` by which this defense's released files differ from the others."""
     sizes: ClassVar[tuple[str, ...]] = ()
     """Sizes of a :class:`~sparseguard.scales.Scale` that this defense reads, beside those that all do."""
+    reads: ClassVar[tuple[str, ...]] = ()
+    """Options that name a data set, on whose content the result depends."""
 
     front: Front = "linear"
 
@@ -81,7 +83,7 @@ class Defense:
     def layers(self, split: Split, scale: Scale) -> list[nn.Module]:
         """The modules before the first dense layer."""
         if self.front == "linear":
-            return [Normalize(float(split.train_images.mean()), max(float(split.train_images.std()), 1e-6))]
+            return [Normalize.of(split.train_images)]
         if self.front == "standardized":
             return [Standardize()]
         counts = [split.image_shape[0], *features_of(scale, 2)]

@@ -20,6 +20,8 @@ from ..places import digest, home, write
 from ..progress import bar
 from ..sparse import SparseCoding2d
 
+REVISION = 0
+"""Raised whenever a layer's codes would come out otherwise."""
 CHUNK = 250
 """Images that are coded at a time."""
 DONE = "done"
@@ -60,12 +62,13 @@ def _go_on(place: Path, codes: Callable[[Tensor], Tensor], images: Tensor, size:
 
 
 def fingerprint(layer: SparseCoding2d, images: Tensor) -> str:
-    """Of all that codes depend on."""
+    """Of all that codes depend on, the device's arithmetic and torch's version among it."""
     content = hashlib.sha256(raw(layer.dictionary))
     for part in images.split(CHUNK):
         content.update(raw(part))
-    return digest({"layer": repr(layer), "tol": layer.tol, "standardize": layer.standardize, "nonneg": layer.nonneg,
-                   "shape": list(images.shape), "content": content.hexdigest()})  # fmt: skip
+    here = {"revision": REVISION, "device": layer.dictionary.device.type, "torch": torch.__version__}
+    of = {"layer": repr(layer), "tol": layer.tol, "standardize": layer.standardize, "nonneg": layer.nonneg}
+    return digest(here | of | {"shape": list(images.shape), "content": content.hexdigest()})
 
 
 def finished(place: Path, size: int) -> int:

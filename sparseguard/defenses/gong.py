@@ -45,9 +45,9 @@ class Gong(Defense):
 
     Args:
         weight: of the adjustment of the loss; 0 is no defense.
-        public: the public data set: a name, or the path of an ``.npz`` file. Empty: the other one for ``mnist`` and
+        public: the public data set: a name, or the path of one. Empty: the other one for ``mnist`` and
             ``fashion_mnist``; for any other data set, the last fifth of the private images, which then does not train
-            the target. It is brought to the private images' size and channels.
+            the target, whatever the weight. It is brought to the private images' size and channels.
     """
 
     family: ClassVar[Family] = "fakes"
@@ -104,7 +104,7 @@ class Gong(Defense):
 
     def guard(self, target: Target, images: Tensor, scale: Scale, device: torch.device) -> Callable[[], Tensor | float]:
         """What else is added to the loss while tuning; called once, with the plainly trained target. Here nothing."""
-        return no_guard
+        return lambda: 0.0
 
     def public_part(self, split: Split, scale: Scale) -> tuple[Images, Tensor, Tensor]:
         """Public images in the private ones' shape, and the private images and labels that train the target."""
@@ -117,11 +117,6 @@ class Gong(Defense):
         else:
             public = load_pool(name, scale)
         return in_shape(public, split.image_shape), images, labels
-
-
-def no_guard() -> float:
-    """Nothing is added."""
-    return 0.0
 
 
 @torch.no_grad()

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from ..data import Images, Split
 from ..normalisation import Normalize
+from ..ondisk import CHUNK, OnDisk
 from ..priors.gan import Generator
 from ..priors.search import invert
 from ..scales import Scale
@@ -20,15 +21,14 @@ from .shared import shared, shared_gan
 
 @dataclass(frozen=True)
 class PublicModels:
-    """A conditional generator of public images, and a classifier of their ``classes`` classes."""
+    """A conditional generator of public images, and a classifier of their classes."""
 
     generator: Generator
     classifier: Target
-    classes: int
 
     def fakes(self, labels: Tensor, scale: Scale, chance: torch.Generator) -> Tensor:
         """Images that the public classifier assigns the public class of each label: the label mod their number."""
-        return invert(self.generator, self.classifier, labels % self.classes, scale.inversion_steps, chance)
+        return invert(self.generator, self.classifier, labels % self.generator.classes, scale.inversion_steps, chance)
 
 
 def public_models(split: Split, name: str, public: Images, scale: Scale, device: torch.device) -> PublicModels:
@@ -40,14 +40,14 @@ def public_models(split: Split, name: str, public: Images, scale: Scale, device:
     classes = len(present)
 
     def train() -> Target:
-        front = [Normalize(float(public.images.mean()), max(float(public.images.std()), 1e-6))]
+        front = [Normalize.of(public.images)]
         classifier = Target(front, "split", split.image_shape, classes, scale.width).to(device)
         fit(classifier, public.images, labels, scale)
         return classifier.requires_grad_(False)
 
     generator = shared_gan(split, f"public {name}", public.images, labels, classes, scale, device)
     classifier: Target = shared(split, f"classifier of public {name}", scale, device, train)
-    return PublicModels(generator, classifier, classes)
+    return PublicModels(generator, classifier)
 
 
 def in_shape(images: Images, shape: tuple[int, int, int]) -> Images:
@@ -60,6 +60,9 @@ def in_shape(images: Images, shape: tuple[int, int, int]) -> Images:
     pixels = images.images
     if pixels.shape[1:] == shape:
         return images
+    if isinstance(pixels, OnDisk):
+        parts = (in_shape(Images(part, images.labels, images.classes), shape).images for part in pixels.split(CHUNK))
+        return Images(OnDisk.scratch(parts), images.labels, images.classes)
     if pixels.shape[1] != shape[0]:
         pixels = pixels.mean(1, keepdim=True).expand(-1, shape[0], -1, -1)
     if pixels.shape[2:] != shape[1:]:

@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ..checks import one_of, positive
+from ..checks import flag, one_of, positive, whole
 from ..data import Split
 from ..scales import Scale
 from ..sparse import SOLVERS, SparseCoding2d
@@ -75,6 +75,12 @@ class SparseDefense(Defense):
         super().__post_init__()
         for value in self.lams(1):
             positive("lam", value)
+        flag("train_first", self.train_first)
+        whole("iterations", self.iterations)
+        if not isinstance(self.downstream, tuple | list):
+            raise ValueError(f"downstream must be a list of channels, not {self.downstream!r}.")
+        for channels in self.downstream:
+            whole("downstream", channels)
         if self.solver is not None:
             one_of("solver", self.solver, SOLVERS)
         if self.tau is not None:

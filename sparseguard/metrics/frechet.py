@@ -11,6 +11,8 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+BATCH = 50
+"""Images that Inception sees at a time."""
 INCEPTION_FEATURES = 2048
 INCEPTION_MINIMUM = INCEPTION_FEATURES
 """Fewest images for FID: with fewer than features, the covariances are singular and the number is biased."""
@@ -63,7 +65,7 @@ def fid_obstacle(count: int, download: bool) -> str | None:
     if not inception_weights().is_file() and not download:
         return (
             f"FID needs pytorch-fid's Inception weights in {inception_weights()}: run `python -m sparseguard data fid` "
-            "once with a network, or at scale 'paper', which downloads them."
+            "once with a network, or at scale 'medium' or 'paper', which download them."
         )
     return None
 
@@ -88,7 +90,7 @@ def load_inception() -> nn.Module:
 
 @torch.no_grad()
 def fid(
-    originals: Tensor, reconstructions: Tensor, download: bool = False, device: str = "cpu", batch_size: int = 50
+    originals: Tensor, reconstructions: Tensor, download: bool = False, device: str = "cpu"
 ) -> tuple[float | None, str | None]:
     """Frechet inception distance (Heusel et al. 2017) with pytorch-fid's network, between ``(N, C, H, W)`` in [0, 1].
 
@@ -105,7 +107,7 @@ def fid(
 
     def features(images: Tensor) -> NDArray[np.floating]:
         parts = []
-        for part in images.split(batch_size):
+        for part in images.split(BATCH):
             batch = part.clamp(0, 1)
             rgb = batch.expand(-1, 3, -1, -1) if batch.shape[1] == 1 else batch
             parts.append(F.adaptive_avg_pool2d(network(rgb.float().to(device))[0], 1).flatten(1).cpu())

@@ -17,6 +17,8 @@ from .frechet import frechet_distance
 
 BATCH, RATE = 32, 5e-3
 """Of its training; the rate is the highest of the course."""
+BATCH = 100
+"""Images that a judge sees at a time."""
 SHIFT = 1
 """Pixels by which its training images are moved at most: it has few of them."""
 
@@ -65,10 +67,10 @@ def moved(images: Tensor) -> Tensor:
 
 
 @torch.no_grad()
-def judge_features(judge: Judge, images: Tensor, batch_size: int = 100) -> Tensor:
+def judge_features(judge: Judge, images: Tensor) -> Tensor:
     """Penultimate features ``(N, 64)``, on the images' device."""
     device = judge.classifier.weight.device
-    return torch.cat([judge.features(part.to(device)).to(images.device) for part in images.split(batch_size)])
+    return torch.cat([judge.features(part.to(device)).to(images.device) for part in images.split(BATCH)])
 
 
 @torch.no_grad()

@@ -27,7 +27,7 @@ class Conditional(Prior):
     @torch.no_grad()
     def draw(self, count: int, chance: torch.Generator) -> Tensor:
         labels = torch.arange(count, device=self.generator.last.weight.device) % self.generator.classes
-        return self.generator.latent(labels, chance).detach()
+        return self.generator.latent(labels, chance)
 
     def forward(self, latent: Tensor) -> Tensor:
         images: Tensor = self.generator(latent)

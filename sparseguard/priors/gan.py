@@ -117,7 +117,8 @@ def distance_within_classes(images: Tensor, labels: Tensor) -> Tensor:
     order = (labels + torch.rand(labels.shape, device=labels.device)).argsort()  # by class, at random within
     a, b = order[:-1], order[1:]
     same = labels[a] == labels[b]
-    return (images[a[same]] - images[b[same]]).abs().sum() / max(images[a[same]].numel(), 1)
+    one, other = images[a[same]], images[b[same]]
+    return (one - other).abs().sum() / max(one.numel(), 1)
 
 
 def train_gan(images: Tensor, labels: Tensor, classes: int, epochs: int) -> Generator:

@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import torch
 from torch import Tensor, nn
 
-from ..checks import is_whole, one_of, positive
+from ..checks import is_whole, one_of, positive, whole
 from . import operators, solvers
 from .filterbank import filter_gradient
 from .selection import choose, glimpses
 
 Solver = Literal["lca", "euler", "fista", "single"]
-SOLVERS: tuple[Solver, ...] = ("lca", "euler", "fista", "single")
+SOLVERS: tuple[Solver, ...] = get_args(Solver)
 CHUNK = 1000
 """Images of which patches are taken at a time."""
 
@@ -97,9 +97,8 @@ class SparseCoding2d(nn.Module):
         if any(k % 2 == 0 for k in self.kernel_size):
             raise ValueError(f"kernel_size must be odd, not {kernel_size!r}.")
         self.stride = _pair("stride", stride)
-        self.in_channels = _pair("in_channels", in_channels)[0]
-        self.features = _pair("features", features)[0]
-        self.iterations = _pair("iterations", iterations)[0]
+        self.in_channels, self.features = whole("in_channels", in_channels), whole("features", features)
+        self.iterations = whole("iterations", iterations)
         self.lam, self.tau = positive("lam", lam), positive("tau", tau)
         self.tol, self.eta = positive("tol", tol), positive("eta", eta)
         one_of("solver", solver, SOLVERS)

@@ -73,8 +73,9 @@ def gap_between(canvas: Tensor, residual: Tensor, code: Tensor, lam: float, dual
 
 @torch.no_grad()
 def largest_eigenvalue(dictionary: Tensor, canvas_size: Size) -> float:
-    """Upper bound, tight to about 2 %, on the largest eigenvalue of ``synthesis`` after ``analysis``.
+    """Upper bound on the largest eigenvalue of ``synthesis`` after ``analysis``.
 
+    Of the circular one it is tight to 2 % with 3 features or channels, whichever are fewer, and to 4 % with 16.
     On a grid as large as the canvas the operators are a restriction of a circular convolution, which the Fourier
     transform turns into one small matrix A a frequency; ``trace(A^64)^(1/64)`` bounds its eigenvalue from above.
     A stride only removes code positions, so the bound holds for every stride. The last dictionaries' are kept.

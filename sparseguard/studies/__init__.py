@@ -1,1 +1,1 @@
-"""What notebooks measure beside cells: clusters of features, costs, the sparse layer itself, one image's way."""
+"""What notebooks measure beside cells: clusters, costs, priors, growing data, the sparse layer, one image's way."""

@@ -10,6 +10,7 @@ Between two crossings of the threshold this is linear, so its solution is a matr
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -21,6 +22,9 @@ from ..sparse.schedules import euler_schedule
 from .trace import follow
 
 KERNEL = 5
+
+LONGEST = 0.1
+"""Time without a look at the threshold: in a longer one a neuron may cross it twice."""
 
 
 def _check(drives: tuple[float, float], similarity: float, lam: float) -> None:
@@ -46,18 +50,19 @@ def closed_form(drives: tuple[float, float], similarity: float, lam: float, time
     _check(drives, similarity, lam)
     now, state, rows = 0.0, torch.tensor([0.0, 0.0, 1.0], dtype=torch.float64), []
     for time in times.double().tolist():
-        while True:
-            active = _active(state, drives, similarity, lam)
-            after = _advance(state, drives, similarity, lam, active, time - now)
-            if _inside(after, active, lam):
-                break
-            low, high = 0.0, time - now  # the crossing lies between
-            for _ in range(60):
-                middle = (low + high) / 2
-                kept = _inside(_advance(state, drives, similarity, lam, active, middle), active, lam)
-                low, high = (middle, high) if kept else (low, middle)
-            state, now = _advance(state, drives, similarity, lam, active, high), now + high
-        state, now = after, time
+        for stop in [*(now + LONGEST * k for k in range(1, math.ceil((time - now) / LONGEST))), time]:
+            while True:
+                active = _active(state, drives, similarity, lam)
+                after = _advance(state, drives, similarity, lam, active, stop - now)
+                if _inside(after, active, lam):
+                    break
+                low, high = 0.0, stop - now  # the crossing lies between
+                for _ in range(60):
+                    middle = (low + high) / 2
+                    kept = _inside(_advance(state, drives, similarity, lam, active, middle), active, lam)
+                    low, high = (middle, high) if kept else (low, middle)
+                state, now = _advance(state, drives, similarity, lam, active, high), now + high
+            state, now = after, stop
         rows.append(state[:2])
     return torch.stack(rows)
 

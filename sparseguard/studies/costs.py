@@ -148,7 +148,10 @@ def costs(
     missing = {(e.seed, e.attack_label) for e in experiments} - plain
     if missing:
         seeds = ", ".join(sorted({str(seed) for seed, _ in missing}))
-        raise ValueError(f"costs are relative to none: defenses must name it; there is no cell of it for seed {seeds}.")
+        raise ValueError(
+            "costs are relative to none: defenses must name it; there is no cell of it for "
+            f"seed {seeds} under the same attack."
+        )
     elsewhere = [] if here else _places()
     known = [[_study(e, place).stored(store) for e in experiments] for place in [_here(), *elsewhere]]
     there = max(([c for c in of if c is not None] for of in known), key=len)

@@ -44,7 +44,7 @@ class LayerStudy:
     """A layer with a random dictionary.
 
     Args:
-        dataset: ``"mnist"``, ``"fashion_mnist"`` or the path of an ``.npz`` file.
+        dataset: a known data set or the path of your own, as :func:`sparseguard.data.check_dataset` has it.
         scale: ``"smoke"``, ``"quick"``, ``"medium"`` or ``"paper"``: where the images come from.
         seeds: of the split and the dictionary; pictures show the first.
         lam: sparsity in the pictures; > 0.

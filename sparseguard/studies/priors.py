@@ -37,7 +37,7 @@ class Drawn:
         fd_judge: Fréchet distance in the judge's features to hold-out images that the prior did not learn from.
         coverage: share of these that have a drawn image among their nearest.
         classes: share of the classes that the judge sees in one drawn image of a hundred or more.
-        seconds: of drawing, and of training where the prior was not at hand.
+        seconds: of all this: the judge's training and the metrics, and the prior's where it was not at hand.
     """
 
     prior: str

@@ -136,7 +136,8 @@ class EnergyCurve:
 
     Attributes:
         evaluations: applications of the two operators (one synthesis and one analysis), ascending: ``(T,)``. The
-            drive of the input, which all solvers compute once, is not counted.
+            drive of the input, which all solvers compute once, is not counted, nor are the rounds of the power
+            method by which ``lca`` measures eigenvalues, on active neurons alone.
         excess: energy above the minimum over the energy of the zero code, mean over images: ``(T,)``.
     """
 

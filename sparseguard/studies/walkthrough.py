@@ -76,7 +76,9 @@ def _walk(experiment: Experiment) -> list[Stage]:
         box = grant(attack.access, target)
         torch.manual_seed(experiment.seed)
         fitted = attack.fit(box, experiment.holdout_images(split), scale, device)
-    image = split.held_images[:1]
+        image = split.held_images[:1]
+        leak = attack.observe(box, image)
+        rebuilt = fitted.reconstruct(leak)[0].cpu()
     stages, counts = [Stage("image", image[0], "target")], dict.fromkeys((name for _, name in _NAMES), 0)
     x = image.to(device)
     for module in [*target.eval().front, *target.body]:
@@ -85,7 +87,6 @@ def _walk(experiment: Experiment) -> list[Stage]:
             if isinstance(module, kind):
                 counts[name] += 1
                 stages.append(Stage(f"{name} {counts[name]}", x[0].cpu(), "target"))
-    leak = attack.observe(box, image)
     stages[-1] = Stage("leak", leak[0], "leak")
     name = fitted.details.get("attacker", experiment.attack)
-    return [*stages, Stage(f"rebuilt by\n{name!r}", fitted.reconstruct(leak)[0].cpu(), "attack")]
+    return [*stages, Stage(f"rebuilt by\n{name!r}", rebuilt, "attack")]

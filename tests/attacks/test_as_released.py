@@ -201,6 +201,18 @@ def test_bad_options_are_one_sentence(options: dict[str, Any], message: str) -> 
         AsReleased(**options)
 
 
+@pytest.mark.parametrize(("updates", "doublings"), [(8, 1.0), (12, math.log2(1.5)), (1, 1.0)])
+def test_what_the_end_gained_is_told_for_a_whole_doubling(
+    updates: int, doublings: float, split: Split, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    errors = iter([2.0**-k for k in range(9)])
+    monkeypatch.setattr(as_released, "_error", lambda *_: next(errors))
+    told = Seen(split, monkeypatch, updates=updates).fitted.details
+    step = 10 * math.log10(2) if updates > 1 else 0.0
+    assert told["gains"]["random network"] == pytest.approx(step / doublings)
+    assert told["capped"] == (updates > 1)
+
+
 def test_an_attack_that_diverges_says_when(split: Split) -> None:
     target = make_defense("none").build(split, "split", SMOKE).eval()
     with pytest.raises(ArithmeticError, match=r"the attack diverged at update \d+"):

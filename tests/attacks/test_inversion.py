@@ -15,6 +15,7 @@ from sparseguard import BlackBox, list_attacks, list_defenses
 from sparseguard.access import Leaky, WhiteBox, grant
 from sparseguard.attacks import ATTACKS, Holdout, Inversion, inversion, make_attack, queries, race
 from sparseguard.attacks.decoders import DECODERS, Decoder, Member
+from sparseguard.attacks.nearest import Nearest
 from sparseguard.attacks.queries import Queries
 from sparseguard.attacks.race import PAYS, Runner, decibels, rungs
 from sparseguard.attacks.ridge import ridge
@@ -395,7 +396,7 @@ def test_half_of_each_batch_are_the_attackers_own_images() -> None:
 
 
 @pytest.mark.parametrize("name", DECODERS)
-@pytest.mark.parametrize("leak", [(1, 28, 8), (6, 28, 8), (4, 7, 7), (5, 6), (12,)])
+@pytest.mark.parametrize("leak", [(1, 28, 8), (6, 28, 8), (4, 7, 7), (5, 6), (12,), (2, 3, 4, 5)])
 @pytest.mark.parametrize("image", [(1, 28, 28), (3, 31, 30)])
 def test_decoders_take_any_leak(name: str, leak: tuple[int, ...], image: tuple[int, ...]) -> None:
     decoder = Decoder(DECODERS[name].network, leak, image, 16, 0.0, 1.0)
@@ -468,6 +469,16 @@ def test_a_leak_that_is_not_finite_ends_with_a_sentence(split: Split) -> None:
     with pytest.raises(ArithmeticError, match="leaks NaN or infinite"):
         Inversion().fit(BlackBox(Broken()), Holdout(split.attack_images, split.held_images), SMOKE)
 
+    class Standardised(Glass):
+        def leak(self, x: Tensor) -> Tensor:
+            return (x - x.mean((1, 2, 3), keepdim=True)) / x.std((1, 2, 3), keepdim=True)
+
+    images = torch.rand(400, 1, 28, 28)
+    images[300] = 0.5  # one constant image among many, beyond the first that are looked at
+    for attack in (Inversion(), Nearest()):
+        with pytest.raises(ArithmeticError, match="leaks NaN or infinite"):
+            attack.fit(BlackBox(Standardised()), Holdout(images, split.held_images), SMOKE)
+
 
 @pytest.mark.parametrize(
     ("name", "options", "message"),
@@ -477,6 +488,10 @@ def test_a_leak_that_is_not_finite_ends_with_a_sentence(split: Split) -> None:
         ("inversion", {"views": 0}, "views must be a whole number from 1 on, not 0"),
         ("inversion", {"updates": 1.5}, "updates must be a whole number from 1 on, not 1.5"),
         ("inversion", {"bent": 1}, "bent must be true or false, not 1"),
+        ("plug_and_play", {"betas": 0.1}, "betas must be several numbers, not 0.1"),
+        ("plug_and_play", {"milestones": 30}, "milestones must be several numbers, not 30"),
+        ("plug_and_play", {"final_ratio": (0.0, 1.0)}, "final_ratio must be greater than 0, not 0.0"),
+        ("inversion", {"decoders": 5}, "decoders must be among .*mixer.*, not 5"),
         ("inversion", {"decoders": ("oracle",)}, "decoders must be among .*mixer.*, not"),
     ],
 )

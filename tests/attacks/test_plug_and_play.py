@@ -195,6 +195,15 @@ def test_bad_options_are_named(options: dict[str, Any], message: str) -> None:
         make_attack("plug_and_play", **options)
 
 
+def test_a_target_that_answers_with_maps_is_refused(split: Split) -> None:
+    class Maps(Leaky):
+        def forward(self, x: Tensor) -> Tensor:
+            return x
+
+    with pytest.raises(ValueError, match=r"must answer with logits \(N, classes\), not \(\d+, 1, 28, 28\)"):
+        PlugAndPlay(prior="pca").fit(WhiteBox(Maps()), known(split), SMOKE)
+
+
 def test_a_target_without_finite_answers_is_refused(split: Split) -> None:
     class Broken(Brightest):
         def forward(self, x: Tensor) -> Tensor:

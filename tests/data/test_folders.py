@@ -1,6 +1,7 @@
 """Images of your own: folders of class folders, zip files of them, MedMNIST's archives; and what is wrong with them."""
 
 import io
+import os
 import zipfile
 from pathlib import Path
 
@@ -76,6 +77,18 @@ def test_a_zip_file_is_read_as_its_folder(inside: str, tmp_path: Path) -> None:
     assert (found.classes, found.ignored) == (packed.classes, packed.ignored) == (("cats", "dogs"), 1)
 
 
+def test_what_is_no_class_in_a_zip_file_is_none(tmp_path: Path) -> None:
+    place = folder(tmp_path / "mine")
+    packed = zipped(place, "scans")
+    with zipfile.ZipFile(packed, "a") as archive:
+        archive.writestr("./", "")
+        for name in ("README.txt", ".DS_Store", "cats/.checkpoints/0.png", ".git/config", "__MACOSX/cats/._0.png"):
+            archive.writestr(f"scans/{name}", "no image")
+    found = read_folder(packed)
+    assert torch.equal(found.images, read_folder(place).images)
+    assert found.classes == ("cats", "dogs")
+
+
 def test_a_folder_is_a_data_set_and_known_by_what_it_holds(tmp_path: Path) -> None:
     place = folder(tmp_path / "my scans", "RGB", each=30, size=(20, 14))
     split = load_data(f"{place} size=12 mode=grey", "smoke", 0)
@@ -87,8 +100,14 @@ def test_a_folder_is_a_data_set_and_known_by_what_it_holds(tmp_path: Path) -> No
     place = place.rename(tmp_path / "moved")
     assert fingerprint(str(place)) == before
     assert fingerprint(f"{place} size=12") != before
-    picture("RGB", (20, 14)).save(place / "cats" / "0.png")
-    assert fingerprint(str(place)) != before
+    (place / ".DS_Store").write_text("where the windows of a file manager stood")
+    assert fingerprint(str(place)) == before
+    os.rename(place / "cats" / "0.png", os.fsencode(place / "cats") + b"/caf\xe9.png")
+    assert len(read_folder(place).images) == 60
+    again = fingerprint(str(place))
+    assert again != before
+    picture("RGB", (20, 14)).save(place / "cats" / "1.png")
+    assert fingerprint(str(place)) != again
 
 
 @pytest.mark.parametrize(
@@ -129,6 +148,11 @@ def test_a_broken_image_is_named_and_skipped_only_if_asked(tmp_path: Path) -> No
     with pytest.raises(OSError, match=rf"{path} cannot be read as an image .*broken=skip leaves such files out"):
         load_images(str(place), bundled=False)
     assert len(load_images(f"{place} broken=skip", bundled=False).images) == 10
+    header = (place / "cats" / "0.png").read_bytes()
+    (place / "cats" / "0.png").write_bytes(header[:8] + b"\0\0\0\5" + header[12:])  # Pillow calls that a ValueError
+    with pytest.raises(OSError, match=r"0\.png cannot be read as an image"):
+        load_images(str(place), bundled=False)
+    (place / "cats" / "0.png").write_bytes(header)
     told = "\n".join(checked(f"{place} broken=skip"))
     assert f"1 broken ones are left out: {path}." in told
     assert "10 grey images of 64 x 64 pixels in 2 classes." in told
@@ -179,6 +203,12 @@ def test_an_image_is_turned_as_its_exif_says(tmp_path: Path) -> None:
     turned[0x0112] = 6
     picture(size=(16, 12)).save(place / "cats" / "0.png", exif=turned)
     assert read_folder(place).images.shape == (10, 1, 12, 16)
+
+
+def test_a_camera_s_image_has_a_preview(tmp_path: Path) -> None:
+    place = folder(tmp_path / "mine")
+    picture().save(place / "cats" / "0.mpo", save_all=True, append_images=[picture()])
+    assert len(read_folder(place).images) == 11
 
 
 def test_what_a_folder_lacks_is_said(tmp_path: Path) -> None:
@@ -243,7 +273,7 @@ def medmnist(path: Path, **changed: np.ndarray) -> str:
 
 
 def test_an_archive_of_medmnist_is_pooled(tmp_path: Path) -> None:
-    path = medmnist(tmp_path / "blood.npz")
+    path = str(Path(medmnist(tmp_path / "blood.npz")).rename(tmp_path / "BLOOD.NPZ"))
     images = load_images(path, bundled=False)
     with np.load(path) as archive:
         assert np.array_equal(images.images[26].permute(1, 2, 0).numpy(), archive["test_images"][0])
@@ -255,6 +285,7 @@ def test_an_archive_of_medmnist_is_pooled(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("changed", "message"),
     [
+        ({"train_labels": np.arange(20) * 10**11}, "the largest is 1900000000000, and none is 2, 3, 4, 5, 6, "),
         (
             {"val_images": np.zeros((6, 14, 14), np.uint8)},
             "images of different kinds: \\(1, 14, 14\\) uint8 and",

@@ -78,7 +78,7 @@ def test_nonneg_false_codes_both_signs(fashion: torch.Tensor) -> None:
         ({"lam": float("nan")}, "lam must be"),
         ({"lam": float("inf")}, "lam must be"),
         ({"tau": 0.0}, "tau must be"),
-        ({"iterations": 0}, "iterations must be a positive whole number"),
+        ({"iterations": 0}, "iterations must be a whole number"),
         ({"stride": 0}, "stride must be a positive whole number"),
         ({"kernel_size": 4}, "kernel_size must be odd"),
         ({"features": 0}, "features must be"),

@@ -128,3 +128,14 @@ def test_pixels_and_features_of_one_experiment_are_kept_apart(tmp_path: Path) ->
     assert (raw.dimensions, features.dimensions) == (784, 28 * 8)
     assert torch.equal(raw.embedding, again.embedding)
     assert features.seconds > 0
+
+
+def test_a_noisy_target_answers_the_same_for_a_seed_and_leaves_the_callers_chance_alone(tmp_path: Path) -> None:
+    noisy = Experiment(setting="split", defense="laplace", options={"b": 3.0}, scale="smoke")
+    found = []
+    for k in range(2):
+        torch.manual_seed(k)
+        before = torch.get_rng_state()
+        found.append(measure(noisy, store=Store(tmp_path / str(k))).accuracy)
+        assert torch.equal(torch.get_rng_state(), before)
+    assert found[0] == found[1]

@@ -84,3 +84,10 @@ def test_nonsense_is_named() -> None:
         duel(similarity=1.0)
     with pytest.raises(ValueError, match="drive must be a finite number greater than 0, not 0"):
         duel(drives=(0.0, 1.0))
+
+
+def test_a_neuron_that_wakes_and_falls_silent_between_two_times_is_not_missed() -> None:
+    drives, similarity, lam = (1.0, 0.9), 0.9, 0.5
+    alone = closed_form(drives, similarity, lam, torch.tensor([4.5]))[0]
+    fine = closed_form(drives, similarity, lam, torch.linspace(0, 4.5, 4501)[1:])[-1]
+    torch.testing.assert_close(alone, fine, atol=1e-9, rtol=0)
