@@ -16,7 +16,7 @@ from sparseguard.__main__ import main
 from sparseguard.device import device_name
 from sparseguard.reference import FOLDER, INDEX
 from sparseguard.report import recomputed_table
-from sparseguard.report.provenance import provenance_of
+from sparseguard.report.about import provenance_of
 from sparseguard.result import Result
 from sparseguard.scales import SCALES
 from sparseguard.shipping import Recomputed, current, pack, recompute

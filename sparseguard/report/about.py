@@ -2,40 +2,91 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Sequence
-from typing import TypeVar
+from collections.abc import Callable, Collection, Hashable, Iterable, Sequence
+from typing import Protocol, TypeVar
 
 from ..attacks import ATTACKS
 from ..data import dataset_title
 from ..experiment import Experiment
 from ..result import Result
-from .provenance import Measured
 
+WHEN = "when they were computed"
+
+
+class Measured(Protocol):
+    """A result of any kind: of an experiment, its features, its cost."""
+
+    @property
+    def experiment(self) -> Experiment: ...
+    @property
+    def seconds(self) -> float: ...
+    @property
+    def device(self) -> str: ...
+
+
+def provenance(what: str, scale: str, seeds: Iterable[int], device: str, seconds: float, when: str = WHEN) -> str:
+    """The sentence.
+
+    >>> provenance("2 cells", "quick", [1, 0], "cpu", 12.34)
+    '2 cells: scale quick; seeds 0, 1; cpu; 12 s when they were computed.'
+    """
+    return f"{what}: scale {scale}; {seeds_named(seeds)}; {device}; {seconds:.0f} s {when}."
+
+
+def pools(results: Sequence[Measured]) -> list[str]:
+    """How many images each data set's cells are drawn from, of how many it has; nothing where no cell tells."""
+    known = {
+        (dataset_title(r.experiment.dataset), *pool) for r in results if (pool := getattr(r, "details", {}).get("pool"))
+    }
+    return [f"Drawn from {count:,} of the {total:,} images of {name}." for name, count, total in sorted(known)]
+
+
+def provenance_of(results: Sequence[Measured], kind: str = "cells", planned: Sequence[Experiment] = ()) -> str:
+    """The sentence about results of one scale, and how many of the planned ones are missing."""
+    devices = ", ".join(sorted({r.device for r in results}))
+    seeds = [r.experiment.seed for r in results]
+    scale = results[0].experiment.scale
+    told = provenance(f"{len(results)} {kind}", scale, seeds, devices, sum(r.seconds for r in results))
+    told += "".join(f" {line}" for line in pools(results))
+    wanted, there = set(planned), {r.experiment for r in results}
+    if wanted - there:
+        told += f" {len(wanted - there)} of {len(wanted)} {kind} are not measured: they are blank or left out."
+    shipped = [made for r in results if (made := getattr(r, "shipped", None))]
+    if not shipped:
+        return told
+    here = len(results) - len(shipped)
+    made = ", ".join(sorted(set(shipped)))
+    return f"{told} {len(shipped)} were read from the reference ({made}), {here} were computed here."
+
+
+T = TypeVar("T")
+K = TypeVar("K", bound=Hashable)
 M = TypeVar("M", bound=Measured)
 MOST_ATTACKS = 3
 """That a caption names; rows name their own."""
 
 
-def _by(results: Sequence[M], name: Callable[[Experiment], str]) -> dict[str, list[M]]:
-    groups: dict[str, list[M]] = {}
-    for result in results:
-        groups.setdefault(name(result.experiment), []).append(result)
+def grouped(items: Iterable[T], key: Callable[[T], K]) -> dict[K, list[T]]:
+    """Items by what they have in common, in their order."""
+    groups: dict[K, list[T]] = {}
+    for item in items:
+        groups.setdefault(key(item), []).append(item)
     return groups
 
 
 def by_cell(results: Sequence[M]) -> dict[str, list[M]]:
     """Results by row (defense, strength, attack), in their order; each group holds the seeds."""
-    return _by(results, lambda e: e.label)
+    return grouped(results, lambda r: r.experiment.label)
 
 
 def by_attack(results: Sequence[M]) -> dict[str, list[M]]:
     """Results by attack with its options: rows are compared within one alone."""
-    return _by(results, lambda e: e.attack_label)
+    return grouped(results, lambda r: r.experiment.attack_label)
 
 
 def by_defense(results: Sequence[M]) -> dict[str, list[M]]:
     """Results of one attack by defense and strength; each group holds the seeds."""
-    return _by(results, lambda e: e.defense_label)
+    return grouped(results, lambda r: r.experiment.defense_label)
 
 
 def seeds_of(results: Sequence[Measured]) -> list[int]:

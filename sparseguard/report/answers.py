@@ -1,27 +1,26 @@
-"""The summary of the notebooks about leaks, by rule: what is rebuilt, what sparsity adds, what hides more."""
+"""The summaries of the notebooks about leaks, by rule: what is rebuilt (01, 02), what λ (03), noise (05) and the
+attacker's means (10) do to it."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Mapping, Sequence
+from itertools import pairwise
 from statistics import mean
 
 from ..result import Result
-from .about import by_attack, by_defense, in_short
-from .compare import measured, values
-from .looks import name
-from .reading import SLACK, hide, noted_difference
+from .about import by_attack, by_defense, grouped, in_short, seeds_of
+from .budgets import at_each, images_of, order_of, survives, turned, updates_of
+from .compare import average, by_strength, differ
+from .explorer import sweeps
+from .lambdas import MINIMUM, stages_of
+from .looks import base_name, name
+from .noise import costs_accuracy, weakest_that_hides
+from .reading import SLACK, hide
 from .rule import MARGINS
 from .summary import Summary, listed, percent, span
 
 Groups = dict[str, list[Result]]
-
-
-def _psnr(group: Sequence[Result]) -> float:
-    return mean(values(group, "psnr"))
-
-
-def _accuracy(group: Sequence[Result]) -> float:
-    return mean(values(group, "accuracy"))
 
 
 def _name(group: Sequence[Result]) -> str:
@@ -32,15 +31,9 @@ def _family(groups: Groups, *families: str) -> Groups:
     return {label: group for label, group in groups.items() if group[0].experiment.family in families}
 
 
-def floor_of(results: Sequence[Result]) -> float | None:
-    """PSNR of the mean hold-out image; ``None`` where it was not measured."""
-    found = [value for r in results if (value := r.metrics["psnr_mean_image"]) is not None]
-    return mean(found) if found else None
-
-
-def hidden(groups: Groups, floor: float | None) -> list[str]:
+def hidden(groups: Groups, floor: float) -> list[str]:
     """Names of the rows that give up no more than 1 dB over the mean image."""
-    return [] if floor is None else [_name(g) for g in groups.values() if _psnr(g) < floor + 1]
+    return [_name(g) for g in groups.values() if average(g) < floor + 1]
 
 
 def against(groups: Groups, other: Sequence[Result]) -> dict[int, list[str]]:
@@ -50,7 +43,7 @@ def against(groups: Groups, other: Sequence[Result]) -> dict[int, list[str]]:
     """
     found: dict[int, list[str]] = {1: [], 0: [], -1: []}
     for label, group in groups.items():
-        gap, sure = noted_difference(group, other)
+        gap, sure = differ(group, other)
         if len(group) == len(other) == 1:
             sure = abs(gap) > MARGINS["psnr"]
         found[0 if not sure else 1 if gap < 0 else -1].append(label)
@@ -59,7 +52,7 @@ def against(groups: Groups, other: Sequence[Result]) -> dict[int, list[str]]:
 
 def where_from(results: Sequence[Result]) -> str:
     """Data set, scale, seeds and the attack's end, in one sentence."""
-    groups = by_defense(results)
+    groups = grouped(results, lambda r: (r.experiment.setting, r.experiment.defense_label))
     gaining = [n for n, group in groups.items() if any(r.details["attack"].get("capped") for r in group)]
     told = in_short(results)
     if gaining:
@@ -87,73 +80,220 @@ def leak_summary(results: Sequence[Result]) -> Summary:
     Under the first attack among the results.
     """
     first = next(iter(by_attack(results).values()))
-    found = measured(first, ("psnr", "accuracy"))[0]
-    groups = by_defense(found)
-    if not groups:
-        return Summary([], ["Nothing was measured in every seed, so nothing can be said.", where_from(first)])
-    floor, sparse = floor_of(found), _family(groups, "sparse")
+    groups = by_defense(first)
+    floor, sparse = average(first, "psnr_mean_image"), _family(groups, "sparse")
     nearly = hidden(groups, floor)
-    answer = f"{listed(nearly)} nearly hide the images" if nearly else "no defense here hides the images"
+    answer = f"{listed(nearly)} nearly {hide(nearly)} the images" if nearly else "no defense here hides the images"
     numbers, levels = [], []
     if "none" in groups:
         what = "rebuilt without a defense (PSNR; lower: hidden better)"
-        numbers.append((f"{_psnr(groups['none']):.1f} dB", what))
+        numbers.append((f"{average(groups['none']):.1f} dB", what))
     if "none_conv" in groups:
-        numbers.append((f"{_psnr(groups['none_conv']):.1f} dB", "through ordinary convolutions"))
+        numbers.append((f"{average(groups['none_conv']):.1f} dB", "through ordinary convolutions"))
         if sparse:
             answer += f", and {_sparse_verdict(sparse, groups['none_conv'])}"
     if sparse:
-        numbers.append((f"{span([_psnr(g) for g in sparse.values()])} dB", "through sparse coding layers"))
+        numbers.append((f"{span([average(g) for g in sparse.values()])} dB", "through sparse coding layers"))
         for defense, of in _by_kind(sparse).items():
-            levels.append(f"{defense} {span([_psnr(g) for g in of])} dB")
+            levels.append(f"{defense} {span([average(g) for g in of])} dB")
     sentences = [f"**{answer[0].upper()}{answer[1:]}.**"]
-    guess = "" if floor is None else f" (guessing the mean image, without any leak: {floor:.1f} dB)"
+    guess = f" (guessing the mean image, without any leak: {floor:.1f} dB)"
     if levels:
         sentences.append(f"By PSNR the attacker gets from {', from '.join(levels)}{guess}.")
     elif numbers:
         sentences.append(f"The attacker gets {numbers[0][0]} of PSNR without a defense{guess}.")
-    sentences += [*better_defense(found), *_judged(found), where_from(found)]
+    sentences += [*better_defense(first), _judged(groups), where_from(first)]
     return Summary(numbers, sentences)
 
 
 def _by_kind(groups: Groups) -> dict[str, list[list[Result]]]:
     """Groups by the name of the defense alone."""
-    kinds: dict[str, list[list[Result]]] = {}
-    for group in groups.values():
-        e = group[0].experiment
-        kinds.setdefault(name(e, strength=False).split(" τ")[0], []).append(group)
-    return kinds
+    return grouped(groups.values(), lambda group: name(group[0].experiment, strength=False).split(" τ")[0])
 
 
 def better_defense(results: Sequence[Result]) -> list[str]:
-    """Which defense hides more than most sparse rows and classifies as well; nothing where there is no sparse row."""
-    groups = by_defense(measured(results, ("psnr", "accuracy"))[0])
+    """Which defense hides more than most sparse rows that classify no better; nothing where there is no sparse row."""
+    groups = by_defense(results)
     sparse = _family(groups, "sparse")
     if not sparse:
         return []
-    least = mean(_accuracy(group) for group in sparse.values()) - SLACK
-    rivals = [
-        group for group in groups.values()
-        if group[0].experiment.family not in ("sparse", "control") and _accuracy(group) >= least
-    ]  # fmt: skip
-    beaten = [against(sparse, rival)[-1] for rival in rivals]
+    rivals = [group for group in groups.values() if group[0].experiment.family not in ("sparse", "control")]
+    beaten = []
+    for rival in rivals:
+        most = average(rival, "accuracy") + SLACK
+        no_better = {label: group for label, group in sparse.items() if average(group, "accuracy") <= most}
+        beaten.append(against(no_better, rival)[-1])
     if not any(beaten):
         return ["No other defense that classifies as well is known to hide more than a sparse row."]
-    rival, of = max(zip(rivals, beaten), key=lambda pair: (len(pair[1]), -_psnr(pair[0])))
-    gaps = [_psnr(sparse[label]) - _psnr(rival) for label in of]
+    rival, of = max(zip(rivals, beaten), key=lambda pair: (len(pair[1]), -average(pair[0])))
+    gaps = [average(sparse[label]) - average(rival) for label in of]
     rows = "every sparse row" if len(of) == len(sparse) else f"{len(of)} of {len(sparse)} sparse rows"
-    accurate = span([_accuracy(sparse[label]) for label in of], 2)
+    accurate = span([average(sparse[label], "accuracy") for label in of], 2)
     return [
         f"If accuracy has to be kept, {_name(rival)} is the better defense: it hides {span(gaps)} dB more than {rows}, "
-        f"at an accuracy of {_accuracy(rival):.2f} (theirs: {accurate})."
+        f"at an accuracy of {average(rival, 'accuracy'):.2f} (theirs: {accurate})."
     ]
 
 
-def _judged(results: Sequence[Result]) -> list[str]:
-    groups = by_defense(measured(results, ("judge_accuracy", "judge_accuracy_originals"))[0])
-    if not groups:
-        return []
-    seen = [mean(values(group, "judge_accuracy")) for group in groups.values()]
-    original = mean(values(next(iter(groups.values())), "judge_accuracy_originals"))
-    return [f"A classifier trained elsewhere still sees the class in {percent(seen)} of the rebuilt images, and in "
-            f"{percent([original])} of the originals."]  # fmt: skip
+def _judged(groups: Groups) -> str:
+    seen = [average(group, "judge_accuracy") for group in groups.values()]
+    original = average(next(iter(groups.values())), "judge_accuracy_originals")
+    return (f"A classifier trained elsewhere still sees the class in {percent(seen)} of the rebuilt images, and in "
+            f"{percent([original])} of the originals.")  # fmt: skip
+
+
+def _said(gap: float, differs: bool, unit: str = " dB", digits: int = 1) -> str:
+    return f"{gap:+.{digits}f}{unit}" + ("" if differs else " (within chance)")
+
+
+def lambda_summary(results: Sequence[Result], settling: Sequence[Result] = ()) -> Summary:
+    """Of notebook 03: what more λ and settled codes do to what is rebuilt, to accuracy, to the share of active neurons.
+
+    Args:
+        results: cells of sparse defenses that differ in λ.
+        settling: those that differ in the time for which the code follows eq. 2, and controls; may be empty.
+    """
+    swept = {n: of for n, of in sweeps(results).items() if len(of) > 1}
+    numbers, told, accuracy, hides, active = [], [], [], [], []
+    for of in swept.values():
+        (low, weak), *_, (high, strong) = of.items()
+        who = name(weak[0].experiment, strength=False)
+        gap, sure = differ(strong, weak)
+        hides.append(0 if not sure else 1 if gap < 0 else -1)
+        numbers.append((f"{gap:+.1f} dB", f"{who}, λ from {low:g} to {high:g}" + ("" if sure else " (within chance)")))
+        top = max(of, key=lambda lam: average(of[lam]))
+        most = "" if top in (low, high) else f", and most, {average(of[top]):.1f}, at λ={top:g}"
+        told.append(f"{who} gives up {average(weak):.1f} dB at λ={low:g}, {average(strong):.1f} at λ={high:g}{most}")
+        accuracy += [average(group, "accuracy") for group in of.values()]
+        shares = [_mean_fact(group, "active 1 (%)") for group in (weak, strong)]
+        active.append(f"{who} from {shares[0]:.0f} to {shares[1]:.0f} %")
+    if not swept:
+        return Summary([], ["One λ alone was measured: what λ does cannot be told."])
+    answer = (
+        "A sparser code hides more of the private images" if min(hides) == 1
+        else "A sparser code does not hide more of the private images" if max(hides) < 1
+        else "Whether a sparser code hides more depends on the number of layers"
+    )  # fmt: skip
+    if len(seeds_of(results)) == 1:
+        answer = "Whether a sparser code hides more, one seed cannot tell"
+    sentences = [
+        f"**{answer}.**", f"By PSNR, {'; '.join(told)}.",
+        f"Meanwhile the share of active neurons in the first layer falls ({', '.join(active)}), and accuracy stays "
+        f"between {min(accuracy):.2f} and {max(accuracy):.2f}.",
+    ]  # fmt: skip
+    stages, controls = stages_of(settling) if settling else ({}, {})
+    if len(stages) > 1 and MINIMUM in stages:
+        first = next(iter(stages))
+        gap, sure = differ(stages[MINIMUM], stages[first])
+        chance = "" if sure else " (within chance)"
+        numbers.append((f"{gap:+.1f} dB", f"settled codes beside {first} time constants{chance}"))
+        beside = [
+            f"{_said(*differ(stages[MINIMUM], group))} beside {name(group[0].experiment)}"
+            for group in controls.values()
+        ]
+        more = "hides more" if sure and gap < 0 else f"does not hide more{' either' * (max(hides) < 1)}"
+        rest = f": then the attacker gets {' and '.join(beside)}" if beside else ""
+        sentences.append(f"Letting the code settle at the minimum of eq. 1 {more}{rest}.")
+    sentences.append(where_from(results))
+    return Summary(numbers[:3], sentences)
+
+
+def _mean_fact(group: Sequence[Result], fact: str) -> float:
+    return mean(float(r.details["facts"].get(fact, math.nan)) for r in group)
+
+
+def noise_summary(by_setting: Mapping[str, Sequence[Result]]) -> Summary:
+    """Of notebook 05: how many sparse rows a noise matches, at what strength and what accuracy."""
+    rows = matched = free = 0
+    every: list[Result] = []
+    costs: list[float] = []
+    levels: list[float] = []
+    weak: list[list[Result]] = []
+    strong: list[list[Result]] = []
+    for results in by_setting.values():
+        found = next(iter(by_attack(results).values()))
+        every += found
+        curves = [list(of.values()) for of in by_strength(found).values()]
+        sparse = [g for of in curves for g in of if g[0].experiment.family == "sparse"]
+        noises = [of for of in curves if of[0][0].experiment.family == "noise"]
+        levels += [average(own) for own in sparse]
+        enough = [[g for of in noises if (g := weakest_that_hides(of, own))] for own in sparse]
+        rows, matched = rows + len(sparse), matched + sum(map(bool, enough))
+        free += sum(any(not costs_accuracy(g, own) for g in hiding) for hiding, own in zip(enough, sparse))
+        weak += [of[0] for of in noises]
+        strong += [of[-1] for of in noises]
+        if "none" in (rows_of := by_defense(found)):
+            costs += [average(rows_of["none"], "accuracy") - average(of[-1], "accuracy") for of in noises]
+    if not rows or not weak:
+        return Summary([], ["Noise or sparse rows were not measured, so they cannot be compared."])
+    some = f"Noise hides as much as {matched} of {rows} sparse rows" if matched else "No noise here hides as much"
+    answer = "Noise hides as much as every sparse row" if matched == rows else some
+    price = f", at a cost of {span(costs, 2)} in accuracy" if costs else ""
+    sentences = [
+        f"**{answer}{f', in {free} of them at an accuracy that cannot be told to be less' * bool(matched)}.**",
+        f"The weakest ({listed(_names(weak))}) leaves {span([average(g) for g in weak])} dB, the strongest "
+        f"({listed(_names(strong))}) {span([average(g) for g in strong])} dB{price}.",
+        "It hides from one look: an attacker who may ask about the same image many times averages noise away "
+        "(notebook 10).",
+        where_from(every),
+    ]
+    numbers = [
+        (f"{matched} of {rows}", "sparse rows that some noise matches"),
+        (f"{free} of {rows}", "of them without a loss of accuracy that can be told"),
+        (f"{span(levels)} dB", "what sparse rows give up"),
+    ]
+    return Summary(numbers, sentences)
+
+
+def _names(groups: Sequence[Sequence[Result]]) -> list[str]:
+    return list(dict.fromkeys(name(group[0].experiment) for group in groups))
+
+
+def budgets_summary(results: Sequence[Result]) -> Summary:
+    """Of notebook 10: whether the order of the defenses survives, who hides most and least, what the best attack is."""
+    ends = at_each(results, images_of)
+    courses, sizes = (at_each(results, updates_of), ends), list(ends)
+    pairs = [p for of in courses for before, after in pairwise(of.values()) for p in turned(before, after)]
+    most = ends[sizes[-1]]
+    order = order_of(most)
+    safe, open_ = survives([r for of in most.values() for r in of])
+    strongest = _strongest(results)
+    count, turns = len(set(pairs)), f"by more than {MARGINS['psnr']} dB"
+    kept = (
+        f"Neither more images nor longer training turns two defenses round {turns}" if not pairs
+        else f"More images or longer training turn {count} pair{'s' * (count > 1)} of defenses round {turns}"
+    )  # fmt: skip
+    nearly = hidden(most, average(results, "psnr_mean_image"))
+    away = f"{listed(nearly)} nearly {hide(nearly)} the images" if nearly else "every defense gives images away"
+    named = {n: name(group[0].experiment) for n, group in most.items()}
+    best, worst = (f"{named[n]} ({average(most[n]):.1f} dB)" for n in (order[0], order[-1]))
+    guess = f", where guessing the mean image has {average(results, 'psnr_mean_image'):.1f} dB"
+    sentences = [
+        f"**{kept}; {away}.**",
+        f"With {sizes[-1]:.0f} images of his own the attacker gets least from {best} and most from {worst}{guess}.",
+        f"Under the strongest attack that was tried on each: {', '.join(strongest)}.",
+        f"{len(safe)} of the {len(safe) + len(open_)} differences of more than 0.5 dB would survive one more doubling "
+        "of the attack that gains what the last one did.",
+        f"{in_short(results)}; rank defenses by these numbers, not by a weak attack's.",
+    ]
+    numbers = [
+        (f"{count}", "pairs of defenses that more images or updates turn round"),
+        (f"{len(safe)} of {len(safe) + len(open_)}", "differences that one more doubling would not close"),
+    ]
+    if len(sizes) > 1:
+        gains = [average(most[n]) - average(ends[sizes[0]][n]) for n in most if n in ends[sizes[0]]]
+        numbers.append((f"+{span(gains)} dB", f"what {sizes[-1] / sizes[0]:.0f} times the images buy"))
+    return Summary(numbers, sentences)
+
+
+def _strongest(results: Sequence[Result]) -> list[str]:
+    """What the plain network, convolutions, sparse codes and noise give up under the best attack tried on each."""
+    found: dict[str, tuple[float, str]] = {}
+    for attack, of in by_attack(results).items():
+        for group in by_defense(of).values():
+            who = name(group[0].experiment)
+            found[who] = max(found.get(who, (-math.inf, "")), (average(group), attack))
+    wanted = ("none", "none_conv", "gaussian", "sparse_standard", "sparse_guard")
+    return [
+        f"{who} {psnr:.1f} dB" for who, (psnr, _) in found.items() if any(who.startswith(base_name(d)) for d in wanted)
+    ]

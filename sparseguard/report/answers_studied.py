@@ -9,16 +9,15 @@ from statistics import mean
 from ..data import dataset_title
 from ..result import Result
 from ..studies.clusters import PIXELS, Features
-from ..studies.competition import Duel
+from ..studies.competition import Duel, winner_takes_all
 from ..studies.costs import STAGE_NAMES, Cost
 from ..studies.layer import Kept, LayerStudy
 from ..studies.trace import EnergyCurve
 from .about import by_attack, by_defense, in_short, seeds_of, seeds_told
 from .classes import judged_lift, nearer, private_ratio
 from .clusters import compare_layers, groups_of, layer_name
-from .compare import values
-from .costs import largest_peak, seconds_of, total_seconds
-from .costs_reading import faster
+from .compare import average
+from .costs import faster, largest_peak, seconds_of, total_seconds
 from .looks import name
 from .rule import LOOSE, sentence, verdict
 from .summary import Summary, listed, percent, span
@@ -27,8 +26,8 @@ from .summary import Summary, listed, percent, span
 def classes_summary(results: Sequence[Result]) -> Summary:
     """Of notebook 06: whether the target gives its classes away, who keeps them, and whether training images are."""
     groups = by_defense(next(iter(by_attack(results).values())))
-    after = {label: mean(values(group, "judge_accuracy")) for label, group in groups.items()}
-    before = [mean(values(group, "judge_accuracy_prior_only")) for group in groups.values()]
+    after = {label: average(group, "judge_accuracy") for label, group in groups.items()}
+    before = [average(group, "judge_accuracy_prior_only") for group in groups.values()]
     lifts = {label: judged_lift(group) for label, group in groups.items()}
     more = [label for label, (gap, sure) in lifts.items() if sure and gap > 0]
     sparse = [label for label, group in groups.items() if group[0].experiment.family == "sparse"]
@@ -99,7 +98,7 @@ def features_summary(found: Sequence[Features]) -> Summary:
     names = listed(list(dict.fromkeys(layer_name(f) for f in found if f.experiment.family == "sparse")))
     sentences = [
         f"**Features of {names} are less clustered by class than those of other layers in {yes} of {len(less)} "
-        f"comparisons: {sentence(verdict([less], every=True))} (by themselves; notebook 00 judges them among all).**",
+        f"comparisons: {sentence(verdict([less], every=True))} (taken alone; notebook 00 judges all together).**",
         f"In feature space their silhouette is {span(sparse_values, 2)}, that of the others {span(others, 2)}{raw}; 1 "
         f"is tight and apart, 0 mixed, so {loose}.",
         "Little clustering is not privacy: raw pixels are little clustered too, and they are the image.",
@@ -145,7 +144,7 @@ def costs_summary(costs: Sequence[Cost]) -> Summary:
     total = sum(c.seconds for c in costs)
     share = {stage: sum(c.seconds_by_stage[key] for c in costs) / total for stage, key in STAGE_NAMES.items()}
     top = max(share, key=lambda stage: share[stage])
-    peaks = [p for c in costs if (p := largest_peak(c)) is not None]
+    peaks = [mean(of) for g in groups.values() if (of := [p for c in g if (p := largest_peak(c)) is not None])]
     memory = f"; the largest peak of memory above the start is {max(peaks):.0f} MiB" if peaks else ""
     numbers.append((percent([share[top]]), f"of all time goes into {top}"))
     sentences += [
@@ -179,7 +178,10 @@ def layer_summary(
         f"**A sparse code {shows}: {told(fullest)}, with {percent(active)} of the neurons active, it explains {most} "
         "of the variance.**",
         "That is what anybody who knows the dictionary rebuilds without training anything; "
-        + ", ".join(f"{told(regime)} it is {percent(kept[regime])}" for regime in regimes if regime != fullest)
+        + (
+            ", ".join(f"{told(regime)} it is {percent(kept[regime])}" for regime in regimes if regime != fullest)
+            or "this is of all codes"
+        )
         + f" (λ from {max(study.lams):g} to {min(study.lams):g}).",
     ]
     left = {tau: [float(group[0].excess[-1]) for group in seeds] for tau, seeds in curves.items()}
@@ -190,11 +192,11 @@ def layer_summary(
                          f"above it, in units of the zero code's, {steps}.")  # fmt: skip
         worst = max(left, key=lambda tau: mean(left[tau]))
         numbers.append((f"{100 * mean(left[worst]):.0f} %", f"of the energy left by the textbook at τ = {worst:g}"))
-    silenced = [d.similarity for d in swept if float(d.codes[1]) == 0.0]
-    if silenced:
+    if swept:
+        limit = winner_takes_all(swept[0].drives, swept[0].lam)
         sentences.append(f"Of two features that compete for one input, the weaker is silenced from a similarity of "
-                         f"{min(silenced):.2g} on.")  # fmt: skip
-        numbers.append((f"{min(silenced):.2g}", "similarity from which the weaker of two features is silent"))
+                         f"{limit:.2g} on.")  # fmt: skip
+        numbers.append((f"{limit:.2g}", "similarity from which the weaker of two features is silent"))
     of = f"{dataset_title(study.dataset)}, scale `{study.scale}`, {seeds_told(study.seeds)}, random dictionary"
     sentences.append(f"{of}; in a network an attacker sees less than the code, see notebooks 01 and 02.")
     return Summary(numbers, sentences)

@@ -15,7 +15,7 @@ from .figures import image_row
 from .reading import Reading
 from .rule import FEW, MARGINS, READABLE
 from .table import DASH, Table
-from .tables import spread
+from .tables import gained, spread
 
 EXACT = 100.0
 """dB that an exact copy counts as in differences."""
@@ -36,19 +36,12 @@ WHAT = {
 def _difference(audit: Audit, other: str) -> tuple[float, int]:
     """Mean PSNR of the attack minus that of another over the victims; 1, -1 or 0: more, less, neither."""
     gaps = (audit.psnr[ATTACK].clamp(max=EXACT) - audit.psnr[other].clamp(max=EXACT)).double()
-    mean, error = float(gaps.mean()), float(gaps.std(correction=0)) / math.sqrt(len(gaps))
+    mean, error = float(gaps.mean()), float(gaps.std()) / math.sqrt(len(gaps))
     return mean, (mean > 0) - (mean < 0) if abs(mean) > max(MARGINS["psnr"], 2 * error) else 0
 
 
 def _readable(values: Tensor) -> float:
     return float((values >= READABLE).double().mean())
-
-
-def _gain(audit: Audit, name: str) -> float | None:
-    """dB that the last doubling of the decoder that was taken gained."""
-    told = audit.details.get(name, {})
-    gain: float | None = told.get("gains", {}).get(told.get("attacker"))
-    return gain
 
 
 def _capped(audit: Audit) -> bool:
@@ -57,11 +50,12 @@ def _capped(audit: Audit) -> bool:
 
 def _ending(audit: Audit) -> str:
     """What the last doubling gained, and whether the cap ended the attack."""
-    told, gain = audit.details[ATTACK], _gain(audit, ATTACK)
+    told, gain = audit.details[ATTACK], gained(audit.details[ATTACK])
     attacker = told.get("attacker", "unnamed")
     if gain is None:
         return f"the best decoder ({attacker}) has no doublings"
-    end = f"and the cap of {told['updates'][attacker]} updates ended it" if _capped(audit) else "no cap ended it"
+    taken = told.get("updates", {}).get(attacker)
+    end = f"and it was still gaining when its {taken} updates ended" if _capped(audit) else "no cap ended it"
     return f"the last doubling of the best decoder ({attacker}) gained {gain:.2f} dB, {end}"
 
 
@@ -74,7 +68,7 @@ def audit_table(audit: Audit) -> Table:
     rows = []
     for name in (n for n in WHAT if n in audit.psnr):
         gain, sign = _difference(audit, name)
-        doubling = _gain(audit, name)
+        doubling = gained(audit.details.get(name, {}))
         rows.append(
             {
                 "images are": WHAT[name],

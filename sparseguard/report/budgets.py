@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Mapping, Sequence
+from functools import partial
 from itertools import combinations, pairwise
-from statistics import mean, stdev
+from statistics import mean
+from types import MappingProxyType
+from typing import Any
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -13,34 +16,31 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from ..experiment import USUAL_ATTACK, Experiment
+from ..experiment import USUAL_ATTACK
 from ..result import Result
 from ..scales import check_scale
 from . import looks
 from .about import about, by_attack, by_cell, by_defense, caption, over_seeds, seeds_of
-from .compare import by_strength, values
+from .compare import Number, along, average, by_strength, values
+from .figures import curve, finished
 from .reading import Reading
 from .rule import MARGINS
 from .table import DASH, Table
-from .tables import attackers, last_gain, spread
+from .tables import attackers, gained, last_gain, spread
 
 MARGIN = MARGINS["psnr"]
 MEAN_IMAGE = "the mean image"
-Budget = Callable[[Result], float | None]
 
 
-def images_of(r: Result) -> float | None:
-    """Hold-out images of a cell that differs from the usual one in their number alone; else ``None``."""
+def images_of(r: Result, options: Mapping[str, Any] = MappingProxyType({})) -> float | None:
+    """Hold-out images of a cell that differs from the usual one in their number and these options; else ``None``."""
     e = r.experiment
-    alone = e.attack == USUAL_ATTACK and not e.attack_options and e.holdout_from is None
+    alone = e.attack == USUAL_ATTACK and dict(e.attack_options) == dict(options) and e.holdout_from is None
     return float(r.details["attack_images"]) if alone else None
 
 
-def own_images_of(r: Result) -> float | None:
-    """The same for an attacker that asks about its own images alone, without bent copies."""
-    e = r.experiment
-    alone = e.attack == USUAL_ATTACK and dict(e.attack_options) == {"bent": False} and e.holdout_from is None
-    return float(r.details["attack_images"]) if alone else None
+own_images_of = partial(images_of, options={"bent": False})
+"""The same for an attacker that asks about its own images alone, without bent copies."""
 
 
 def updates_of(r: Result) -> float | None:
@@ -51,27 +51,12 @@ def updates_of(r: Result) -> float | None:
     return float(e.attack_options.get("updates", check_scale(e.scale).attack_updates))
 
 
-def along(results: Sequence[Result], budget: Budget) -> dict[str, dict[float, list[Result]]]:
-    """Seeds by defense and budget, from small to large; cells without such a budget are left out."""
-    found: dict[str, dict[float, list[Result]]] = {}
-    for r in results:
-        size = budget(r)
-        if size is not None:
-            found.setdefault(r.experiment.defense_label, {}).setdefault(size, []).append(r)
-    return {name: dict(sorted(of.items())) for name, of in found.items()}
-
-
 def _draw(axis: Axes, curves: dict[str, dict[float, list[Result]]], metric: str, style: str, named: bool) -> None:
     for of in curves.values():
         e = next(iter(of.values()))[0].experiment
         colour, marker = looks.look(e.defense)
-        numbers = [values(group, metric) for group in of.values()]
-        bars = [stdev(v) if len(v) > 1 else 0.0 for v in numbers]
-        axis.errorbar(
-            list(of), [mean(v) for v in numbers], yerr=bars, color=colour, ls=style, lw=1.2,
-            marker=marker, ms=5, capsize=2, label=looks.name(e) if named else None,
-            mfc=None if named else "white",
-        )  # fmt: skip
+        curve(axis, of, [values(group, metric) for group in of.values()], color=colour, ls=style, marker=marker, ms=5,
+              label=looks.name(e) if named else None, mfc=None if named else "white")  # fmt: skip
 
 
 def budget_curves(results: Sequence[Result]) -> Figure:
@@ -87,33 +72,31 @@ def budget_curves(results: Sequence[Result]) -> Figure:
             if budget is images_of:
                 _draw(axis, along(results, own_images_of), metric, "--", named=False)
             axis.set(xscale="log", xlabel=name)
-            sizes = sorted({size for of in along(results, budget).values() for size in of})
+            sizes = list(at_each(results, budget))
             axis.set_xticks(sizes, [f"{size:g}" for size in sizes])
             axis.minorticks_off()
         row[0].set_ylabel(title)
-    figure.suptitle(
-        f"What images and updates buy: {about(results, attack=False)}, {over_seeds(seeds_of(results))}", fontsize=10
-    )
-    figure.tight_layout(rect=(0, 0.1, 1, 1))
     figure.legend(*axes[0][0].get_legend_handles_labels(), loc="lower center", ncols=4, fontsize=8)
-    plt.close(figure)
-    return figure
+    told = f"{about(results, attack=False)}, {over_seeds(seeds_of(results))}"
+    return finished(figure, f"What images and updates buy: {told}", (0, 0.1, 1, 1))
 
 
-def _psnr(group: Sequence[Result]) -> float:
-    return mean(values(group, "psnr"))
+def at_each(results: Sequence[Result], budget: Number) -> dict[float, dict[str, list[Result]]]:
+    """Seeds by budget, from small to large, and defense; cells without such a budget are left out."""
+    sizes = sorted({size for r in results if (size := budget(r)) is not None})
+    return {size: by_defense([r for r in results if budget(r) == size]) for size in sizes}
 
 
 def order_of(group: dict[str, list[Result]]) -> list[str]:
     """Defenses from the one that hides most."""
-    return sorted(group, key=lambda name: _psnr(group[name]))
+    return sorted(group, key=lambda name: average(group[name]))
 
 
 def turned(before: dict[str, list[Result]], after: dict[str, list[Result]]) -> list[tuple[str, str]]:
     """Pairs of defenses whose first hides more by :data:`MARGIN` under ``before``, and less by that under ``after``."""
     shared = [name for name in before if name in after]
     gaps = {
-        (a, b): (_psnr(before[b]) - _psnr(before[a]), _psnr(after[b]) - _psnr(after[a]))
+        (a, b): (average(before[b]) - average(before[a]), average(after[b]) - average(after[a]))
         for pair in combinations(shared, 2) for a, b in (pair, pair[::-1])
     }  # fmt: skip
     return [pair for pair, (then, now) in gaps.items() if then > MARGIN and now < -MARGIN]
@@ -127,7 +110,7 @@ def ladder_table(results: Sequence[Result]) -> Table:
     rungs = {name: by_defense(of) for name, of in by_attack(results).items()}
     defenses = list(dict.fromkeys(name for of in rungs.values() for name in of))
     shared = [name for name in defenses if all(name in of for of in rungs.values())] or defenses
-    ordered = sorted(rungs, key=lambda n: mean(_psnr(rungs[n][d]) for d in shared if d in rungs[n]))
+    ordered = sorted(rungs, key=lambda n: mean(average(rungs[n][d]) for d in shared if d in rungs[n]))
     floor = by_defense(next(iter(by_attack(results).values())))
     first = {"attack": MEAN_IMAGE} | {
         name: spread([r.metrics["psnr_mean_image"] for r in floor[name]], 1) if name in floor else DASH
@@ -179,7 +162,7 @@ def attackers_table(results: Sequence[Result]) -> Table:
 
 def at_accuracy(of: dict[float, list[Result]], accuracy: float) -> float | None:
     """PSNR of a defense at an accuracy, straight between its strengths; ``None`` beyond them."""
-    points = sorted((mean(values(group, "accuracy")), _psnr(group)) for group in of.values())
+    points = sorted((average(group, "accuracy"), average(group)) for group in of.values())
     for (x0, y0), (x1, y1) in pairwise(points):
         if x0 <= accuracy <= x1:
             return y0 if x1 == x0 else y0 + (y1 - y0) * (accuracy - x0) / (x1 - x0)
@@ -189,11 +172,11 @@ def at_accuracy(of: dict[float, list[Result]], accuracy: float) -> float | None:
 def equal_accuracy_table(results: Sequence[Result]) -> Table:
     """Each sparse row of the usual attack, and what its rivals would give up at the same accuracy."""
     usual = [r for r in results if r.experiment.attack_label == USUAL_ATTACK]
-    curves = by_strength(usual)
-    rivals = {name: of for name, of in curves.items() if len(of) > 1 and _lam(of) is None}
+    curves = by_strength([r for r in usual if r.experiment.family != "sparse"])
+    rivals = {name: of for name, of in curves.items() if len(of) > 1}
     rows = []
     for label, group in by_defense([r for r in usual if r.experiment.family == "sparse"]).items():
-        accuracy = mean(values(group, "accuracy"))
+        accuracy = average(group, "accuracy")
         found = {name: at_accuracy(of, accuracy) for name, of in rivals.items()}
         rows.append(
             {
@@ -210,11 +193,6 @@ def equal_accuracy_table(results: Sequence[Result]) -> Table:
     return Table(pd.DataFrame(rows), caption(usual), notes)
 
 
-def _lam(of: dict[float, list[Result]]) -> object:
-    e: Experiment = next(iter(of.values()))[0].experiment
-    return e.lam
-
-
 def survives(results: Sequence[Result]) -> tuple[list[tuple[str, str]], list[tuple[str, str]]]:
     """Pairs whose first hides more by :data:`MARGIN`: those that stay so, and those that do not, if the first gained
     its last doubling once more and the second nothing."""
@@ -222,22 +200,19 @@ def survives(results: Sequence[Result]) -> tuple[list[tuple[str, str]], list[tup
     safe: list[tuple[str, str]] = []
     open_: list[tuple[str, str]] = []
     for a, b in combinations(order_of(groups), 2):
-        gap = _psnr(groups[b]) - _psnr(groups[a])
+        gap = average(groups[b]) - average(groups[a])
         if gap > MARGIN:
-            gains = [r.details["attack"].get("gains", {}).get(r.details["attack"].get("attacker")) for r in groups[a]]
-            more = mean(max(g, 0.0) for g in gains if g is not None) if any(g is not None for g in gains) else 0.0
+            gains = [max(gain, 0.0) for r in groups[a] if (gain := gained(r.details["attack"])) is not None]
+            more = mean(gains) if gains else 0.0
             (safe if gap - more > 0 else open_).append((a, b))
     return safe, open_
 
 
 def budgets_reading(results: Sequence[Result]) -> Reading:
     """Which order of the defenses survives: with most images, from rung to rung, and the last doubling."""
-    curves = along(results, images_of)
-    most = max((size for of in curves.values() for size in of), default=0.0)
-    least = min((size for of in curves.values() for size in of), default=0.0)
-    ends = {size: {name: of[size] for name, of in curves.items() if size in of} for size in (least, most)}
-    lines = []
-    if ends[most]:
+    ends, lines = at_each(results, images_of), []
+    least, most = min(ends, default=0.0), max(ends, default=0.0)
+    if ends:
         order = ", ".join(f"`{n}` {spread(values(ends[most][n], 'psnr'), 1)} dB" for n in order_of(ends[most]))
         lines.append(f"With {most:.0f} hold-out images, from the defense that hides most: {order}.")
         safe, open_ = survives([r for of in ends[most].values() for r in of])
@@ -249,13 +224,13 @@ def budgets_reading(results: Sequence[Result]) -> Reading:
         )
     rungs = {name: by_defense(of) for name, of in by_attack(results).items()}
     strongest = {
-        d: max((name for name in rungs if d in rungs[name]), key=lambda name: _psnr(rungs[name][d]))
+        d: max((name for name in rungs if d in rungs[name]), key=lambda name: average(rungs[name][d]))
         for d in dict.fromkeys(d for of in rungs.values() for d in of)
     }
-    told = ", ".join(f"`{d}` {_psnr(rungs[n][d]):.1f} dB (`{n}`)" for d, n in strongest.items())
+    told = ", ".join(f"`{d}` {average(rungs[n][d]):.1f} dB (`{n}`)" for d, n in strongest.items())
     lines.append(f"The strongest attack on each defense, of all that were tried: {told}.")
     if least < most:
-        gains = {n: _psnr(ends[most][n]) - _psnr(ends[least][n]) for n in ends[most] if n in ends[least]}
+        gains = {n: average(ends[most][n]) - average(ends[least][n]) for n in ends[most] if n in ends[least]}
         told = ", ".join(f"`{n}` {gains[n]:+.1f}" for n in sorted(gains, key=lambda n: -gains[n]))
         lines.append(f"From {least:.0f} to {most:.0f} images the attacker gains, in dB: {told}.")
         pairs = turned(ends[least], ends[most])
@@ -263,10 +238,7 @@ def budgets_reading(results: Sequence[Result]) -> Reading:
             f"That turns round: {', '.join(f'`{a}` / `{b}`' for a, b in pairs)}." if pairs
             else f"No pair that lies more than {MARGIN} dB apart at both ends is turned round by it."
         )  # fmt: skip
-    by_updates = along(results, updates_of)
-    sizes = sorted({size for of in by_updates.values() for size in of})
-    for a, b in pairwise(sizes):
-        before, after = ({n: of[s] for n, of in by_updates.items() if s in of} for s in (a, b))
+    for (a, before), (b, after) in pairwise(at_each(results, updates_of).items()):
         pairs = turned(before, after)
         told = ", ".join(f"`{x}` / `{y}`" for x, y in pairs) or "no pair"
         lines.append(f"From {a:.0f} to {b:.0f} updates turned round: {told}.")

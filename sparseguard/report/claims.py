@@ -17,7 +17,9 @@ from matplotlib.figure import Figure
 
 from ..data import dataset_title
 from ..paper import Claim, Contrast
+from .about import grouped
 from .evidence import Evidence, Rows
+from .figures import finished
 from .reading import Reading
 from .rule import MARGINS, MOST, RULE, VERDICTS, Paired, decide, verdict
 from .summary import Markup
@@ -69,10 +71,8 @@ class Judged:
     @property
     def votes(self) -> dict[tuple[str, str], list[int]]:
         """Outcomes by data set and setting."""
-        found: dict[tuple[str, str], list[int]] = {}
-        for c in self.comparisons:
-            found.setdefault((c.dataset, c.setting), []).append(c.outcome)
-        return found
+        found = grouped(self.comparisons, lambda c: (c.dataset, c.setting))
+        return {place: [c.outcome for c in of] for place, of in found.items()}
 
     @property
     def verdict(self) -> str:
@@ -150,7 +150,7 @@ def measured_text(one: Judged) -> str:
     if one.claim.untested:
         return one.claim.untested
     if not one.comparisons:
-        return f"nothing in the store: run {', '.join(one.claim.notebooks)}"
+        return f"not in the store in two seeds or more: run {', '.join(one.claim.notebooks)}"
     parts = []
     for dataset in dict.fromkeys(c.dataset for c in one.comparisons):
         texts = []
@@ -233,10 +233,7 @@ def claims_figure(judged: Sequence[Judged], evidence: Evidence) -> Figure:
         ", ".join(dict.fromkeys(dataset_title(c.dataset) for one in tested for c in one.comparisons))
         or "nothing stored"
     )
-    figure.suptitle(f"The paper's claims: {where}, scale {evidence.scale}", fontsize=10)
-    figure.tight_layout()
-    plt.close(figure)
-    return figure
+    return finished(figure, f"The paper's claims: {where}, scale {evidence.scale}")
 
 
 def claims_reading(judged: Sequence[Judged], evidence: Evidence) -> Reading:
@@ -262,8 +259,8 @@ def claims_reading(judged: Sequence[Judged], evidence: Evidence) -> Reading:
     if absent:
         count = sum(one.missing for one in judged)
         lines.append(
-            f"{count} comparisons could not be made: their numbers are not in the store. Notebooks {', '.join(absent)} "
-            f"compute them, given {', '.join(evidence.datasets)} and scale `{evidence.scale}`."
+            f"{count} comparisons could not be made: the store has not two seeds of their numbers. Notebooks "
+            f"{', '.join(absent)} compute them, given {', '.join(evidence.datasets)} and scale `{evidence.scale}`."
         )
     lines.append(
         f"All of this is scale `{evidence.scale}`"

@@ -14,9 +14,9 @@ from ..data import dataset_title
 from ..result import Result
 from ..studies.priors import Drawn
 from . import looks
-from .about import about, by_attack, by_cell, by_defense, caption, over_seeds
-from .compare import values
-from .figures import image_row, titled
+from .about import about, by_attack, by_cell, by_defense, caption, grouped, over_seeds
+from .compare import average, values
+from .figures import finished, image_row, titled
 from .reading import Reading
 from .rule import ALONE, CALLED, MARGINS, difference
 from .table import DASH, Table
@@ -66,8 +66,7 @@ def classes_table(results: Sequence[Result]) -> Table:
 def priors_table(found: Sequence[Drawn], dataset: str, scale: str) -> Table:
     """One row a prior: what it draws by itself, with nothing searched."""
     rows = []
-    for name in dict.fromkeys(one.prior for one in found):
-        group = [one for one in found if one.prior == name]
+    for name, group in grouped(found, lambda one: one.prior).items():
         accuracy = [one.accuracy for one in group]
         rows.append({
             "prior": name,
@@ -78,9 +77,9 @@ def priors_table(found: Sequence[Drawn], dataset: str, scale: str) -> Table:
             "classes": spread([one.classes for one in group], 2),
         })  # fmt: skip
     held = spread([one.confidence_held for one in found], 3)
-    seeds = sorted({one.seed for one in found})
     devices = ", ".join(sorted({one.device for one in found}))
-    head = f"{dataset_title(dataset)}, what priors draw, scale {scale}, {over_seeds(seeds)}; {devices}."
+    seeds = over_seeds([one.seed for one in found])
+    head = f"{dataset_title(dataset)}, what priors draw, scale {scale}, {seeds}; {devices}."
     return Table(pd.DataFrame(rows), head, [
         f"Against hold-out images that no prior learned from, of which the judge is sure by {held}. A label is asked "
         "of a labelled prior alone. Classes: the share that the judge sees in at least one drawn image of a hundred.",
@@ -152,10 +151,7 @@ def ssim_histogram(results: Sequence[Result]) -> Figure:
         axis.set_title(names[group[0].experiment.label], fontsize=8)
         axis.tick_params(labelsize=7)
     axes[0, 0].legend(fontsize=7)
-    figure.suptitle(f"SSIM to the nearest private image: {about(results)}", fontsize=10)
-    figure.tight_layout()
-    plt.close(figure)
-    return figure
+    return finished(figure, f"SSIM to the nearest private image: {about(results)}")
 
 
 def classes_reading(results: Sequence[Result]) -> Reading:
@@ -163,8 +159,8 @@ def classes_reading(results: Sequence[Result]) -> Reading:
     lines: list[str] = []
     for attack, of in by_attack(results).items():
         groups = _rows(of)
-        after = {label: mean(values(group, "judge_accuracy")) for label, group in groups.items()}
-        before = [mean(values(group, "judge_accuracy_prior_only")) for group in groups.values()]
+        after = {label: average(group, "judge_accuracy") for label, group in groups.items()}
+        before = [average(group, "judge_accuracy_prior_only") for group in groups.values()]
         lifts = {label: judged_lift(group) for label, group in groups.items()}
         low, top = min(after, key=lambda n: after[n]), max(after, key=lambda n: after[n])
         lines.append(

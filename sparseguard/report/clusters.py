@@ -12,8 +12,8 @@ from matplotlib.figure import Figure
 
 from ..data import dataset_title
 from ..studies.clusters import NEIGHBOURS, PIXELS, Features
-from .about import over_seeds, seeds_of
-from .figures import COLOURS
+from .about import grouped, over_seeds, seeds_of
+from .figures import COLOURS, finished
 from .reading import Reading
 from .rule import ALONE, CALLED, LOOSE, MARGINS, difference, sentence, verdict
 from .table import Table
@@ -42,10 +42,8 @@ def layer_name(features: Features) -> str:
 
 def groups_of(found: Sequence[Features]) -> dict[str, dict[str, list[Features]]]:
     """By data set and layer, in their order; each group holds the seeds."""
-    groups: dict[str, dict[str, list[Features]]] = {}
-    for one in found:
-        groups.setdefault(dataset_title(one.experiment.dataset), {}).setdefault(one.layer, []).append(one)
-    return groups
+    sets = grouped(found, lambda one: dataset_title(one.experiment.dataset))
+    return {title: grouped(of, lambda one: one.layer) for title, of in sets.items()}
 
 
 def features_figure(found: Sequence[Features]) -> Figure:
@@ -91,10 +89,7 @@ def features_figure(found: Sequence[Features]) -> Figure:
     first = found[0].experiment
     seed = min(f.experiment.seed for f in found)
     title = f"UMAP of private images' features by class: scale {first.scale}, seed {seed}"
-    figure.suptitle(title, fontsize=10)
-    figure.tight_layout()
-    plt.close(figure)
-    return figure
+    return finished(figure, title)
 
 
 def features_table(found: Sequence[Features]) -> Table:

@@ -23,17 +23,19 @@ def digest(book: NotebookNode) -> str:
     return hashlib.sha256(json.dumps(cells, ensure_ascii=False).encode()).hexdigest()[:20]
 
 
-def few_colours(png: bytes) -> bytes:
-    """A picture with at most 256 colours: less than half the bytes, and grey values stay as they are."""
+def few_colours(png: bytes, colours: int = 256, side: int | None = None) -> bytes:
+    """A picture with so few colours: of 256, less than half the bytes, and grey values stay as they are."""
     buffer = io.BytesIO()
     picture = Image.open(io.BytesIO(png)).convert("RGB")
-    picture.quantize(256, dither=Image.Dither.NONE).save(buffer, "png", optimize=True)
+    if side is not None:
+        picture.thumbnail((side, side))
+    picture.quantize(colours, dither=Image.Dither.NONE).save(buffer, "png", optimize=True)
     return buffer.getvalue()
 
 
-def with_a_palette(png: str) -> str:
+def with_a_palette(png: str, colours: int = 256, side: int | None = None) -> str:
     """The same of a picture in base64."""
-    return base64.b64encode(few_colours(base64.b64decode(png))).decode()
+    return base64.b64encode(few_colours(base64.b64decode(png), colours, side)).decode()
 
 
 def adopt(executed: Path, source: Path, seconds: float) -> None:

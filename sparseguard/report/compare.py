@@ -2,34 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from statistics import mean
 
 from ..attacks import ATTACKS
 from ..experiment import Experiment
 from ..paper import Printed, printed
 from ..result import Result
+from .about import M
+from .rule import MARGINS, difference
 
-
-def measured(results: Sequence[Result], metrics: Sequence[str]) -> tuple[list[Result], list[str]]:
-    """Results of the cells that have all of these numbers in every seed, and the labels of the other cells."""
-    absent = dict.fromkeys(r.experiment.label for r in results if any(r.metrics[m] is None for m in metrics))
-    return [r for r in results if r.experiment.label not in absent], list(absent)
-
-
-def left_out(labels: Sequence[str]) -> list[str]:
-    """The sentence that a reading owes to the cells it says nothing about; none where there are none.
-
-    >>> left_out(["none", "gan"]), left_out([])
-    (['Not measured in every seed, so left out: `none`, `gan`.'], [])
-    """
-    return [f"Not measured in every seed, so left out: {', '.join(f'`{name}`' for name in labels)}."] if labels else []
+Number = Callable[[Result], float | None]
+Curves = dict[str, dict[float, list[Result]]]
 
 
 def values(group: Sequence[Result], metric: str) -> list[float]:
     """One number a seed.
 
     Raises:
-        ValueError: one was not measured, and no number stands for it; :func:`measured` leaves such cells out.
+        ValueError: one was not measured, and no number stands for it.
     """
     found = [number for r in group if (number := r.metrics[metric]) is not None]
     if len(found) < len(group):
@@ -37,14 +28,36 @@ def values(group: Sequence[Result], metric: str) -> list[float]:
     return found
 
 
-def by_strength(results: Sequence[Result]) -> dict[str, dict[float, list[Result]]]:
+def average(group: Sequence[Result], metric: str = "psnr") -> float:
+    """Mean over seeds."""
+    return mean(values(group, metric))
+
+
+def shared(a: Sequence[M], b: Sequence[M], number: Callable[[M], float]) -> tuple[list[float], list[float]]:
+    """A number of the seeds that both rows have, in the same order."""
+    ours, theirs = ({one.experiment.seed: number(one) for one in of} for of in (a, b))
+    both = sorted(ours.keys() & theirs.keys())
+    return [ours[seed] for seed in both], [theirs[seed] for seed in both]
+
+
+def differ(a: Sequence[Result], b: Sequence[Result], metric: str = "psnr") -> tuple[float, bool]:
+    """``a`` minus ``b`` in the mean over the seeds that both have, and whether the rule calls it a difference."""
+    of, than = shared(a, b, lambda r: values([r], metric)[0])
+    return difference(of, than, MARGINS[metric]) if of else (average(a, metric) - average(b, metric), False)
+
+
+def by_strength(results: Sequence[Result]) -> Curves:
     """Seeds of each strength of each defense (and further options), from weak to strong; others are left out."""
-    found: dict[str, dict[float, list[Result]]] = {}
+    return along(results, lambda r: s if isinstance(s := r.experiment.strength, float) else None, "variant")
+
+
+def along(results: Sequence[Result], number: Number, name: str = "defense_label") -> Curves:
+    """Seeds by a name and a number of theirs, from small to large; cells without that number are left out."""
+    found: Curves = {}
     for r in results:
-        e = r.experiment
-        if isinstance(e.strength, float):
-            found.setdefault(e.variant, {}).setdefault(e.strength, []).append(r)
-    return {name: dict(sorted(of.items())) for name, of in found.items()}
+        if (at := number(r)) is not None:
+            found.setdefault(getattr(r.experiment, name), {}).setdefault(at, []).append(r)
+    return {label: dict(sorted(of.items())) for label, of in found.items()}
 
 
 def printed_attack(e: Experiment) -> str | None:

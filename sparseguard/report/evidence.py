@@ -16,7 +16,7 @@ from ..store import Store
 from ..studies import clusters, costs
 from ..studies.layer import LayerStudy
 from ..targets import SETTINGS
-from .provenance import provenance
+from .about import grouped, provenance
 
 
 @dataclass(frozen=True)
@@ -95,10 +95,8 @@ class Evidence:
     def _cells(
         self, attack: str, dataset: str, setting: str, entries: Sequence[Entry], metric: str
     ) -> list[list[float] | None]:
-        rows: dict[str, list[Experiment]] = {}
-        for e in cells(dataset, setting, list(entries), LAMS, self.scale, self.seeds, attack, self.fid):
-            rows.setdefault(e.label, []).append(e)
-        return [self._numbers(experiments, metric) for experiments in rows.values()]
+        every = cells(dataset, setting, list(entries), LAMS, self.scale, self.seeds, attack, self.fid)
+        return [self._numbers(of, metric) for of in grouped(every, lambda e: e.label).values()]
 
     def _numbers(self, experiments: Sequence[Experiment], metric: str) -> list[float] | None:
         values = [self._number(e, metric) for e in experiments]
@@ -106,7 +104,8 @@ class Evidence:
         return known if len(known) == len(values) else None
 
     def _number(self, e: Experiment, metric: str) -> float | None:
-        stored, read = _reader(metric, self.fid)
+        name = ("fid" if self.fid else "fd_judge") if metric == "frechet" else metric
+        stored, read = _READERS.get(metric, (Experiment.stored, lambda r: r.metrics[name]))
         if (stored, e) not in self._found:
             self._found[stored, e] = stored(e, self.store)
         found = self._found[stored, e]
@@ -138,17 +137,11 @@ def _features(e: Experiment, store: Store) -> clusters.Features | None:
     return clusters.stored(e, store=store)
 
 
-def _reader(metric: str, fid: bool) -> tuple[Stored, Callable[[Any], float | None]]:
-    """Who reads what has a metric from the store, and how the metric is read from that."""
-    if metric == "silhouette":
-        return _features, lambda f: float(f.silhouette)
-    if metric == "silhouette_plane":
-        return _features, lambda f: float(f.silhouette_plane)
-    if metric == "seconds":
-        return costs.stored, lambda c: float(c.seconds)
-    if metric == "seconds_target":
-        return costs.stored, lambda c: float(c.seconds_by_stage["target"])
-    if metric == "parameters":
-        return Experiment.stored, lambda r: r.details.get("parameters")
-    name = ("fid" if fid else "fd_judge") if metric == "frechet" else metric
-    return Experiment.stored, lambda r: r.metrics[name]
+_READERS: dict[str, tuple[Stored, Callable[[Any], float | None]]] = {
+    "silhouette": (_features, lambda f: f.silhouette),
+    "silhouette_plane": (_features, lambda f: f.silhouette_plane),
+    "seconds": (costs.stored, lambda c: c.seconds),
+    "seconds_target": (costs.stored, lambda c: c.seconds_by_stage["target"]),
+    "parameters": (Experiment.stored, lambda r: r.details.get("parameters")),
+}
+"""Who reads what has a metric from the store, and how it is read from that; all others are a result's."""

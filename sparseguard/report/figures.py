@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
+from statistics import mean, stdev
 from typing import Any
 
 import matplotlib.pyplot as plt
@@ -57,10 +58,29 @@ def titled(figure: Figure, text: str, heads: float = 0.0, **options: Any) -> Fig
     return figure
 
 
+def spread_of(numbers: Sequence[float]) -> tuple[float, float]:
+    """Mean and sample standard deviation; 0 of one number, which has none."""
+    return mean(numbers), stdev(numbers) if len(numbers) > 1 else 0.0
+
+
+def curve(axis: Axes, x: Iterable[float], numbers: Iterable[Sequence[float]], **style: Any) -> None:
+    """Means over seeds with bars of one standard deviation."""
+    spreads = [spread_of(one) for one in numbers]
+    middles, bars = ([one[i] for one in spreads] for i in (0, 1))
+    axis.errorbar(list(x), middles, yerr=bars, **({"capsize": 2, "lw": 1.2} | style))
+
+
+def finished(figure: Figure, text: str, rect: tuple[float, float, float, float] = (0, 0, 1, 1)) -> Figure:
+    """A figure of axes with its title, laid out inside ``rect``; it is shown where it is returned, and nowhere else."""
+    figure.suptitle(text, fontsize=10)
+    figure.tight_layout(rect=rect)
+    plt.close(figure)
+    return figure
+
+
 def _one_seed(results: Sequence[Result]) -> dict[str, Result]:
-    """Results of the first seed by row."""
-    first = min(r.experiment.seed for r in results)
-    return {label: next(r for r in group if r.experiment.seed == first) for label, group in by_cell(results).items()}
+    """Results of each row's first seed."""
+    return {label: min(group, key=lambda r: r.experiment.seed) for label, group in by_cell(results).items()}
 
 
 def show(axis: Axes, values: np.ndarray | Tensor, **options: Any) -> None:
@@ -102,7 +122,7 @@ def _quality(r: Result) -> str:
 
 def headline_rows(results: Sequence[Result]) -> list[Result]:
     """The rows of :data:`HEADLINE`, each at its last strength, or the first ones without them; first seed."""
-    rows = {r.experiment.variant: r for r in _one_seed(results).values()}
+    rows = {r.experiment.unattacked().variant: r for r in _one_seed(results).values()}
     return [rows[name] for name in HEADLINE if name in rows] or list(rows.values())[: len(HEADLINE)]
 
 
@@ -193,7 +213,4 @@ def image_distributions(results: Sequence[Result]) -> Figure:
             axis.plot([low, high], [place, place], color="white", lw=3, solid_capstyle="butt")
             axis.plot([middle], [place], "o", color="white", ms=5, mec="black", mew=0.8)
         axis.set_ylabel("")
-    figure.suptitle(f"How well single images were rebuilt: {about(results)} (left: better defense)", fontsize=10)
-    figure.tight_layout()
-    plt.close(figure)
-    return figure
+    return finished(figure, f"How well single images were rebuilt: {about(results)} (left: better defense)")

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
-from statistics import mean, stdev
+from collections.abc import Callable, Sequence
+from statistics import mean
 
 import matplotlib.pyplot as plt
 import pandas as pd
@@ -15,8 +15,13 @@ from ..defenses.sparse import SparseDefense
 from ..experiment import Experiment
 from ..result import Result
 from ..studies.growth import FRESH, Grown
-from .about import leak_of, over_seeds
+from .about import grouped, leak_of, over_seeds
+from .compare import differ
+from .figures import curve, finished
 from .layer_figures import SOLVERS
+from .reading import Reading
+from .rule import ALONE, CALLED, MARGINS
+from .summary import span
 from .table import DASH, Table
 from .tables import spread
 
@@ -43,18 +48,6 @@ def row_of(e: Experiment) -> Row:
     return defense.dictionary, defense.codes_by
 
 
-def _by_row(experiments: Iterable[Experiment]) -> dict[Row, list[Experiment]]:
-    """Seeds of each row, in their order."""
-    rows: dict[Row, list[Experiment]] = {}
-    for e in experiments:
-        rows.setdefault(row_of(e), []).append(e)
-    return rows
-
-
-def _seeds(experiments: Iterable[Experiment]) -> str:
-    return over_seeds({e.seed for e in experiments})
-
-
 def growth_table(planned: Sequence[Experiment], sizes: Sequence[int], found: Sequence[Grown]) -> Table:
     """One row a number of images, dictionary and solver; em dashes where not every seed was measured.
 
@@ -66,7 +59,7 @@ def growth_table(planned: Sequence[Experiment], sizes: Sequence[int], found: Seq
     known = {(one.images, one.experiment): one for one in found}
     rows = []
     for size in sizes:
-        for (dictionary, solver), seeds in _by_row(planned).items():
+        for (dictionary, solver), seeds in grouped(planned, row_of).items():
             of = [known.get((size, e)) for e in seeds]
 
             def told(number: Callable[[Grown], float], digits: int, of: Sequence[Grown | None] = of) -> str:
@@ -86,7 +79,7 @@ def growth_table(planned: Sequence[Experiment], sizes: Sequence[int], found: Seq
     if found:
         e, devices = found[0].experiment, ", ".join(sorted({one.device for one in found}))
         what = f"{dataset_title(e.dataset)}, images and sizes of scale {e.scale}"
-        head = f"{what}, λ = {e.lam}; {_seeds(planned)}; {devices}."
+        head = f"{what}, λ = {e.lam}; {over_seeds([e.seed for e in planned])}; {devices}."
     copied = {one.images: one.copies for one in found if one.copies}
     bent = [f"{copies:,} of the {images:,} images" for images, copies in sorted(copied.items())]
     return Table(pd.DataFrame(rows), head, [
@@ -104,7 +97,7 @@ def networks_table(planned: Sequence[Experiment], results: Sequence[Result]) -> 
     known = {r.experiment: r for r in results}
     rows = []
     for scale in dict.fromkeys(e.scale for e in planned):
-        for (dictionary, solver), seeds in _by_row(e for e in planned if e.scale == scale).items():
+        for (dictionary, solver), seeds in grouped((e for e in planned if e.scale == scale), row_of).items():
             of = [known.get(e) for e in seeds]
             there = [r for r in of if r is not None]
             numbers = {
@@ -117,7 +110,8 @@ def networks_table(planned: Sequence[Experiment], results: Sequence[Result]) -> 
     head = NOT_MEASURED if planned else "Nothing was asked for."
     if results:
         e = results[0].experiment
-        head = f"{leak_of(e)}, {e.defense} at λ = {e.lam}, attack {e.attack_label}; {_seeds(planned)}."
+        head = f"{leak_of(e)}, {e.defense} at λ = {e.lam}, attack {e.attack_label}; "
+        head += f"{over_seeds([e.seed for e in planned])}."
     return Table(pd.DataFrame(rows), head, [
         "Every sparse layer has the row's dictionary and solver. Chosen dictionaries are pieces of the private images "
         "and are not trained; what the attack sees is a leak, not the weights, in which they stand.",
@@ -150,29 +144,105 @@ def growth_figure(found: Sequence[Grown], results: Sequence[Result]) -> Figure |
     axes[1, 2].axis("off")
     axes[1, 2].legend(*axes[0, 0].get_legend_handles_labels(), title="dictionary, solver", loc="center", fontsize=9)
     e = found[0].experiment
-    figure.suptitle(
+    return finished(
+        figure,
         f"Large data: {dataset_title(e.dataset)}, first sparse layer at scale {e.scale}, λ = {e.lam:g}, networks at "
-        f"{', '.join(dict.fromkeys(r.experiment.scale for r in results)) or 'no scale'}", fontsize=10,
+        f"{', '.join(dict.fromkeys(r.experiment.scale for r in results)) or 'no scale'}",
     )  # fmt: skip
-    figure.tight_layout()
-    plt.close(figure)
-    return figure
 
 
 def _lines(axis: Axes, title: str, numbers: Sequence[tuple[Row, int, float]]) -> None:
     """One line a row through its means."""
-    rows: dict[Row, dict[int, list[float]]] = {}
-    for row, images, number in numbers:
-        rows.setdefault(row, {}).setdefault(images, []).append(number)
-    for (dictionary, solver), of in rows.items():
+    for (dictionary, solver), of in grouped(numbers, lambda one: one[0]).items():
         colour, marker, _ = SOLVERS[solver]
         line, fill = LINES[dictionary]
-        points = sorted(of.items())
-        axis.errorbar(
-            [images for images, _ in points], [mean(v) for _, v in points],
-            yerr=[stdev(v) if len(v) > 1 else 0.0 for _, v in points], label=f"{WORDS[dictionary]}, {solver}",
-            color=colour, marker=marker, ls=line, fillstyle=fill, ms=6, lw=1.3, capsize=2,
-        )  # fmt: skip
+        points = sorted((images, [v for _, _, v in at]) for images, at in grouped(of, lambda one: one[1]).items())
+        curve(axis, *zip(*points), label=f"{WORDS[dictionary]}, {solver}", color=colour, marker=marker, ls=line,
+              fillstyle=fill, ms=6, lw=1.3)  # fmt: skip
     axis.set_xscale("log")
     axis.set_xlabel("images")
     axis.set_title(title, fontsize=10)
+
+
+RULE = (
+    "Rule: an energy is lower where it is in every seed; rows of networks differ "
+    f"{CALLED} and their means lie more than {MARGINS['psnr']} dB of PSNR or {MARGINS['accuracy']} of accuracy apart; "
+    f"{ALONE}"
+)
+
+
+def growth_reading(found: Sequence[Grown], results: Sequence[Result]) -> Reading:
+    """What these numbers say, by :data:`RULE`."""
+    lines = [*_of_layers(found), *_of_networks(results)]
+    return Reading("\n".join([*(f"- {line}" for line in lines or [NOT_MEASURED]), "", f"*{RULE}*"]))
+
+
+def _of_layers(found: Sequence[Grown]) -> list[str]:
+    if not found:
+        return []
+    sizes = sorted({one.images for one in found})
+    at = {(row_of(one.experiment), one.images, one.experiment.seed): one for one in found}
+    rows = list(dict.fromkeys(row for row, _, _ in at))
+
+    def of(row: Row, size: int) -> list[Grown]:
+        return [one for (r, s, _), one in sorted(at.items()) if (r, s) == (row, size)]
+
+    last, told = sizes[-1], []
+    for solver in dict.fromkeys(solver for _, solver in rows):
+        every = {one.experiment.seed for one in of(("submodular", solver), last)}
+        seeds = sorted(every & {one.experiment.seed for one in of(("learned", solver), last)})
+        chosen, learned = (
+            [at[(name, solver), last, seed].energy for seed in seeds] for name in ("submodular", "learned")
+        )
+        if seeds:
+            gaps = [a - b for a, b in zip(chosen, learned)]
+            how = "lower" if max(gaps) < 0 else "higher" if min(gaps) > 0 else "neither way in every seed"
+            told.append(f"{mean(chosen):,.2f} and {mean(learned):,.2f} by `{solver}` ({how})")
+    lines = []
+    if told:
+        lines.append(f"Of {last:,} images, chosen and learned dictionaries leave this much of the zero code's energy: "
+                     f"{', '.join(told)}.")  # fmt: skip
+    for dictionary, word in WORDS.items():
+        own = [row for row in rows if row[0] == dictionary and of(row, sizes[0]) and of(row, last)]
+        if own:
+            making = [mean(one.seconds_dictionary for one in of(row, last)) for row in own]
+            small, large = (
+                {row: mean(one.energy for one in of(row, size)) for row in own} for size in (sizes[0], last)
+            )
+            best = min(own, key=lambda row: large[row])
+            change = large[best] / small[best] - 1
+            lines.append(
+                f"A dictionary is {word} of {last:,} images in {span(making, 0)} s; the energy that it leaves by "
+                f"`{best[1]}` changes by {round(100 * change)} % from that of one of {sizes[0]:,}."
+            )
+    worse = dict.fromkeys(row_of(one.experiment)[1] for one in found if one.energy > 1)
+    if worse:
+        named = " and ".join(f"`{solver}`" for solver in worse)
+        lines.append(f"Codes by {named} can have more energy than none at all: they do not minimise eq. 1.")
+    speeds = {
+        solver: mean(1e3 * one.seconds_code for one in found if row_of(one.experiment)[1] == solver)
+        for solver in dict.fromkeys(solver for _, solver in rows)
+    }
+    lines.append(f"A code takes {', '.join(f'{ms:.3f} ms by `{solver}`' for solver, ms in speeds.items())}.")
+    return lines
+
+
+def _of_networks(results: Sequence[Result]) -> list[str]:
+    lines = []
+    for scale in dict.fromkeys(r.experiment.scale for r in results):
+        own = sorted((r for r in results if r.experiment.scale == scale), key=lambda r: r.experiment.seed)
+        rows = grouped(own, lambda r: row_of(r.experiment))
+        usual = rows.pop(("learned", "fista"), [])
+        told = []
+        for (dictionary, solver), group in rows.items():
+            gaps = []
+            for metric, unit in (("psnr", " dB"), ("accuracy", " of accuracy")):
+                if usual:
+                    gap, differs = differ(group, usual, metric)
+                    gaps.append(f"{gap:+.{1 if metric == 'psnr' else 2}f}{unit}{'' if differs else ' (no difference)'}")
+            told += [f"{WORDS[dictionary]}, `{solver}`: {', '.join(gaps)}"] if gaps else []
+        if told:
+            images = usual[0].details["train_images"]
+            lines.append(f"Networks of {images:,} private images (scale `{scale}`), beside learned dictionaries and "
+                         f"settled codes: {'; '.join(told)}.")  # fmt: skip
+    return lines

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from itertools import pairwise
-from statistics import mean
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -15,13 +15,13 @@ from torch import Tensor
 
 from ..result import Result
 from . import looks
-from .about import about, seeds_named, seeds_of
-from .compare import left_out, measured, printed_curves, values
+from .about import about, by_attack, by_defense, grouped, over_seeds, seeds_named, seeds_of
+from .compare import differ, printed_curves, values
 from .explorer import Explorer, View, sweeps
-from .figures import VARIANTS, show
+from .figures import COLOURS, MARKERS, VARIANTS, curve, finished, show, spread_of
 from .panels import VIRIDIS
 from .reading import Reading
-from .rule import ALONE, CALLED, MARGINS, difference
+from .rule import ALONE, CALLED, MARGINS
 from .tables import spread
 
 SWEPT = {"psnr": ("PSNR", 1), "ssim": ("SSIM", 2), "accuracy": ("accuracy", 2)}
@@ -43,27 +43,15 @@ def lambda_curves(results: Sequence[Result]) -> Figure:
     for axis, (metric, (name, _)) in zip(axes, SWEPT.items()):
         printed, regimes = printed_curves(curves, metric), Counter[str]()
         for i, swept in enumerate(curves.values()):
-            of = {lam: group for lam, group in swept.items() if measured(group, (metric,))[0]}
-            numbers = [values(group, metric) for group in of.values()]
-            bars = [np.std(v, ddof=1) if len(v) > 1 else 0.0 for v in numbers]
             defense = next(iter(swept.values()))[0].experiment.defense
             colour, marker = looks.look(defense)
             fill, line = FILLED[regimes[defense] % len(FILLED)]
             regimes[defense] += 1
             style = {"color": colour, "marker": marker, "ms": 6}
             shift = 1.02**i  # bars at the same λ do not cover each other
-            x = np.array(list(of)) * shift
-            axis.errorbar(
-                x,
-                [mean(v) for v in numbers],
-                yerr=bars,
-                label=names[next(iter(swept.values()))[0].experiment.label],
-                capsize=2,
-                lw=1.2,
-                fillstyle=fill,
-                ls=line,
-                **style,
-            )
+            label, x = names[next(iter(swept.values()))[0].experiment.label], [lam * shift for lam in swept]
+            numbers = [values(group, metric) for group in swept.values()]
+            curve(axis, x, numbers, label=label, fillstyle=fill, ls=line, **style)
             known = [(lam * shift, v) for lam, v in printed.pop(defense, {}).items()]  # beside the first regime alone
             if known:
                 axis.plot(*zip(*known), ls=":", lw=1, mfc="none", label=f"{looks.base_name(defense)}, printed", **style)
@@ -73,11 +61,8 @@ def lambda_curves(results: Sequence[Result]) -> Figure:
         axis.minorticks_off()
         axis.set_xlabel("λ")
         axis.set_title(name + UNITS.get(metric, ""), fontsize=10)
-    figure.suptitle(f"Against λ: {about(results)}, {seeds_named(seeds_of(results))}", fontsize=10)
-    figure.tight_layout(rect=(0, 0.08, 1, 1))
     figure.legend(*axes[0].get_legend_handles_labels(), loc="lower center", ncols=4, fontsize=8)
-    plt.close(figure)
-    return figure
+    return finished(figure, f"Against λ: {about(results)}, {seeds_named(seeds_of(results))}", (0, 0.08, 1, 1))
 
 
 def lambda_multiples(results: Sequence[Result], images: Sequence[int] = (0, 1)) -> Figure:
@@ -147,11 +132,6 @@ def _winner(view: View, index: int) -> np.ndarray:
     return np.asarray(VIRIDIS[(strongest * 255).byte().numpy()])
 
 
-def differ(metric: str, a: Sequence[Result], b: Sequence[Result]) -> tuple[float, bool]:
-    """How much more ``b`` has than ``a``, and whether the rule calls it a difference."""
-    return difference(values(b, metric), values(a, metric), MARGINS[metric])
-
-
 def course(metric: str, of: Mapping[str, Sequence[Result]]) -> str:
     """What a metric does along a few steps, in their order, each with its seeds."""
     name, digits = SWEPT[metric]
@@ -160,8 +140,8 @@ def course(metric: str, of: Mapping[str, Sequence[Result]]) -> str:
     if len(of) < 2:
         return text
     first, *_, last = of
-    steps = [(a, b, *differ(metric, of[a], of[b])) for a, b in pairwise(of)]
-    gap, differs = differ(metric, of[first], of[last])
+    steps = [(a, b, *differ(of[b], of[a], metric)) for a, b in pairwise(of)]
+    gap, differs = differ(of[last], of[first], metric)
     real = [(f"{'rises' if step > 0 else 'falls'} from {a} to {b}", step) for a, b, step, seen in steps if seen]
     verb = "differs" if differs else "cannot be told apart"
     end = f"{last} {verb} from {first} ({gap:+.{digits}f})"
@@ -173,10 +153,9 @@ def course(metric: str, of: Mapping[str, Sequence[Result]]) -> str:
 
 def lambda_reading(results: Sequence[Result]) -> Reading:
     """What λ does, by a fixed rule: each metric along λ, one defense against another at equal λ, the printed course."""
-    found, absent = measured(results, list(SWEPT))
-    swept, lines = sweeps(found), left_out(absent)
+    swept = sweeps(results)
     named = {defense: {f"{lam:g}": group for lam, group in of.items()} for defense, of in swept.items()}
-    lines = [f"`{defense}`: {course(metric, of)}." for metric in SWEPT for defense, of in named.items()] + lines
+    lines = [f"`{defense}`: {course(metric, of)}." for metric in SWEPT for defense, of in named.items()]
     backwards: dict[str, list[str]] = {}
     for metric in ("psnr", "ssim"):
         for defense, known in printed_curves(swept, metric).items():
@@ -189,7 +168,7 @@ def lambda_reading(results: Sequence[Result]) -> Reading:
         shared = [lam for lam in swept[a] if lam in swept[b]]
         told = []
         for lam in shared:
-            gap, differs = differ("psnr", swept[a][lam], swept[b][lam])
+            gap, differs = differ(swept[b][lam], swept[a][lam])
             told.append(f"{lam:g} ({gap:+.1f} dB{'' if differs else ', no difference'})")
         if told:
             lines.append(f"`{b}` against `{a}`, PSNR at equal λ: {', '.join(told)}.")
@@ -212,3 +191,96 @@ def _codes(defense: str, of: dict[float, list[Result]], layer: int) -> str:
         f"`{defense}`: decoded with its dictionaries, without an attack, the code of layer {layer} gives back {told} "
         f"({count} images, seed {seed}, brightness and contrast given)."
     )
+
+
+MINIMUM = "the minimum"
+# fact of the target: (its name, digits)
+FACTS = {
+    "active {} (%)": ("active neurons (%)", 1),
+    "cosine {}": ("cosine with the minimiser", 2),
+}
+
+
+def stages_of(results: Sequence[Result]) -> tuple[dict[str, list[Result]], dict[str, list[Result]]]:
+    """Seeds of each sparse cell, from the least settled to the minimum, by time constants; of each control, by name."""
+    if len(by_attack(results)) > 1:
+        raise ValueError(f"settling is shown for one attack at a time, not {', '.join(by_attack(results))}.")
+    stages = grouped(results, lambda r: r.experiment.make_defense().time)
+    controls = by_defense(stages.pop(0.0, []))
+    return {MINIMUM if math.isinf(time) else f"{time:g}": stages[time] for time in sorted(stages)}, controls
+
+
+def _facts(group: Sequence[Result], fact: str) -> list[list[float]]:
+    """One list a sparse layer, one number a seed in it."""
+    facts = [r.details["facts"] for r in group]
+    layers = sum(name.startswith("cosine ") for name in facts[0])
+    return [[float(of[fact.format(i)]) for of in facts] for i in range(1, layers + 1)]
+
+
+def settling_curves(results: Sequence[Result]) -> Figure:
+    """PSNR, SSIM, accuracy, active neurons and cosine with the minimiser, from the least settled code to the minimum.
+
+    Bars, and the bands around the controls, are one standard deviation over seeds. The stages stand at equal steps: the
+    minimum has no place on an axis of time.
+
+    Args:
+        results: cells of one sparse defense at one λ under one attack that differ in ``tau``, and controls, as
+            :func:`sparseguard.grid.settling_cells` makes them.
+
+    Raises:
+        ValueError: results of several attacks.
+    """
+    stages, controls = stages_of(results)
+    figure, axes = plt.subplots(2, 3, figsize=(10.5, 6))
+    e = next(iter(stages.values()))[0].experiment
+    for axis, (metric, (title, _)) in zip(axes.flat, SWEPT.items()):
+        (colour, marker), numbers = looks.look(e.defense), [values(group, metric) for group in stages.values()]
+        label = f"{looks.base_name(e.defense)}, λ = {e.lam}"
+        curve(axis, range(len(numbers)), numbers, label=label, color=colour, marker=marker, ms=6)
+        for i, group in enumerate(controls.values(), start=1):
+            own = group[0].experiment
+            colour, _ = looks.look(own.defense)
+            middle, deviation = spread_of(values(group, metric))
+            axis.axhline(middle, color=colour, ls=("--", ":")[i % 2], lw=1.5, label=looks.name(own))
+            axis.axhspan(middle - deviation, middle + deviation, color=colour, alpha=0.15, lw=0)
+        axis.set_title(title + UNITS.get(metric, ""), fontsize=10)
+    for axis, (fact, (title, _)) in zip(axes.flat[len(SWEPT) :], FACTS.items()):
+        for i, shares in enumerate(zip(*(_facts(group, fact) for group in stages.values())), start=1):
+            style = {"color": COLOURS[i + 1], "marker": MARKERS[i + 1], "ms": 6}
+            curve(axis, range(len(shares)), shares, label=f"layer {i}", **style)
+        axis.set_title(title, fontsize=10)
+    for axis in axes.flat[len(SWEPT) : -1]:
+        axis.set_ylim(bottom=0)
+    for axis in axes.flat[:-1]:
+        axis.margins(x=0.15)
+        axis.set_xticks(range(len(stages)), [stage.removeprefix("the ") for stage in stages])
+        axis.set_xlabel("time constants")
+    (of, names), (layers, numbers) = (axis.get_legend_handles_labels() for axis in (axes.flat[0], axes.flat[-2]))
+    axes.flat[-1].axis("off")
+    axes.flat[-1].legend([of[-1], *of[:-1], *layers], [names[-1], *names[:-1], *numbers], loc="center", fontsize=9)
+    return finished(figure, f"How far the code settles: {about(results)}, {over_seeds(seeds_of(results))}")
+
+
+def settling_reading(results: Sequence[Result]) -> Reading:
+    """What settling does, by a fixed rule: to each metric, to the code, and against the controls at both ends."""
+    stages, controls = stages_of(results)
+    if len(stages) < 2:
+        return Reading("Fewer than two times were measured: what settling does cannot be told.")
+    first, *_, last = stages
+    lines = [f"{course(metric, stages)}." for metric in SWEPT]
+    for fact, (name, digits) in FACTS.items():
+        for i, numbers in enumerate(zip(*(_facts(group, fact) for group in stages.values())), start=1):
+            listed = ", ".join(f"{spread(v, digits)} at {stage}" for stage, v in zip(stages, numbers))
+            lines.append(f"Layer {i}, {name}: {listed}.")
+    for control, group in controls.items():
+        told = []
+        for metric, (name, digits) in SWEPT.items():
+            gaps = []
+            for stage in (first, last):
+                gap, differs = differ(stages[stage], group, metric)
+                gaps.append(f"{gap:+.{digits}f} at {stage}{'' if differs else ' (no difference)'}")
+            told.append(f"{name} {' and '.join(gaps)}")
+        lines.append(f"Against `{control}`: {'; '.join(told)}.")
+    e = stages[first][0].experiment
+    head = f"`{e.defense}` at λ = {e.lam}, by time constants:"
+    return Reading("\n".join([head, "", *(f"- {line}" for line in lines), "", f"*{RULE}*"]))

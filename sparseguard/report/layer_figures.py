@@ -16,7 +16,7 @@ from ..studies.competition import Duel, resting_codes, winner_takes_all
 from ..studies.learning import Learning
 from ..studies.trace import EnergyCurve, Neurons
 from ..studies.walkthrough import Stage
-from .figures import COLOURS, MARKERS, show
+from .figures import COLOURS, MARKERS, finished, show
 
 SOLVERS = {
     "euler": ("C0", "o", "textbook (Euler)"), "lca": ("C1", "X", "lca"), "fista": ("C2", "s", "fista"),
@@ -99,10 +99,7 @@ def potentials(traces: Sequence[Neurons], image: Tensor, title: str) -> Figure:
         axis.legend(fontsize=7, loc="upper left")
         axis.set_ylim(top=max(float(t.potentials.max()) for t in traces) * 1.45)
     axes[1].set_ylabel("membrane potential P")
-    figure.suptitle(title, fontsize=10)
-    figure.tight_layout()
-    plt.close(figure)
-    return figure
+    return finished(figure, title)
 
 
 def competition(shown: Sequence[Duel], swept: Sequence[Duel]) -> Figure:
@@ -132,10 +129,7 @@ def competition(shown: Sequence[Duel], swept: Sequence[Duel]) -> Figure:
     last.set(xlabel="similarity of the two features", ylabel="code in the end")
     last.set_title("codes in the end", fontsize=10)
     last.legend(fontsize=7.5, loc="center right")
-    figure.suptitle("Two similar features compete for one input (lines: closed form, marks: simulated)", fontsize=10)
-    figure.tight_layout()
-    plt.close(figure)
-    return figure
+    return finished(figure, "Two similar features compete for one input (lines: closed form, marks: simulated)")
 
 
 def energy_curves(curves: Mapping[float, Sequence[Sequence[EnergyCurve]]], title: str) -> Figure:
@@ -156,10 +150,7 @@ def energy_curves(curves: Mapping[float, Sequence[Sequence[EnergyCurve]]], title
         axis.set_title(f"τ = {tau:g}", fontsize=10)
     axes[0][0].set_ylabel("energy above the minimum\n(1: the zero code's energy)", fontsize=9)
     axes[0][0].legend(fontsize=8, loc="lower left")
-    figure.suptitle(title, fontsize=10)
-    figure.tight_layout()
-    plt.close(figure)
-    return figure
+    return finished(figure, title)
 
 
 def dictionary(runs: Sequence[Learning], labels: Sequence[str], title: str) -> Figure:

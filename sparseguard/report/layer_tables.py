@@ -12,8 +12,9 @@ from ..studies.competition import Duel, winner_takes_all
 from ..studies.layer import BATCH, Kept, LayerStudy
 from ..studies.learning import Learning
 from ..studies.trace import EnergyCurve
-from .about import over_seeds
+from .about import grouped, over_seeds
 from .reading import Reading
+from .summary import span
 from .table import Table
 from .tables import spread
 
@@ -31,20 +32,12 @@ LCAPT = (
 )
 
 
-def _ends(values: Sequence[float], form: str) -> str:
-    """Between what numbers lie, or the one that all are."""
-    return " to ".join(dict.fromkeys(format(end(values), form) for end in (min, max)))
-
-
 def _images(study: LayerStudy, count: int) -> int:
     return min(count, len(study.split(study.seeds[0]).held_images))
 
 
 def kept_table(study: LayerStudy, rows: Sequence[Kept]) -> Table:
     """What codes keep of their images: one row a time constant (or settled) and sparsity."""
-    groups: dict[tuple[float | None, float], list[Kept]] = {}
-    for row in rows:
-        groups.setdefault((row.tau, row.lam), []).append(row)
     frame = pd.DataFrame(
         [
             {
@@ -53,7 +46,7 @@ def kept_table(study: LayerStudy, rows: Sequence[Kept]) -> Table:
                 "share of neurons active": spread([row.active for row in group], 3),
                 "variance explained": spread([row.explained for row in group], 3),
             }
-            for (tau, lam), group in groups.items()
+            for (tau, lam), group in grouped(rows, lambda row: (row.tau, row.lam)).items()
         ]
     )
     caption = (
@@ -136,9 +129,10 @@ def layer_reading(
         for i, curve in enumerate(seeds[0][1:], start=1):
             known = [n for n in _reached(seeds, i) if n is not None]
             there = len(known) == len(seeds)
-            often = f"gets there in {_ends(known, 'd')} evaluations" if there else "does not get there in every seed"
+            count = f"{span(known, 0)} evaluation{'s' * (max(known, default=0) > 1)}"
+            often = f"gets there in {count}" if there else "does not get there in every seed"
             others.append(f"`{curve.solver}` {often}")
-        left = _ends([float(group[0].excess[-1]) for group in seeds], ".1%")
+        left = span([float(group[0].excess[-1]) for group in seeds], 1, "%")
         sentences.append(
             f"τ = {tau:g}: the textbook's {textbook} iterations are {textbook / tau:g} time constants and leave the "
             f"energy {left} of the zero code's above the minimum; {', '.join(others)}."

@@ -17,7 +17,7 @@ from ..studies.layer import LayerStudy
 from ..studies.trace import Moment, moments
 from .figures import show
 from .layer_figures import mosaic
-from .played import Axis, play
+from .stepper import Axis, play
 from .summary import Markup
 
 TIMES = (0.1, 0.13, 0.16, 0.2, 0.25, 0.32, 0.4, 0.5, 0.63, 0.8, 1, 1.3, 1.6, 2, 2.5, 3.2, 4, 5, 6.3, 8, 10, 13, 16, 20,

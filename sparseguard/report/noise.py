@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from statistics import mean, stdev
+from statistics import mean
 
 import matplotlib.pyplot as plt
 from matplotlib.axes import Axes
@@ -12,9 +12,10 @@ from matplotlib.figure import Figure
 from ..result import Result
 from . import looks
 from .about import about, by_attack
-from .compare import by_strength, left_out, measured, printed_curves, values
+from .compare import average, by_strength, differ, printed_curves, values
+from .figures import curve, finished
 from .reading import Reading
-from .rule import ALONE, CALLED, MARGINS, RATE, Paired, difference
+from .rule import ALONE, CALLED, MARGINS, RATE, Paired
 from .tables import spread
 
 METRICS = {"psnr": "PSNR (dB), lower: more private", "accuracy": "accuracy on the hold-out"}
@@ -42,33 +43,24 @@ def noise_curves(by_setting: Mapping[str, Sequence[Result]]) -> Figure:
             axis.minorticks_off()
     axes[0][0].legend(fontsize=8)
     told = about(next(iter(by_setting.values())), leak=False, attack=False)
-    figure.suptitle(f"Strength of noise and of sparsity: {told}", fontsize=10)
-    figure.tight_layout()
-    plt.close(figure)
-    return figure
+    return finished(figure, f"Strength of noise and of sparsity: {told}")
 
 
 def _curves(axis: Axes, results: Sequence[Result], metric: str) -> None:
-    curves = by_strength(measured(results, (metric,))[0])
+    curves = by_strength(results)
     printed = printed_curves(curves, metric)
     names = looks.row_names([r.experiment for r in results], strength=False)
     for of in curves.values():
         e = next(iter(of.values()))[0].experiment
         colour, marker = looks.look(e.defense)
-        x, y = list(of), [values(group, metric) for group in of.values()]
-        bars = [stdev(v) if len(v) > 1 else 0.0 for v in y]
-        label = names[e.label]
-        axis.errorbar(x, [mean(v) for v in y], yerr=bars, color=colour, marker=marker, capsize=2, label=label)
+        numbers = [values(group, metric) for group in of.values()]
+        curve(axis, of, numbers, color=colour, marker=marker, label=names[e.label], lw=None)
         known = printed.pop(e.defense, {})  # beside the first regime alone
         if known:
             axis.plot(*zip(*known.items()), color=colour, marker=marker, mfc="none", ls="none")
-    plain, _ = measured([r for r in results if r.experiment.defense_label == "none"], (metric,))
+    plain = [r for r in results if r.experiment.defense_label == "none"]
     if plain:
-        axis.axhline(mean(values(plain, metric)), color="black", ls=":", lw=1)
-
-
-def _differ(a: Sequence[Result], b: Sequence[Result], metric: str) -> bool:
-    return difference(values(a, metric), values(b, metric), MARGINS[metric])[1]
+        axis.axhline(average(plain, metric), color="black", ls=":", lw=1)
 
 
 def hides_as_much(noise: Sequence[Result], own: Sequence[Result]) -> bool:
@@ -85,9 +77,7 @@ def noise_reading(by_setting: Mapping[str, Sequence[Result]]) -> Reading:
         (s, a, of) for s, every in by_setting.items() for a, of in by_attack(every).items()
     ]:
         where = setting.replace("_", "-") + (f", {attack}" if len(by_attack(by_setting[setting])) > 1 else "")
-        found, absent = measured(results, ("psnr", "accuracy"))
-        lines += [f"{where}: {sentence}" for sentence in left_out(absent)]
-        defenses = {name: list(of.values()) for name, of in by_strength(found).items()}
+        defenses = {name: list(of.values()) for name, of in by_strength(results).items()}
         sparse = {g[0].experiment.label: g for groups in defenses.values() for g in groups if g[0].experiment.lam}
         noises = {name: groups for name, groups in defenses.items() if groups[0][0].experiment.lam is None}
         if sparse and noises:
@@ -102,14 +92,14 @@ def noise_reading(by_setting: Mapping[str, Sequence[Result]]) -> Reading:
             )
         for name, groups in noises.items():
             weak, strong = groups[0], groups[-1]
-            verdict = "differ" if _differ(weak, strong, "accuracy") else "cannot be told apart"
+            verdict = "differ" if differ(weak, strong, "accuracy")[1] else "cannot be told apart"
             lines.append(
                 f"{where}: `{name}` from {weak[0].experiment.strength} to {strong[0].experiment.strength}: accuracy "
                 f"{spread(values(weak, 'accuracy'), 2)} and {spread(values(strong, 'accuracy'), 2)} ({verdict}), "
                 f"PSNR {spread(values(weak, 'psnr'), 1)} and {spread(values(strong, 'psnr'), 1)} dB."
             )
         for label, own in sparse.items():
-            psnr = mean(values(own, "psnr"))
+            psnr = average(own)
             parts = [_match(name, groups, own) for name, groups in noises.items()]
             if parts:
                 lines.append(f"{where}: `{label}` ({psnr:.1f} dB, accuracy {spread(values(own, 'accuracy'), 2)}): "
@@ -124,7 +114,7 @@ def weakest_that_hides(groups: Sequence[list[Result]], own: Sequence[Result]) ->
 
 def costs_accuracy(noise: Sequence[Result], own: Sequence[Result]) -> bool:
     """Whether noise is less accurate than a sparse row."""
-    gap, differs = difference(values(noise, "accuracy"), values(own, "accuracy"), MARGINS["accuracy"])
+    gap, differs = differ(noise, own, "accuracy")
     return differs and gap < 0
 
 
@@ -134,5 +124,5 @@ def _match(name: str, groups: Sequence[list[Result]], own: Sequence[Result]) -> 
     if enough is None:
         return f"no `{name}` here hides as much"
     accuracy = spread(values(enough, "accuracy"), 2)
-    verdict = "differs" if _differ(enough, own, "accuracy") else "cannot be told apart"
+    verdict = "differs" if differ(enough, own, "accuracy")[1] else "cannot be told apart"
     return f"`{enough[0].experiment.label}` hides as much or more at accuracy {accuracy} ({verdict})"

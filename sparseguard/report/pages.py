@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import base64
 import html
-import io
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -16,7 +14,6 @@ from latex2mathml.converter import convert
 from nbconvert import HTMLExporter
 from nbconvert.filters import markdown2html
 from nbformat import NotebookNode
-from PIL import Image
 
 from ..data import dataset_title
 from . import committed
@@ -106,7 +103,8 @@ def write_site(
         others = [name for name in titles if name != path.stem and name.startswith(path.stem)]
         _write(out, path.stem, titles, _notebook(book, path, out, others))
     for path in texts:
-        text = _formulas(path.read_text(encoding="utf-8"), markdown2html)
+        formulas: list[str] = []
+        text = _put_back(markdown2html(_put_by(path.read_text(encoding="utf-8"), formulas)), formulas)
         text = re.sub(r"<table>.*?</table>", r'<div class="scroll">\g<0></div>', text, flags=re.S)
         text = re.sub(r'<a class="anchor-link"[^>]*>.*?</a>', "", text)
         text = re.sub(r'(<h\d id=")([^"]+)', lambda found: found[1] + found[2].lower(), text)  # as GitHub has them
@@ -216,12 +214,6 @@ def _export(cells: list[NotebookNode]) -> str:
     return _put_back(text, formulas)
 
 
-def _formulas(text: str, render: object) -> str:
-    formulas: list[str] = []
-    assert callable(render)
-    return _put_back(str(render(_put_by(text, formulas))), formulas)
-
-
 def _put_by(text: str, formulas: list[str]) -> str:
     """Formulas in Markdown, which are none in code, replaced by a mark each; their MathML is appended to a list."""
 
@@ -268,18 +260,11 @@ def _card(path: Path, title: str, seconds: float, seen: set[str], further: Mappi
     answer = re.search(r"<p[^>]*><strong>(.*?)</strong>", _summary(path))
     picture = next((png for png in _outputs(path, "image/png") if png not in seen), None)
     seen |= {picture} if picture else set()
-    shown = "" if picture is None else f'<img alt="" src="data:image/png;base64,{_small(picture)}">'
+    small = "" if picture is None else committed.with_a_palette(picture, 128, THUMBNAIL)
+    shown = f'<img alt="" src="data:image/png;base64,{small}">' if small else ""
     links = [f'<a href="{name}.html">{html.escape(of.partition(": ")[2])}</a>' for name, of in further.items()]
     also = f"Also: {'; '.join(links)}.<br>" if links else ""
     return (
         f'<article><h2><a href="{path.stem}.html">{html.escape(title)}</a></h2><p>{answer[1] if answer else ""}</p>'
         f"{shown}<p>{also}<small>drawn in {seconds:.0f} s</small></p></article>"
     )
-
-
-def _small(png: str) -> str:
-    buffer = io.BytesIO()
-    picture = Image.open(io.BytesIO(base64.b64decode(png))).convert("RGB")
-    picture.thumbnail((THUMBNAIL, THUMBNAIL))
-    picture.quantize(128, dither=Image.Dither.NONE).save(buffer, "png", optimize=True)
-    return base64.b64encode(buffer.getvalue()).decode()

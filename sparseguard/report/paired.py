@@ -11,10 +11,11 @@ from matplotlib.figure import Figure
 
 from ..result import Result
 from .about import about, by_defense, seeds_named, seeds_of
-from .compare import measured, printed_number, values
-from .labels import apart
+from .compare import average, printed_number, values
+from .figures import finished
 from .looks import base_name, ink, look, name
 from .rule import Paired
+from .utility import apart
 
 CONTROL = "none_conv"
 
@@ -27,7 +28,7 @@ def forest_plot(by_setting: Mapping[str, Sequence[Result]]) -> Figure | None:
     Args:
         by_setting: results of one attack each; settings without the control, or without results, are left out.
     """
-    panels = {s: by_defense(measured(of, ("psnr",))[0]) for s, of in by_setting.items()}
+    panels = {s: by_defense(of) for s, of in by_setting.items()}
     panels = {setting: groups for setting, groups in panels.items() if CONTROL in groups and len(groups) > 1}
     if not panels:
         return None
@@ -38,9 +39,9 @@ def forest_plot(by_setting: Mapping[str, Sequence[Result]]) -> Figure | None:
         }
         for setting, groups in panels.items()
     }  # fmt: skip
-    first = next(iter(gaps.values()))
     experiments = {label: group[0].experiment for groups in panels.values() for label, group in groups.items()}
-    labels = sorted(first, key=lambda label: mean(first[label].gaps))
+    pairs = {label: pair for of in reversed(gaps.values()) for label, pair in of.items()}  # the first's, if it has one
+    labels = sorted(pairs, key=lambda label: mean(pairs[label].gaps))
     figure, axes = plt.subplots(
         1, len(panels), figsize=(4.2 * len(panels) + 2.6, 0.29 * len(labels) + 1.5), sharex=True, sharey=True,
         squeeze=False,
@@ -59,10 +60,8 @@ def forest_plot(by_setting: Mapping[str, Sequence[Result]]) -> Figure | None:
     figure.supxlabel(f"PSNR minus that of {base_name(CONTROL)}, in dB (left: hides more)", fontsize=10)
     every = [r for of in by_setting.values() for r in of]
     told = f"{about(every, leak=False)}, {seeds_named(seeds_of(every))}"
-    figure.suptitle(f"Beside ordinary convolutions: {told}; bars: 95 % interval", fontsize=10)
-    figure.tight_layout()
-    plt.close(figure)
-    return figure
+    bars = "bars: 95 % interval" if len(seeds_of(every)) > 1 else "one seed, no interval"
+    return finished(figure, f"Beside ordinary convolutions: {told}; {bars}")
 
 
 def slope_chart(results: Sequence[Result]) -> Figure | None:
@@ -70,7 +69,7 @@ def slope_chart(results: Sequence[Result]) -> Figure | None:
 
     A printed row that several regimes of a sparse code can mean is joined to the first of them.
     """
-    found = by_defense(measured(results, ("psnr", "accuracy"))[0])
+    found = by_defense(results)
     rows: dict[tuple[str, float | None], list[Result]] = {}
     for group in found.values():
         if printed_number(group, "psnr") is not None:
@@ -79,7 +78,7 @@ def slope_chart(results: Sequence[Result]) -> Figure | None:
         return None
     figure, axes = plt.subplots(1, 2, figsize=(11, 5.6))
     for axis, (metric, text) in zip(axes, (("psnr", "PSNR (dB), lower: more private"), ("accuracy", "accuracy"))):
-        ends = [(float(printed_number(g, metric) or 0), mean(values(g, metric))) for g in rows.values()]
+        ends = [(float(printed_number(g, metric) or 0), average(g, metric)) for g in rows.values()]
         for group, pair in zip(rows.values(), ends):
             colour, marker = look(group[0].experiment.defense)
             axis.plot([0, 1], pair, color=colour, marker=marker, ms=6, lw=1.4, clip_on=False)
@@ -89,10 +88,7 @@ def slope_chart(results: Sequence[Result]) -> Figure | None:
         axis.grid(axis="x", visible=False)
         for side in ("top", "right"):
             axis.spines[side].set_visible(False)
-    figure.suptitle(f"As printed and as measured: {about(results)}", fontsize=10)
-    figure.tight_layout()
-    plt.close(figure)
-    return figure
+    return finished(figure, f"As printed and as measured: {about(results)}")
 
 
 def _name_ends(axis: Axes, rows: Sequence[Sequence[Result]], places: Sequence[float], digits: int) -> None:

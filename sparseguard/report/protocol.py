@@ -7,20 +7,18 @@ by both.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from itertools import pairwise
-from statistics import mean
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from itertools import accumulate, pairwise
 from typing import Any
 
 import pandas as pd
 
 from ..experiment import Experiment
 from ..grid import cells
-from ..paper import Printed, printed
 from ..result import Result
-from .about import by_attack, by_defense, caption, in_short, leak_of, over_seeds
-from .compare import values
+from .about import by_attack, by_defense, caption, grouped, in_short, leak_of, over_seeds
+from .compare import average, printed_row
 from .looks import base_name
 from .reading import Reading
 from .summary import Summary, span
@@ -49,27 +47,18 @@ class Step:
         return {"attack": RELEASED, **self.options}
 
 
-def _steps() -> tuple[Step, ...]:
-    changes: list[tuple[str, dict[str, Any], str]] = [
-        ("as released", {}, "_released"),
-        ("the attacker learns", {"train_attacker": True}, "_released"),
-        ("the target stays", {"change_target": False}, "_released"),
-        ("its noise is on", {"noise": True}, "_released"),
-        ("true metrics", {}, ""),
-        ("equal batches", {"batch": 1}, ""),
-        ("32 bits, no decay", {"half": False, "decay": 0.0}, ""),
-    ]
-    made: list[Step] = []
-    for name, changed, metric in changes:
-        made.append(Step(name, (dict(made[-1].options) if made else {}) | changed, metric))
-    return tuple(made)
-
-
-STEPS = _steps()
+_CHANGES = (
+    Step("as released", {}), Step("the attacker learns", {"train_attacker": True}),
+    Step("the target stays", {"change_target": False}), Step("its noise is on", {"noise": True}),
+    Step("true metrics", {}, ""), Step("equal batches", {"batch": 1}, ""),
+    Step("32 bits, no decay", {"half": False, "decay": 0.0}, ""),
+)  # fmt: skip
+STEPS = tuple(accumulate(_CHANGES, lambda before, one: replace(one, options={**before.options, **one.options})))
 WRITTEN = STEPS[-1]
 """What the paper's text says: a network that learns, and a deployed target that stays as it is."""
 UNTRAINED = Step("nothing is trained", {"change_target": False})
 """A random network before a target that stays as it is: the number that any leak of this shape and kind has."""
+WAYS = {"untrained": UNTRAINED, "as released": STEPS[0], "as written": WRITTEN}
 PRINTED = {"psnr": ("PSNR", 2), "ssim": ("SSIM", 3), "fid": ("Fréchet (10³)", 1)}
 MEASURED = {"psnr": "psnr", "ssim": "ssim", "fid": "row_frechet"}
 """Printed column: what it is called here."""
@@ -121,13 +110,8 @@ def _attacked(results: Sequence[Result]) -> dict[str, list[Result]]:
     """By defense, the seeds of the attack whose mean PSNR is highest."""
     found: dict[str, list[Result]] = {}
     for label, group in by_defense([r for r in results if r.experiment.attack != RELEASED]).items():
-        found[label] = max(by_attack(group).values(), key=lambda of: mean(values(of, "psnr")))
+        found[label] = max(by_attack(group).values(), key=average)
     return found
-
-
-def _printed(e: Experiment) -> Printed | None:
-    """The paper's row of a defense, whatever attacks it here."""
-    return printed(e.setting, e.dataset, e.defense, e.lam, dict(e.options))
 
 
 def _spread(group: Sequence[Result], metric: str, digits: int) -> str:
@@ -147,7 +131,7 @@ def protocol_table(results: Sequence[Result]) -> Table:
     notes = [NOTHING, CHANGES, TEXT, f"Attacked: the strongest of {', '.join(names) or DASH}, true metrics."]
     rows = []
     for label, group in released.items():
-        known = _printed(group[0].experiment)
+        known = printed_row(group[0].experiment.unattacked())
         row = {"defense": label}
         for column, (name, digits) in PRINTED.items():
             metric = MEASURED[column]
@@ -160,40 +144,38 @@ def protocol_table(results: Sequence[Result]) -> Table:
                 row[f"{name} attacked"] = _spread(attacked.get(label, []), metric, digits)
         before, after = (_spread(group, name, 3) for name in ("accuracy", "accuracy_after"))
         row["accuracy, before → after"] = f"{before} → {after}"
-        own = [text for text in warnings_about(group, seeds) if text not in notes]
-        notes += own
+        own = warnings_about(group, seeds)
+        notes += [text for text in own if text not in notes]
+        row["defense"] += f" [{', '.join(str(notes.index(text) + 1) for text in own)}]" if own else ""
         rows.append(row)
     return Table(pd.DataFrame(rows), caption([r for group in released.values() for r in group]), notes)
 
 
-@dataclass(frozen=True)
-class Near:
-    """How many printed numbers of one table and column come out again, of how many that were measured."""
-
-    table: int
-    column: str
-    counted: int
-    untrained: int
-    released: int
-    written: int
+Hits = tuple[int, int]
+"""Printed numbers that come out again within a tenth, and of how many."""
 
 
-def near(results: Sequence[Result]) -> list[Near]:
-    """Printed numbers that each procedure comes within a tenth of (means over seeds), of rows that have all three."""
-    found: dict[tuple[int, str], list[list[bool]]] = {}
+def near(results: Sequence[Result]) -> dict[tuple[int, str], list[Hits]]:
+    """By table and column, how many printed numbers each of :data:`WAYS` comes near to, means over seeds."""
+    found: dict[tuple[int, str], list[Hits]] = {}
     for here in places(results):
-        ways = [under(here, step) for step in (UNTRAINED, STEPS[0], WRITTEN)]
-        for label, group in ways[1].items():
-            row = _printed(group[0].experiment)
-            if row is None or not all(label in way for way in ways):
-                continue
-            for column, metric in MEASURED.items():
-                means = [mean(values(way[label], f"{metric}_released")) for way in ways]
-                near_it = [_comes_near(number, row.numbers[column]) for number in means]
-                found.setdefault((row.table, column), []).append(near_it)
-    return [
-        Near(table, column, len(of), *(sum(way) for way in zip(*of))) for (table, column), of in sorted(found.items())
-    ]
+        for k, step in enumerate(WAYS.values()):
+            for group in under(here, step).values():
+                row = printed_row(group[0].experiment.unattacked())
+                if row is None:
+                    continue
+                for column, metric in MEASURED.items():
+                    hits = found.setdefault((row.table, column), [(0, 0)] * len(WAYS))
+                    hit = _comes_near(average(group, f"{metric}_released"), row.numbers[column])
+                    hits[k] = hits[k][0] + hit, hits[k][1] + 1
+    return dict(sorted(found.items()))
+
+
+def _total(hits: Iterable[Sequence[Hits]]) -> list[str]:
+    """Of each of :data:`WAYS`, over several columns."""
+    each = list(hits)
+    sums = [[sum(of[k][i] for of in each) for i in (0, 1)] for k in range(len(WAYS))]
+    return [f"{hit} of {of}" if of else DASH for hit, of in sums]
 
 
 def _comes_near(number: float, known: float) -> bool:
@@ -202,28 +184,19 @@ def _comes_near(number: float, known: float) -> bool:
 
 def places(results: Sequence[Result]) -> list[list[Result]]:
     """Results by data set and setting."""
-    found: dict[tuple[str, str], list[Result]] = {}
-    for r in results:
-        found.setdefault((r.experiment.dataset, r.experiment.setting), []).append(r)
-    return list(found.values())
+    return list(grouped(results, lambda r: (r.experiment.dataset, r.experiment.setting)).values())
 
 
 def near_table(results: Sequence[Result]) -> Table:
     """One row a printed table: of each column, the share of numbers that come out again within a tenth."""
-    known = near(results)
-    rows = []
-    for table in dict.fromkeys(one.table for one in known):
-        row: dict[str, str] = {"printed in": f"Table {table}"}
-        for one in (one for one in known if one.table == table):
-            name = PRINTED[one.column][0]
-            row[f"{name}, untrained"] = f"{one.untrained} of {one.counted}"
-            row[f"{name}, as released"] = f"{one.released} of {one.counted}"
-            row[f"{name}, as written"] = f"{one.written} of {one.counted}"
-        rows.append(row)
+    rows: dict[int, dict[str, str]] = {}
+    for (table, column), of in near(results).items():
+        row = rows.setdefault(table, {"printed in": f"Table {table}"})
+        row |= {f"{PRINTED[column][0]}, {way}": told for way, told in zip(WAYS, _total([of]))}
     cells = [r.experiment for r in results if _is(r.experiment, STEPS[0])]
     where = dict.fromkeys(map(leak_of, cells))
     told = f"{'; '.join(where)}; scale {results[0].experiment.scale}, {over_seeds({e.seed for e in cells})}."
-    return Table(pd.DataFrame(rows), told, [
+    return Table(pd.DataFrame(rows.values()), told, [
         f"Numbers that lie within {NEAR:.0%} of the printed one, by the released metrics, means over seeds.",
         NOTHING, CHANGES,
     ])  # fmt: skip
@@ -233,27 +206,25 @@ def waterfall(results: Sequence[Result], metric: str = "psnr") -> dict[str, list
     """By defense, the metric after each of :data:`STEPS`, means over seeds; of defenses that have all of them."""
     steps = [under(results, step) for step in STEPS]
     return {
-        label: [mean(values(of[label], metric + step.metric)) for of, step in zip(steps, STEPS, strict=True)]
+        label: [average(of[label], metric + step.metric) for of, step in zip(steps, STEPS, strict=True)]
         for label in steps[0] if all(label in of for of in steps)
     }  # fmt: skip
 
 
 def _lost(released: Mapping[str, Sequence[Result]]) -> dict[str, float]:
     """Accuracy that the released procedure costs each target, means over seeds."""
-    return {n: mean(values(g, "accuracy")) - mean(values(g, "accuracy_after")) for n, g in released.items()}
+    return {n: average(g, "accuracy") - average(g, "accuracy_after") for n, g in released.items()}
 
 
 def protocol_summary(results: Sequence[Result]) -> Summary:
     """How many printed numbers come out again, what the procedure does to its targets, what the steps are worth."""
-    known, everywhere = near(results), places(results)
-    counted = sum(one.counted for one in known)
-    again = {of: sum(getattr(one, of) for one in known) for of in ("untrained", "released", "written")}
+    everywhere, (untrained, released, written) = places(results), _total(near(results).values())
     lost = [value for of in everywhere for value in _lost(under(of, STEPS[0])).values()]
     sentences = [
         f"**The released procedure is no attack: it bends the target until a random network decodes it, and comes "
-        f"within a tenth of {again['released']} of {counted} printed numbers; an attack as the text has it comes "
-        f"within a tenth of {again['written']}, a network that nobody trains of {again['untrained']}.**",
-        f"It costs its targets up to {max(lost):.2f} of accuracy, which the tables print from before it.",
+        f"within a tenth of {released} printed numbers; an attack as the text has it comes "
+        f"within a tenth of {written}, a network that nobody trains of {untrained}.**",
+        f"It costs its targets up to {max(lost, default=0.0):.2f} of accuracy, which the tables print from before it.",
     ]
     ends: dict[str, list[list[float]]] = {}
     for of in everywhere:
@@ -270,9 +241,9 @@ def protocol_summary(results: Sequence[Result]) -> Summary:
     own = [r for r in results if r.experiment.attack == RELEASED]
     sentences.append(f"{in_short(own)}; a share of the released updates.")
     numbers = [
-        (f"{again['released']} of {counted}", "printed numbers near the released procedure's"),
-        (f"{again['written']} of {counted}", "near those of an attack as written"),
-        (f"{max(lost):.2f}", "accuracy that the procedure takes from a target, at most"),
+        (released, "printed numbers near the released procedure's"),
+        (written, "near those of an attack as written"),
+        (f"{max(lost, default=0.0):.2f}", "accuracy that the procedure takes from a target, at most"),
     ]
     return Summary(numbers, sentences)
 
@@ -281,15 +252,11 @@ def protocol_reading(results: Sequence[Result]) -> Reading:
     """What the released procedure reproduces, what it does to its target, and what each step is worth."""
     known = near(results)
     lines = []
-    for of, name in (
-        ("untrained", "A network that nobody trains"), ("released", "The released procedure"),
-        ("written", "An attack as the text has it"),
-    ):  # fmt: skip
-        parts = [
-            f"{sum(getattr(one, of) for one in known if one.column == column)} of "
-            f"{sum(one.counted for one in known if one.column == column)} printed {PRINTED[column][0]}"
-            for column in PRINTED
-        ]
+    for k, name in enumerate(
+        ("A network that nobody trains", "The released procedure", "An attack as the text has it")
+    ):
+        columns = {c: _total(hits for (_, of), hits in known.items() if of == c)[k] for c in PRINTED}
+        parts = [f"{told} printed {PRINTED[column][0]}" for column, told in columns.items()]
         lines.append(f"{name} comes within {NEAR:.0%} of {', '.join(parts)} values, by the released metrics.")
     for here in places(results):
         where = leak_of(here[0].experiment)

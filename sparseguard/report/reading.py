@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from statistics import mean
 
 from ..attacks.race import PAYS
 from ..result import Result
 from .about import by_attack, by_defense
-from .compare import left_out, measured, values
-from .rule import ALONE, CALLED, MARGINS, difference
+from .compare import average, differ
+from .rule import ALONE, CALLED, MARGINS
 from .tables import spread
 
 RULE = f"Rule: two rows differ {CALLED} for their PSNR and the means lie more than {MARGINS['psnr']} dB apart; {ALONE}"
@@ -32,18 +31,13 @@ class Reading(str):
         return str(self)
 
 
-def noted_difference(a: Sequence[Result], b: Sequence[Result]) -> tuple[float, bool]:
-    """PSNR of ``a`` minus PSNR of ``b``, and whether the rule calls it a difference."""
-    return difference(values(a, "psnr"), values(b, "psnr"), MARGINS["psnr"])
-
-
 def hide(rows: Sequence[str]) -> str:
     """The verb that so many rows take."""
     return "hides" if len(rows) == 1 else "hide"
 
 
 def _compare(name: str, a: Sequence[Result], other: str, b: Sequence[Result]) -> str:
-    gap, differs = noted_difference(a, b)
+    gap, differs = differ(a, b)
     if not differs:
         return f"`{name}` and `{other}` cannot be told apart ({gap:+.1f} dB)"
     return f"`{name}` gives the attacker {abs(gap):.1f} dB {'more' if gap > 0 else 'less'} than `{other}`"
@@ -51,17 +45,14 @@ def _compare(name: str, a: Sequence[Result], other: str, b: Sequence[Result]) ->
 
 def _rivals(label: str, groups: dict[str, list[Result]], rivals: Sequence[str]) -> str:
     """Which rivals hide more than a row, and which hide less, of those that do not pay for it with accuracy."""
-
-    def accuracy(name: str) -> float:
-        return mean(values(groups[name], "accuracy"))
-
-    useful = [name for name in rivals if accuracy(name) >= accuracy(label) - SLACK]
-    gaps = {name: noted_difference(groups[name], groups[label]) for name in useful}
+    accuracy = average(groups[label], "accuracy")
+    useful = [name for name in rivals if average(groups[name], "accuracy") >= accuracy - SLACK]
+    gaps = {name: differ(groups[name], groups[label]) for name in useful}
     parts = []
     for word, sign in (("more", -1), ("less", 1)):
         told = [f"`{name}` ({gap:+.1f} dB)" for name, (gap, differs) in gaps.items() if differs and gap * sign > 0]
         parts += [f"{', '.join(told)} {hide(told)} {word}"] if told else []
-    return f"`{label}` (accuracy {accuracy(label):.2f}): " + (", ".join(parts) or "none can be told apart from it")
+    return f"`{label}` (accuracy {accuracy:.2f}): " + (", ".join(parts) or "none can be told apart from it")
 
 
 def _first(groups: dict[str, list[Result]], results: Sequence[Result]) -> list[str]:
@@ -69,33 +60,30 @@ def _first(groups: dict[str, list[Result]], results: Sequence[Result]) -> list[s
 
     The sparse row is the one that hides most of those whose accuracy is within :data:`SLACK` of the best.
     """
-    level = {label: mean(values(group, "psnr")) for label, group in groups.items()}
+    level = {label: average(group) for label, group in groups.items()}
     low, top = min(level, key=lambda n: level[n]), max(level, key=lambda n: level[n])
     sentences = [
         f"The attacker rebuilds private images best from `{top}` ({level[top]:.1f} dB) and worst from `{low}` "
-        f"({level[low]:.1f} dB, accuracy {mean(values(groups[low], 'accuracy')):.2f})."
+        f"({level[low]:.1f} dB, accuracy {average(groups[low], 'accuracy'):.2f})."
     ]
-    sparse = {n: mean(values(g, "accuracy")) for n, g in groups.items() if g[0].experiment.family == "sparse"}
+    sparse = {n: average(g, "accuracy") for n, g in groups.items() if g[0].experiment.family == "sparse"}
     useful = [n for n, accuracy in sparse.items() if accuracy >= max(sparse.values()) - SLACK]
-    variants = {group[0].experiment.variant: n for n, group in reversed(groups.items())}
+    variants = {group[0].experiment.unattacked().variant: n for n, group in reversed(groups.items())}
     beside = [variants[name] for name in (*CONTROLS, "gaussian") if name in variants]
     if useful and beside:
         best = min(useful, key=lambda n: level[n])
-        gaps = {row: noted_difference(groups[best], groups[row]) for row in beside}
+        gaps = {row: differ(groups[best], groups[row]) for row in beside}
         told = ", ".join(
             f"{gap:+.1f} dB{'' if sure else ' (not told apart)'} beside `{row}`" for row, (gap, sure) in gaps.items()
         )
         sentences.append(f"Of the sparse rows that classify best, `{best}` hides most: {told}.")
-    floors = [v for r in results if (v := r.metrics["psnr_mean_image"]) is not None]
-    if floors:
-        floor = mean(floors)
-        near = [f"`{n}`" for n in level if level[n] < floor + 1]
-        hidden = (
-            f"within 1 dB of that, and so nearly private, are {', '.join(near)}" if near
-            else "no row comes within 1 dB of that, so every leak here gives images away"
-        )  # fmt: skip
-        sentences.append(f"Guessing the mean image, without any leak, reaches {floor:.1f} dB; {hidden}.")
-    return sentences
+    floor = average(results, "psnr_mean_image")
+    near = [f"`{n}`" for n in level if level[n] < floor + 1]
+    hidden = (
+        f"within 1 dB of that, and so nearly private, {'is' if len(near) == 1 else 'are'} {', '.join(near)}" if near
+        else "no row comes within 1 dB of that, so every leak here gives images away"
+    )  # fmt: skip
+    return [*sentences, f"Guessing the mean image, without any leak, reaches {floor:.1f} dB; {hidden}."]
 
 
 def reading(results: Sequence[Result]) -> Reading:
@@ -109,13 +97,10 @@ def reading(results: Sequence[Result]) -> Reading:
 
 
 def _sentences(results: Sequence[Result]) -> list[str]:
-    found, absent = measured(results, ("psnr", "accuracy"))
-    groups = by_defense(found)
-    ordered = sorted(groups, key=lambda label: mean(values(groups[label], "psnr")))
-    sentences = [*(_first(groups, found) if groups else []), *left_out(absent)]
+    groups = by_defense(results)
+    ordered = sorted(groups, key=lambda label: average(groups[label]))
     text = ", ".join(f"`{n}` {spread([r.metrics['psnr'] for r in groups[n]], 1)} dB" for n in ordered)
-    if ordered:
-        sentences.append(f"From the hardest to the easiest to invert: {text}.")
+    sentences = [*_first(groups, results), f"From the hardest to the easiest to invert: {text}."]
     sparse = [label for label, group in groups.items() if group[0].experiment.family == "sparse"]
     if "none" in groups and "none_standardized" in groups:
         alone = _compare("none_standardized", groups["none_standardized"], "none", groups["none"])
@@ -128,14 +113,12 @@ def _sentences(results: Sequence[Result]) -> list[str]:
     if rivals and sparse:
         compared = "; ".join(_rivals(label, groups, rivals) for label in sparse)
         sentences.append(f"Against the other defenses whose accuracy is no more than {SLACK:.0%} lower: {compared}.")
-    judged = by_defense(measured(found, ("judge_accuracy", "judge_accuracy_originals"))[0])
-    recognised = {n: mean(values(group, "judge_accuracy")) for n, group in judged.items()}
-    if recognised:
-        top, low = max(recognised, key=lambda n: recognised[n]), min(recognised, key=lambda n: recognised[n])
-        sentences.append(
-            f"The judge recognises the class in {recognised[low]:.0%} (`{low}`) to {recognised[top]:.0%} (`{top}`) of "
-            f"the reconstructions, and in {values(judged[top], 'judge_accuracy_originals')[0]:.0%} of the originals."
-        )
+    recognised = {n: average(group, "judge_accuracy") for n, group in groups.items()}
+    top, low = max(recognised, key=lambda n: recognised[n]), min(recognised, key=lambda n: recognised[n])
+    sentences.append(
+        f"The judge recognises the class in {recognised[low]:.0%} (`{low}`) to {recognised[top]:.0%} (`{top}`) of "
+        f"the reconstructions, and in {average(groups[top], 'judge_accuracy_originals'):.0%} of the originals."
+    )
     open_ended = [name for name, group in groups.items() if any(r.details["attack"].get("capped") for r in group)]
     if open_ended:
         named = "every row" if len(open_ended) == len(groups) else ", ".join(f"`{n}`" for n in open_ended)

@@ -126,9 +126,11 @@ def decide(pairs: Sequence[Paired]) -> list[int]:
     """
     if not pairs:
         return []
-    found = [p for pair in pairs for p in pair.tests()]
-    kept = [bool(p <= RATE) for p in false_discovery_control(found, method="bh")]
-    return [int(kept[2 * k]) - int(kept[2 * k + 1]) for k in range(len(pairs))]
+    found = [pair.tests() for pair in pairs]
+    chance = [p for pair, both in zip(pairs, found) if not pair.certain for p in both]
+    adjusted = iter(false_discovery_control(chance, method="bh") if chance else [])
+    sure = [[(p if pair.certain else next(adjusted)) <= RATE for p in both] for pair, both in zip(pairs, found)]
+    return [int(yes) - int(no) for yes, no in sure]
 
 
 def difference(a: Sequence[float], b: Sequence[float], margin: float = 0.0) -> tuple[float, bool]:

@@ -13,7 +13,8 @@ from matplotlib.figure import Figure
 from ..data import dataset_title
 from ..result import Result
 from ..studies.floors import Floor
-from .about import about, caption, over_seeds, seeds_named, seeds_of
+from .about import about, caption, grouped, over_seeds, seeds_named, seeds_of
+from .figures import finished
 from .looks import look, name
 from .protocol import STEPS, WRITTEN, places, under, waterfall
 from .table import Table
@@ -34,7 +35,7 @@ def waterfall_table(results: Sequence[Result]) -> Table:
         "PSNR in dB after each step, which keeps all steps before it, and what it changed; by the released metric "
         "until the true one takes its place. In another order the steps would be worth other amounts."
     )
-    return Table(pd.DataFrame(rows), caption(_shown(results, found)), [note])
+    return Table(pd.DataFrame(rows), caption(_shown(results, found) or results), [note])
 
 
 def _shown(results: Sequence[Result], found: Collection[str]) -> list[Result]:
@@ -45,8 +46,7 @@ def _shown(results: Sequence[Result], found: Collection[str]) -> list[Result]:
 def floor_table(found: Sequence[Floor], dataset: str, scale: str) -> Table:
     """One row a picture that shows nothing: its numbers under both kinds of metric."""
     rows = []
-    for picture in dict.fromkeys(one.picture for one in found):
-        group = [one for one in found if one.picture == picture]
+    for picture, group in grouped(found, lambda one: one.picture).items():
         rows.append({
             "in every reconstruction's place": picture,
             "PSNR, true": spread([one.psnr for one in group], 2),
@@ -55,8 +55,8 @@ def floor_table(found: Sequence[Floor], dataset: str, scale: str) -> Table:
             "SSIM, released": spread([one.released["ssim_released"] for one in group], 3),
             "Fréchet (10³), released": spread([one.released["row_frechet_released"] for one in group], 1),
         })  # fmt: skip
-    seeds = sorted({one.seed for one in found})
-    head = f"{dataset_title(dataset)}, pictures that show nothing, scale {scale}, {over_seeds(seeds)}."
+    seeds = over_seeds([one.seed for one in found])
+    head = f"{dataset_title(dataset)}, pictures that show nothing, scale {scale}, {seeds}."
     return Table(pd.DataFrame(rows), head, [
         "Unit noise and zeros in standardised units, the mean image of the attacker's own images.",
     ])  # fmt: skip
@@ -91,10 +91,7 @@ def waterfall_figure(results: Sequence[Result]) -> Figure | None:
     axes[0, 0].invert_yaxis()
     shown = [r for of, found in rows for r in _shown(of, found)]
     told = f"{about(shown, leak=False, attack=False)}, {seeds_named(seeds_of(shown))}"
-    figure.suptitle(f"From the released procedure to an attack: {told}", fontsize=10)
-    figure.tight_layout()
-    plt.close(figure)
-    return figure
+    return finished(figure, f"From the released procedure to an attack: {told}")
 
 
 def _bars(axis: Axes, course: Sequence[float]) -> None:
@@ -129,7 +126,4 @@ def updates_figure(results: Sequence[Result]) -> Figure:
         row[1].legend(named.values(), named, fontsize=8, loc="upper left", bbox_to_anchor=(1.0, 1.0), frameon=False)
     for axis in axes[-1]:
         axis.set_xlabel("updates")
-    figure.suptitle(f"Where more updates lead: {about(results, leak=False, attack=False)}", fontsize=10)
-    figure.tight_layout()
-    plt.close(figure)
-    return figure
+    return finished(figure, f"Where more updates lead: {about(results, leak=False, attack=False)}")

@@ -13,8 +13,7 @@ import ipywidgets as ipw
 
 from ..progress import is_live
 from ..result import Result
-from .coder import dictionaries
-from .explorer import LAMS, TIMES, Explorer, View, families
+from .explorer import LAMS, TIMES, Explorer, View, dictionaries, families
 from .panels import GAP, PANEL, controls, described, numbers, picture, png, rows_told, thumbnail
 from .stepper import drawn, lambda_stepper
 from .summary import Markup

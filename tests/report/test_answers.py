@@ -5,7 +5,8 @@ import re
 import pytest
 
 from sparseguard.report import leak_summary
-from sparseguard.report.answers_swept import lambda_summary, noise_summary
+from sparseguard.report.answers import lambda_summary, noise_summary
+from sparseguard.report.compare import differ
 from sparseguard.report.summary import Summary, inline
 from sparseguard.result import Result
 from tests.report.test_report import fake
@@ -40,6 +41,8 @@ def test_a_better_defense_is_named_only_if_it_keeps_its_accuracy_and_a_hidden_ro
     )
     assert "better defense" not in leak_summary(rows(22.0, accuracy=0.5)).text
     assert "better defense" not in leak_summary(rows(22.0, noise=23.0)).text
+    useful = [fake("sparse_guard", s, 22.0 + 0.1 * s, 0.25, accuracy=0.97) for s in (0, 1, 2)]
+    assert "it hides 4.0 dB more than 2 of 3 sparse rows" in leak_summary([*rows(22.0), *useful]).text
     assert leak_summary(rows(10.5)).text.split("dB: ")[-1].split(". ", 1)[1].startswith(
         "Sparse-guard λ=0.1 and sparse-guard λ=0.5 nearly hide the images, and sparse coding hides more"
     )  # fmt: skip
@@ -53,11 +56,12 @@ def test_what_one_seed_says_is_said_of_it_alone(sparse: float, said: str) -> Non
     assert "one seed, so no spread" in told
 
 
-def test_a_number_that_was_not_measured_is_not_told() -> None:
-    found = rows(22.0)
-    for r in found:
-        r.metrics["psnr"] = None
-    assert leak_summary(found).numbers == []
+def test_rows_are_paired_by_seed_whatever_seeds_they_have() -> None:
+    ours = [fake("none", s, 20.0 + s) for s in (0, 1, 2)]
+    theirs = [fake("laplace", s, 20.0 + s) for s in (1, 2, 3)]
+    assert differ(theirs, ours) == (0.0, False)
+    apart = [fake("laplace", s, 20.0 + s) for s in (5, 6, 7)]
+    assert differ(apart, ours) == (5.0, False)
 
 
 def test_noise_is_matched_or_not() -> None:
@@ -65,7 +69,7 @@ def test_noise_is_matched_or_not() -> None:
         return [r for r in rows(22.0, noise=psnr) if r.experiment.defense != "none_conv"]
 
     assert noise_summary({"split": noisy(18.0)}).text.startswith("2 of 2: sparse rows that some noise matches.")
-    assert "No noise here hides as much" in noise_summary({"split": noisy(25.0)}).text
+    assert "No noise here hides as much. The weakest" in noise_summary({"split": noisy(25.0)}).text
 
 
 def test_more_lambda_hides_more_or_does_not() -> None:

@@ -81,7 +81,7 @@ def test_the_caption_says_where_and_how_busy() -> None:
     assert any("above the 700 ± 0 MiB that the process held" in note for note in costs_table(fake()).footnotes)
     assert (
         provenance_of(fake(seeds=1))
-        == "7 cells: scale smoke; seeds 0; a processor (CPU); 170 s when they were computed."
+        == "7 cells: scale smoke; seed 0; a processor (CPU); 170 s when they were computed."
     )
 
 

@@ -6,7 +6,7 @@ import re
 import pytest
 import torch
 
-from sparseguard.report import layer_widgets, played
+from sparseguard.report import layer_widgets, stepper
 from sparseguard.report.summary import Markup
 from sparseguard.sparse import SparseCoding2d
 from sparseguard.studies.layer import LayerStudy
@@ -20,7 +20,7 @@ def study() -> LayerStudy:
 
 @pytest.fixture
 def somebody(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(played, "is_live", lambda: True)
+    monkeypatch.setattr(stepper, "is_live", lambda: True)
 
 
 def test_moments_are_the_layers_codes_and_the_energy_falls_to_the_minimum(fashion: torch.Tensor) -> None:

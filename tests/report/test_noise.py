@@ -34,19 +34,6 @@ def test_the_reading_names_the_weakest_noise_that_hides_as_much(psnrs: tuple[flo
     assert "p < 0.05" in text
 
 
-def test_what_was_not_measured_is_left_out_and_never_0() -> None:
-    found = rows((30, 20, 15, 17))
-    for r in found:
-        if r.experiment.label == "laplace b=1.0" and r.experiment.seed == 1:
-            r.metrics["accuracy"] = None
-    text = noise_reading({"split": found})
-    assert "split: Not measured in every seed, so left out: `laplace b=1.0`." in text
-    assert "`laplace` from 0.5 to 0.5" in text
-    privacy, usefulness = noise_curves({"split": found}).axes
-    assert [len(axis.lines[0].get_xdata()) for axis in (privacy, usefulness)] == [2, 1]  # type: ignore[arg-type]
-    assert min(float(y) for line in usefulness.lines for y in line.get_ydata()) > 0.5  # type: ignore[union-attr,arg-type]
-
-
 def test_with_one_seed_nothing_is_a_difference() -> None:
     one = [r for r in rows((30, 20, 15, 17)) if r.experiment.seed == 0]
     text = noise_reading({"split": one})

@@ -14,8 +14,7 @@ from scipy.stats import ttest_rel
 
 from sparseguard import list_defenses
 from sparseguard.report import best_and_worst, forest_plot, headline, privacy_utility, reconstruction_grid, slope_chart
-from sparseguard.report.labels import apart, text_box
-from sparseguard.report.utility import undominated
+from sparseguard.report.utility import apart, text_box, undominated
 from sparseguard.result import Result
 from tests.report.test_report import fake
 

@@ -130,3 +130,13 @@ def test_bad_pairs_are_refused_in_one_sentence_and_the_rule_states_its_margins()
         Paired([1.0], [1.0, 2.0], "same")
     assert f"more than {MARGINS['psnr']} dB of PSNR" in RULE
     assert "5%" in RULE or "5 %" in RULE
+
+
+def test_what_has_no_chance_in_it_does_not_help_what_has() -> None:
+    """A sure comparison is no discovery: it makes no other one likelier."""
+    doubtful = Paired([1.0, 1.2, 1.1], [2.0, 2.5, 2.0], "lower", 0.5)
+    sure = [Paired([1.0], [2.0], "lower", certain=True)] * 100
+    others = [Paired([1.0, 2.0, 3.0], [3.0, 2.0, 1.5], "lower", 0.5)] * 10
+    assert decide([doubtful]) == [1]
+    assert decide([doubtful, *others])[0] == decide([doubtful, *others, *sure])[0] == 0
+    assert decide(sure) == [1] * 100

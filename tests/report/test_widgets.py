@@ -14,8 +14,7 @@ from sparseguard.data import Split
 from sparseguard.experiment import Experiment
 from sparseguard.progress import is_live
 from sparseguard.report import lambda_curves, lambda_explorer, lambda_multiples, lambda_reading, save
-from sparseguard.report.coder import PACE, STEPS, TOL, Coder
-from sparseguard.report.explorer import Explorer, sweeps
+from sparseguard.report.explorer import PACE, STEPS, TOL, Coder, Explorer, sweeps
 from sparseguard.report.panels import GAP, PANEL, VIRIDIS, activity, picture, png
 from sparseguard.report.widgets import REFINE, LambdaExplorer
 from sparseguard.result import METRICS, Result
@@ -288,20 +287,6 @@ def test_the_reading_says_what_lambda_does(images: torch.Tensor, monkeypatch: py
     assert "0.5 differs from 0.1 (-4.0)" in lambda_reading(agreeing)  # and no warning
     one = [r for r in swept(images, {0.1: 24.0, 0.5: 20.0}) if r.experiment.seed == 0]
     assert "no two neighbours differ" in lambda_reading(one)
-
-
-def test_a_lambda_that_was_not_measured_is_left_out_and_no_0(
-    images: torch.Tensor, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("sparseguard.report.lambdas._codes", lambda *_: "")  # slow, and another matter
-    results = swept(images[:1], {0.1: 24.0, 0.25: 22.0, 0.5: 20.0})
-    next(r for r in results if r.experiment.lam == 0.25).metrics["psnr"] = None
-    text = lambda_reading(results)
-    assert "PSNR is 24.0 ± 0.1 at 0.1, 20.0 ± 0.1 at 0.5; " in text
-    assert "Not measured in every seed, so left out: `sparse_standard lam=0.25`." in text
-    psnr, ssim, _ = lambda_curves(results).axes
-    counts = [len(c.lines[0].get_ydata()) for c in (psnr.containers[0], ssim.containers[0])]  # type: ignore[attr-defined]
-    assert counts == [2, 3]
 
 
 def test_the_figures_show_measured_and_printed_numbers(images: torch.Tensor, tmp_path: Path) -> None:
