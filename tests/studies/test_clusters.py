@@ -131,7 +131,7 @@ def test_pixels_and_features_of_one_experiment_are_kept_apart(tmp_path: Path) ->
 
 
 def test_a_noisy_target_answers_the_same_for_a_seed_and_leaves_the_callers_chance_alone(tmp_path: Path) -> None:
-    noisy = Experiment(setting="split", defense="laplace", options={"b": 3.0}, scale="smoke")
+    noisy = Experiment(setting="end_to_end", defense="laplace", options={"b": 3.0}, scale="smoke")
     found = []
     for k in range(2):
         torch.manual_seed(k)
