@@ -128,7 +128,7 @@ def growth_figure(found: Sequence[Grown], results: Sequence[Result]) -> Figure |
         return None
     figure, axes = plt.subplots(2, 3, figsize=(11, 6.2))
     panels: tuple[tuple[str, Callable[[Grown], float]], ...] = (
-        ("energy (1, the zero code's, and more: not shown)", lambda one: one.energy),
+        ("energy (1: the zero code; above it not shown)", lambda one: one.energy),
         ("neurons active", lambda one: one.active),
         ("dictionary and all codes (s)", lambda one: one.seconds),
     )
