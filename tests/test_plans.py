@@ -7,7 +7,7 @@ import yaml
 
 from sparseguard import metrics
 from sparseguard.grid import cells, ladder
-from sparseguard.plans import lacking, notebook_of, planned
+from sparseguard.plans import lacking, notebook_of, of_notebook, planned
 from sparseguard.store import Store
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -42,6 +42,13 @@ def test_these_are_the_cells_that_its_notebook_names() -> None:
     found = planned(ROOT / "params" / "10_adaptive" / "mnist_paper.yaml")
     attacks = ladder([225, 1000, 4000], [1024, 8192], "fashion_mnist", ["nearest", "refinement"])
     assert set(cells("mnist", "split", ["none", "sparse_guard"], 0.5, "paper", [0, 2], attacks)) <= set(found)
+
+
+def test_a_prior_of_another_data_set_is_tried_where_there_is_one() -> None:
+    book = ROOT / "notebooks" / "06_plug_and_play.ipynb"
+    for dataset, tried in (("mnist", True), ("lfw_subset", False)):
+        asked = of_notebook(book, {"dataset": dataset, "scale": "smoke"})
+        assert any(e.attack_options.get("prior") == "shifted" for e in asked) == tried
 
 
 def test_entries_of_a_file_of_your_own_are_all_combined(tmp_path: Path) -> None:
