@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from itertools import cycle
 from statistics import mean
 
 import matplotlib.pyplot as plt
@@ -16,7 +17,7 @@ from ..studies.priors import Drawn
 from . import looks
 from .about import about, by_attack, by_cell, by_defense, caption, grouped, over_seeds
 from .compare import average, values
-from .figures import finished, image_row, titled
+from .figures import VARIANTS, finished, image_row, titled
 from .reading import Reading
 from .rule import ALONE, CALLED, MARGINS, difference
 from .table import DASH, Table
@@ -114,14 +115,15 @@ def classes_grid(results: Sequence[Result], columns: int = 10) -> Figure:
 
 
 def search_curves(results: Sequence[Result]) -> Figure:
-    """Mean loss of the search against its steps, or generations; first seed."""
+    """Mean loss of the search against its steps, or generations; first seed. Rows of one defense differ in the line."""
     figure, axis = plt.subplots(figsize=(9.5, 4.2))
     names = looks.row_names([r.experiment for r in results])
-    for r in _first(results).values():
-        colour, marker = looks.look(r.experiment.defense)
-        losses = r.details["attack"]["losses"]
-        axis.plot(range(len(losses)), losses, color=colour, marker=marker, label=names[r.experiment.label],
-                  markevery=max(len(losses) // 6, 1), markersize=5)  # fmt: skip
+    for defense, of in grouped(_first(results).values(), lambda r: r.experiment.defense).items():
+        colour, marker = looks.look(defense)
+        for (fill, line), r in zip(cycle(VARIANTS), of):
+            losses = r.details["attack"]["losses"]
+            axis.plot(range(len(losses)), losses, color=colour, marker=marker, fillstyle=fill, ls=line, markersize=5,
+                      label=names[r.experiment.label], markevery=max(len(losses) // 6, 1))  # fmt: skip
     axis.set_xlabel("steps of the search")
     axis.set_ylabel("mean loss (Poincaré distance)")
     axis.set_title(f"How the search goes: {about(results)}", fontsize=10)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from operator import attrgetter
 from statistics import mean
 
 import matplotlib.pyplot as plt
@@ -13,9 +14,10 @@ from matplotlib.figure import Figure
 from ..data import dataset_title
 from ..studies.clusters import NEIGHBOURS, PIXELS, Features
 from .about import grouped, over_seeds, seeds_of
+from .compare import gap_of
 from .figures import COLOURS, finished
 from .reading import Reading
-from .rule import ALONE, CALLED, LOOSE, MARGINS, difference, sentence, verdict
+from .rule import ALONE, CALLED, LOOSE, MARGINS, sentence, verdict
 from .table import Table
 from .tables import spread
 
@@ -130,7 +132,7 @@ def features_table(found: Sequence[Features]) -> Table:
 
 def compare_layers(a: Sequence[Features], b: Sequence[Features], metric: str) -> tuple[float, bool]:
     """``a`` minus ``b`` in the mean, and whether the rule calls it a difference."""
-    return difference([getattr(f, metric) for f in a], [getattr(f, metric) for f in b], MARGINS["silhouette"])
+    return gap_of(a, b, attrgetter(metric), MARGINS["silhouette"])
 
 
 def features_reading(found: Sequence[Features]) -> Reading:

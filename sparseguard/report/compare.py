@@ -40,10 +40,18 @@ def shared(a: Sequence[M], b: Sequence[M], number: Callable[[M], float]) -> tupl
     return [ours[seed] for seed in both], [theirs[seed] for seed in both]
 
 
+def gap_of(a: Sequence[M], b: Sequence[M], number: Callable[[M], float], margin: float) -> tuple[float, bool]:
+    """``a`` minus ``b`` in the mean over the seeds that both have, and whether the rule calls it a difference.
+
+    Rows that share no seed are compared by their means, and never differ.
+    """
+    of, than = shared(a, b, number)
+    return difference(of, than, margin) if of else (mean(map(number, a)) - mean(map(number, b)), False)
+
+
 def differ(a: Sequence[Result], b: Sequence[Result], metric: str = "psnr") -> tuple[float, bool]:
-    """``a`` minus ``b`` in the mean over the seeds that both have, and whether the rule calls it a difference."""
-    of, than = shared(a, b, lambda r: values([r], metric)[0])
-    return difference(of, than, MARGINS[metric]) if of else (average(a, metric) - average(b, metric), False)
+    """:func:`gap_of` in a metric."""
+    return gap_of(a, b, lambda r: values([r], metric)[0], MARGINS[metric])
 
 
 def by_strength(results: Sequence[Result]) -> Curves:

@@ -16,10 +16,11 @@ from ..experiment import Experiment
 from ..paper import printed_seconds
 from ..studies.costs import STAGE_NAMES, Cost
 from .about import about, by_attack, by_cell, by_defense, over_seeds, seeds_named, seeds_of
+from .compare import gap_of, shared
 from .figures import COLOURS, finished
 from .looks import row_names
 from .reading import Reading
-from .rule import ALONE, APART, CALLED, RATE, Paired, decide, difference, sentence, verdict
+from .rule import ALONE, APART, CALLED, RATE, Paired, decide, sentence, verdict
 from .table import DASH, Table
 from .tables import spread
 
@@ -198,13 +199,13 @@ RULE = (
 GONG = ("gong", "gong_cl")
 
 
-def _logs(group: Sequence[Cost], number: Number) -> list[float]:
-    return [math.log(number(c) or math.nan) for c in group]
+def _log(number: Number) -> Callable[[Cost], float]:
+    return lambda cost: math.log(number(cost) or math.nan)
 
 
 def faster(a: Sequence[Cost], b: Sequence[Cost], number: Number) -> tuple[float, bool]:
     """Ratio of the geometric means of ``a`` and ``b``, and whether the rule calls it a difference."""
-    gap, differs = difference(_logs(a, number), _logs(b, number), math.log(APART))
+    gap, differs = gap_of(a, b, _log(number), math.log(APART))
     return math.exp(gap), differs
 
 
@@ -213,10 +214,11 @@ def _claim(groups: dict[str, list[Cost]], tiers: Sequence[Sequence[str]], number
     by_tier = [
         [g for g in groups.values() if {g[0].experiment.defense, g[0].experiment.family} & set(tier)] for tier in tiers
     ]
-    pairs = [(a, b) for first, later in combinations(by_tier, 2) for a in first for b in later]
+    rows = [(a, b) for first, later in combinations(by_tier, 2) for a in first for b in later]
+    pairs = [both for a, b in rows if (both := shared(a, b, _log(number)))[0]]
     if not pairs:
         return None
-    outcomes = decide([Paired(_logs(a, number), _logs(b, number), "lower", math.log(APART)) for a, b in pairs])
+    outcomes = decide([Paired(*both, "lower", math.log(APART)) for both in pairs])
     right, wrong, neither = (outcomes.count(sign) for sign in (1, -1, 0))
     return (
         f"of {len(pairs)} pairs {right} differ that way, {wrong} the other way, {neither} cannot be "

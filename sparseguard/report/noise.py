@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from statistics import mean
 
 import matplotlib.pyplot as plt
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 
 from ..result import Result
 from . import looks
 from .about import about, by_attack
-from .compare import average, by_strength, differ, printed_curves, values
+from .compare import average, by_strength, differ, printed_curves, shared, values
 from .figures import curve, finished
 from .reading import Reading
 from .rule import ALONE, CALLED, MARGINS, RATE, Paired
@@ -41,7 +41,10 @@ def noise_curves(by_setting: Mapping[str, Sequence[Result]]) -> Figure:
             axis.set(xscale="log", xlabel="σ, b or λ", ylabel=label, title=setting.replace("_", "-"))
             axis.set_xticks(strengths, [f"{value:g}" for value in strengths])
             axis.minorticks_off()
-    axes[0][0].legend(fontsize=8)
+    meant = [Line2D([], [], color="0.4", marker="o", mfc="none", ls="none", label="hollow: printed")]
+    meant += [Line2D([], [], color="0.4", ls=":", label="dotted: no defense")]
+    shown = axes[0][0].get_legend_handles_labels()[0]
+    axes[0][0].legend(handles=[*shown, *meant], fontsize=8)
     told = about(next(iter(by_setting.values())), leak=False, attack=False)
     return finished(figure, f"Strength of noise and of sparsity: {told}")
 
@@ -64,9 +67,9 @@ def _curves(axis: Axes, results: Sequence[Result], metric: str) -> None:
 
 
 def hides_as_much(noise: Sequence[Result], own: Sequence[Result]) -> bool:
-    ours, theirs = values(noise, "psnr"), values(own, "psnr")
-    if len(ours) != len(theirs) or len(ours) == 1:
-        return mean(ours) <= mean(theirs)
+    ours, theirs = shared(noise, own, lambda r: values([r], "psnr")[0])
+    if len(ours) < 2:
+        return average(noise) <= average(own)
     return Paired(ours, theirs, "not_higher", MARGINS["psnr"]).tests()[0] < RATE
 
 

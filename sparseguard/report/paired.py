@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 
 from ..result import Result
 from .about import about, by_defense, seeds_named, seeds_of
-from .compare import average, printed_number, values
+from .compare import average, printed_number, shared, values
 from .figures import finished
 from .looks import base_name, ink, look, name
 from .rule import Paired
@@ -34,8 +34,8 @@ def forest_plot(by_setting: Mapping[str, Sequence[Result]]) -> Figure | None:
         return None
     gaps = {
         setting: {
-            label: Paired(values(group, "psnr"), values(groups[CONTROL], "psnr"), "same")
-            for label, group in groups.items() if label != CONTROL and len(group) == len(groups[CONTROL])
+            label: Paired(*both, "same") for label, group in groups.items()
+            if label != CONTROL and (both := shared(group, groups[CONTROL], lambda r: values([r], "psnr")[0]))[0]
         }
         for setting, groups in panels.items()
     }  # fmt: skip
