@@ -72,7 +72,7 @@ def read_archive(
     for array, labels in zip((array for array, _ in arrays), labelled, strict=True):
         for start in range(0, len(labels), CHUNK):
             pixels = _pixels(array()[start : start + CHUNK])
-            if pixels.dtype != torch.uint8:
+            if pixels.dtype != torch.uint8 and pixels.numel():
                 bad += int((~((pixels >= 0) & (pixels <= 1)).flatten(1).all(1)).sum())
                 largest = max(largest, float(pixels.nan_to_num(0, 0, 0).max()))
             images.add(made(pixels))
@@ -100,7 +100,7 @@ def _array(path: Path, name: str) -> Callable[[], np.ndarray]:
 def _labels(path: Path, images: np.ndarray, labels: np.ndarray) -> Tensor:
     """The labels of images, if both are what is read."""
     labels = labels[:, 0] if labels.ndim == 2 and labels.shape[1] == 1 else labels
-    if images.ndim not in (3, 4) or labels.shape != images.shape[:1] or images.size == 0:
+    if images.ndim not in (3, 4) or labels.shape != images.shape[:1] or len(images) == 0:
         raise ValueError(
             f"{path}: images must be (N, H, W) or (N, H, W, C) and labels (N,), not {images.shape} and {labels.shape}."
         )

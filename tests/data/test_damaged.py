@@ -88,6 +88,7 @@ def test_what_is_called_npz_and_is_none(content: bytes, message: str, tmp_path: 
         ({"images": IMAGES.astype(np.uint16) * 100}, r"not uint16 with values up to 25\d00: scale them to 0 to 255"),
         ({"images": IMAGES.astype(np.float32)}, "the largest value is 25[0-5]: divide by 255, or store them as uint8"),
         ({"images": IMAGES[:, :0]}, "at least 11 x 11 pixels, not 0 x 12; size=28, say, enlarges them"),
+        ({"images": IMAGES[:, :0].astype(np.float32)}, "at least 11 x 11 pixels, not 0 x 12; size=28, say"),
         ({"images": IMAGES[..., None][..., :0]}, "1 channel or 3, the last axis, not"),
     ],
 )
