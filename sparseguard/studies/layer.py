@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from ..checks import is_whole, positive, whole
-from ..data import Split, check_dataset, fingerprint, load_data
+from ..data import Split, check_dataset, dataset_title, fingerprint, load_data
 from ..progress import bar
 from ..scales import check_scale
 from ..sparse import SparseCoding2d
@@ -96,6 +96,11 @@ class LayerStudy:
     def trajectories(self) -> list[float]:
         """The time constants of codes that follow eq. 2; settled ones have none."""
         return [tau for tau in self.taus if tau is not None]
+
+    @property
+    def named(self) -> str:
+        """Data set and scale, for a title."""
+        return f"{dataset_title(self.dataset)}, scale {self.scale}"
 
     def split(self, seed: int) -> Split:
         """The data of one seed."""

@@ -121,7 +121,7 @@ def test_its_outputs_belong_to_its_sources_and_say_where_they_come_from(notebook
     assert committed.complaint(notebook) is None
     book = nbformat.read(notebook, 4)
     printed = "".join(o.get("text", "") for c in book.cells if c.cell_type == "code" for o in c.outputs)
-    assert re.search(r": scale \w+; seeds \d+(, \d+)*; .+; \d+ s (when|in)", printed)
+    assert re.search(r": scale \w+; seeds? \d+(, \d+)*; .+; \d+ s (when|in)", printed)
     assert not re.search(r"/(home|root|tmp|work)/", printed)
     name = f"{notebook.stem}_*"
     assert {path.suffix for path in (ROOT / "figures").glob(name)} == {".png", ".csv", ".md"}
