@@ -378,7 +378,9 @@ def test_the_table_says_what_it_is_about(found: Audit, images: Tensor) -> None:
     assert gain is None or f"gained {gain:.2f} dB" in table.caption
 
 
-@pytest.mark.parametrize(("capped", "words"), [(True, "it was still gaining when its 64 updates ended"), (False, "no cap ended it")])
+@pytest.mark.parametrize(
+    ("capped", "words"), [(True, "it was still gaining when its 64 updates ended"), (False, "no cap ended it")]
+)
 def test_table_and_reading_say_whether_the_cap_ended_the_attack(found: Audit, capped: bool, words: str) -> None:
     details = {"attacker": "rows", "gains": {"rows": 0.73}, "updates": {"rows": 64}, "capped": capped}
     told = dataclasses.replace(found, details=found.details | {ATTACK: details})

@@ -230,7 +230,7 @@ def noise_summary(by_setting: Mapping[str, Sequence[Result]]) -> Summary:
     answer = "Noise hides as much as every sparse row" if matched == rows else some
     price = f", at a cost of {span(costs, 2)} in accuracy" if costs else ""
     sentences = [
-        f"**{answer}{f', in {free} of them at an accuracy that cannot be told to be less' * bool(matched)}.**",
+        f"**{answer}{f', for {free} of them at an accuracy that cannot be told to be less' * bool(matched)}.**",
         f"The weakest ({listed(_names(weak))}) leaves {span([average(g) for g in weak])} dB, the strongest "
         f"({listed(_names(strong))}) {span([average(g) for g in strong])} dB{price}.",
         "It hides from one look: an attacker who may ask about the same image many times averages noise away "
