@@ -490,7 +490,7 @@ def test_a_leak_that_is_not_finite_ends_with_a_sentence(split: Split) -> None:
         ("inversion", {"bent": 1}, "bent must be true or false, not 1"),
         ("plug_and_play", {"betas": 0.1}, "betas must be several numbers, not 0.1"),
         ("plug_and_play", {"milestones": 30}, "milestones must be several numbers, not 30"),
-        ("plug_and_play", {"final_ratio": (0.0, 1.0)}, "final_ratio must be greater than 0, not 0.0"),
+        ("plug_and_play", {"final_ratio": (0.0, 1.0)}, "final_ratio must be a finite number greater than 0, not 0.0"),
         ("inversion", {"decoders": 5}, "decoders must be among .*mixer.*, not 5"),
         ("inversion", {"decoders": ("oracle",)}, "decoders must be among .*mixer.*, not"),
     ],
