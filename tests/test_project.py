@@ -204,3 +204,11 @@ def test_help_imports_no_library_of_the_report_or_of_training() -> None:
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.rstrip().endswith("set()")
     assert "reproduce" in done.stdout
+
+
+def test_a_constant_has_one_value() -> None:
+    """A second one of the same name changes what was written for the first."""
+    for file in (ROOT / "sparseguard").rglob("*.py"):
+        targets = [t for node in ast.parse(file.read_text()).body if isinstance(node, ast.Assign) for t in node.targets]
+        names = [name.id for target in targets for name in ast.walk(target) if isinstance(name, ast.Name)]
+        assert len(names) == len(set(names)), file

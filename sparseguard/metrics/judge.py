@@ -17,8 +17,8 @@ from .frechet import frechet_distance
 
 BATCH, RATE = 32, 5e-3
 """Of its training; the rate is the highest of the course."""
-BATCH = 100
-"""Images that a judge sees at a time."""
+SEEN = 100
+"""Images that it looks at together, once it is trained."""
 SHIFT = 1
 """Pixels by which its training images are moved at most: it has few of them."""
 
@@ -70,7 +70,7 @@ def moved(images: Tensor) -> Tensor:
 def judge_features(judge: Judge, images: Tensor) -> Tensor:
     """Penultimate features ``(N, 64)``, on the images' device."""
     device = judge.classifier.weight.device
-    return torch.cat([judge.features(part.to(device)).to(images.device) for part in images.split(BATCH)])
+    return torch.cat([judge.features(part.to(device)).to(images.device) for part in images.split(SEEN)])
 
 
 @torch.no_grad()
