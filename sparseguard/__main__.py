@@ -103,12 +103,8 @@ def grid(
         for e in missing:
             typer.echo(f"{e.dataset_name}, {e.setting}, {e.scale}: {e.label}, seed {e.seed}")
         if where == "slurm":
-            typer.echo(
-                site.script(
-                    shlex.join([sys.executable, "-m", "sparseguard", "grid", str(file.resolve()), "--workers", "1"]),
-                    Path.cwd(),
-                )
-            )
+            words = [sys.executable, "-m", "sparseguard", "grid", str(file.resolve()), "--workers", "1"]
+            typer.echo(site.script(shlex.join(words), Path.cwd()))
         return
     failures = compute(missing, store, site, Lines())
     for e, error in failures.items():

@@ -62,19 +62,18 @@ def pack(cells: Mapping[str, Cell], scale: str) -> Path:
         cells: of the store, by their names there.
         scale: names the file.
     """
-    place = FOLDER
-    place.mkdir(parents=True, exist_ok=True)
+    FOLDER.mkdir(parents=True, exist_ok=True)
     made = {"date": date.today().isoformat(), "version": version("sparseguard")}
     shipped: dict[str, Cell] = {}
     for name, (record, arrays) in cells.items():
         small = {a: _small(a, tensor) if "metrics" in record else tensor for a, tensor in arrays.items()}
         details = record.get("details", {})
         shipped[name] = record | {"details": details | {SHIPPED: details.get(SHIPPED, made)}}, small
-    path, payload = place / f"{scale}.safetensors.gz", gzip.compress(bundle(shipped), mtime=0)
-    index = json.loads((place / INDEX).read_text()) if (place / INDEX).exists() else {}
+    path, payload = FOLDER / f"{scale}.safetensors.gz", gzip.compress(bundle(shipped), mtime=0)
+    index = json.loads((FOLDER / INDEX).read_text()) if (FOLDER / INDEX).exists() else {}
     for target, data in (
         (path, payload),
-        (place / INDEX, json.dumps(index | {path.name: hashlib.sha256(payload).hexdigest()}, indent=1).encode()),
+        (FOLDER / INDEX, json.dumps(index | {path.name: hashlib.sha256(payload).hexdigest()}, indent=1).encode()),
     ):
         write(target, data)
     _shipped.cache_clear()

@@ -33,9 +33,8 @@ def resized(images: Tensor, size: int | None) -> Tensor:
     """Images ``(N, C, H, W)`` of so many pixels a side, averaged where they shrink; of the same type."""
     if size is None or images.shape[2:] == (size, size):
         return images
-    made = []
+    made, whole = [], images.dtype == torch.uint8
     for part in images.split(1000):
         found = F.interpolate(part.float(), size=(size, size), mode="bilinear", antialias=True, align_corners=False)
-        whole = images.dtype == torch.uint8
         made.append(found.round().clamp(0, 255).to(torch.uint8) if whole else found.clamp(0, 1))
     return torch.cat(made)

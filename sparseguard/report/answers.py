@@ -263,11 +263,12 @@ def budgets_summary(results: Sequence[Result]) -> Summary:
         f"Neither more images nor longer training turns two defenses round {turns}" if not pairs
         else f"More images or longer training turn {count} pair{'s' * (count > 1)} of defenses round {turns}"
     )  # fmt: skip
-    nearly = hidden(most, average(results, "psnr_mean_image"))
+    floor = average(results, "psnr_mean_image")
+    nearly = hidden(most, floor)
     away = f"{listed(nearly)} nearly {hide(nearly)} the images" if nearly else "every defense gives images away"
     named = {n: name(group[0].experiment) for n, group in most.items()}
     best, worst = (f"{named[n]} ({average(most[n]):.1f} dB)" for n in (order[0], order[-1]))
-    guess = f", where guessing the mean image has {average(results, 'psnr_mean_image'):.1f} dB"
+    guess = f", where guessing the mean image has {floor:.1f} dB"
     sentences = [
         f"**{kept}; {away}.**",
         f"With {sizes[-1]:.0f} images of his own the attacker gets least from {best} and most from {worst}{guess}.",

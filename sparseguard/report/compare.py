@@ -49,9 +49,14 @@ def gap_of(a: Sequence[M], b: Sequence[M], number: Callable[[M], float], margin:
     return difference(of, than, margin) if of else (mean(map(number, a)) - mean(map(number, b)), False)
 
 
+def number_of(metric: str) -> Callable[[Result], float]:
+    """A metric of one result, as :func:`values`."""
+    return lambda r: values([r], metric)[0]
+
+
 def differ(a: Sequence[Result], b: Sequence[Result], metric: str = "psnr") -> tuple[float, bool]:
     """:func:`gap_of` in a metric."""
-    return gap_of(a, b, lambda r: values([r], metric)[0], MARGINS[metric])
+    return gap_of(a, b, number_of(metric), MARGINS[metric])
 
 
 def by_strength(results: Sequence[Result]) -> Curves:

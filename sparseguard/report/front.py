@@ -19,7 +19,7 @@ from ..grid import Entry, cells
 from ..paper import Claim
 from ..result import Result
 from ..targets import SETTINGS
-from .about import by_cell, leak_of, seeds_told
+from .about import by_cell, grouped, leak_of, seeds_told
 from .answers import better_defense
 from .claims import MARKS, Judged, measured_text
 from .compare import printed_row
@@ -60,10 +60,10 @@ def group_of(one: Judged) -> str:
     return {PART: "part", CONTRADICTED: "contradicted"}.get(one.verdict, "open")
 
 
-def grouped(judged: Sequence[Judged]) -> dict[str, list[Judged]]:
+def in_groups(judged: Sequence[Judged]) -> dict[str, list[Judged]]:
     """Claims by group, in the order of :data:`GROUPS`; empty groups are left out."""
-    found = {key: [one for one in judged if group_of(one) == key] for key in GROUPS}
-    return {key: of for key, of in found.items() if of}
+    found = grouped(judged, group_of)
+    return {key: found[key] for key in GROUPS if key in found}
 
 
 def _told(one: Judged) -> str:
@@ -79,7 +79,7 @@ def claims_summary(judged: Sequence[Judged], evidence: Evidence, rows: Sequence[
         rows: of one data set and leak, from which a better defense is named; may be empty.
     """
     found = Counter(one.verdict for one in judged)
-    groups = grouped(judged)
+    groups = in_groups(judged)
     every = [c for one in judged for c in one.comparisons]
     first = judged[0]
     placebo = [one for one in judged if one.verdict == HOLDS and one.placebo is not None]
@@ -133,7 +133,7 @@ def sparkline(one: Judged) -> str:
 def claims_page(judged: Sequence[Judged]) -> Markup:
     """The claims in groups: quote, what it is taken to mean, its comparisons, and where they are shown."""
     parts = ["<p><small>One bar a comparison: up as claimed, down the other way, a dot undecided.</small></p>"]
-    for key, of in grouped(judged).items():
+    for key, of in in_groups(judged).items():
         parts.append(f"<h3>{GROUPS[key]} ({len(of)})</h3>")
         parts += map(_claim, of)
     return Markup("".join(parts))

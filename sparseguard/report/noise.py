@@ -12,7 +12,7 @@ from matplotlib.lines import Line2D
 from ..result import Result
 from . import looks
 from .about import about, by_attack
-from .compare import average, by_strength, differ, printed_curves, shared, values
+from .compare import average, by_strength, differ, number_of, printed_curves, shared, values
 from .figures import curve, finished
 from .reading import Reading
 from .rule import ALONE, CALLED, MARGINS, RATE, Paired
@@ -67,7 +67,7 @@ def _curves(axis: Axes, results: Sequence[Result], metric: str) -> None:
 
 
 def hides_as_much(noise: Sequence[Result], own: Sequence[Result]) -> bool:
-    ours, theirs = shared(noise, own, lambda r: values([r], "psnr")[0])
+    ours, theirs = shared(noise, own, number_of("psnr"))
     if len(ours) < 2:
         return average(noise) <= average(own)
     return Paired(ours, theirs, "not_higher", MARGINS["psnr"]).tests()[0] < RATE

@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 
 from ..result import Result
 from .about import about, by_defense, seeds_named, seeds_of
-from .compare import average, printed_number, shared, values
+from .compare import average, number_of, printed_number, shared
 from .figures import finished
 from .looks import base_name, ink, look, name
 from .rule import Paired
@@ -35,7 +35,7 @@ def forest_plot(by_setting: Mapping[str, Sequence[Result]]) -> Figure | None:
     gaps = {
         setting: {
             label: Paired(*both, "same") for label, group in groups.items()
-            if label != CONTROL and (both := shared(group, groups[CONTROL], lambda r: values([r], "psnr")[0]))[0]
+            if label != CONTROL and (both := shared(group, groups[CONTROL], number_of("psnr")))[0]
         }
         for setting, groups in panels.items()
     }  # fmt: skip
