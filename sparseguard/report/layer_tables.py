@@ -128,9 +128,9 @@ def layer_reading(
         textbook, others = int(seeds[0][0].evaluations[-1]), []
         for i, curve in enumerate(seeds[0][1:], start=1):
             known = [n for n in _reached(seeds, i) if n is not None]
-            there = len(known) == len(seeds)
-            count = f"{span(known, 0)} evaluation{'s' * (max(known, default=0) > 1)}"
-            often = f"gets there in {count}" if there else "does not get there in every seed"
+            often = "does not get there in every seed"
+            if len(known) == len(seeds):
+                often = f"gets there in {span(known, 0)} evaluation{'s' * (max(known) > 1)}"
             others.append(f"`{curve.solver}` {often}")
         left = span([float(group[0].excess[-1]) for group in seeds], 1, "%")
         sentences.append(

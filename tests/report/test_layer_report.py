@@ -74,6 +74,9 @@ def test_the_reading_follows_the_numbers(
     text = layer_tables.layer_reading(study, KEPT, curves, swept, learned)
     assert "leave the energy 5.0% to 13.5% of the zero code's above the minimum; " in text
     assert "`lca` does not get there in every seed, `fista` gets there in 1 evaluation" in text
+    first = {100.0: curves[100.0][:1]}  # of which lca reaches it in none
+    alone = layer_tables.layer_reading(study, KEPT, first, swept, learned)
+    assert "`lca` does not get there in every seed, `fista` gets there in 1 evaluation" in alone
     assert "silenced from 0.7 on of the similarities tried; the closed form says from 0.6 on" in text
     assert "codes explain 84% (λ 0.5) to 98% (λ 0.1) of the variance with 4.0% to 15.0% of the neurons" in text
     assert "Learning lowers the energy of fresh images in every seed: -50% to -25% after 10 updates" in text
