@@ -51,6 +51,15 @@ def test_a_prior_of_another_data_set_is_tried_where_there_is_one() -> None:
         assert any(e.attack_options.get("prior") == "shifted" for e in asked) == tried
 
 
+def test_an_attacker_abroad_has_images_of_the_same_kind() -> None:
+    book = ROOT / "notebooks" / "10_adaptive.ipynb"
+    for dataset, other in (("mnist", "fashion_mnist"), ("fashion_mnist", "mnist"), ("cifar10", None)):
+        asked = of_notebook(book, {"dataset": dataset, "scale": "smoke"})
+        assert {e.holdout_from for e in asked} == {None, other}
+    for other, found in (("", {None}), ("lfw_subset", {None, "lfw_subset"})):
+        assert {e.holdout_from for e in of_notebook(book, {"other": other})} == found
+
+
 def test_entries_of_a_file_of_your_own_are_all_combined(tmp_path: Path) -> None:
     text = (
         "{datasets: [mnist, fashion_mnist], settings: [split, end_to_end], scale: smoke, seeds: [0, 1],"
