@@ -101,6 +101,8 @@ def test_a_folder_is_a_data_set_and_known_by_what_it_holds(tmp_path: Path) -> No
     assert fingerprint(str(place)) == before
     assert fingerprint(f"{place} size=12") != before
     (place / ".DS_Store").write_text("where the windows of a file manager stood")
+    (place / "__MACOSX").mkdir()
+    (place / "__MACOSX" / "._cats").write_text("what an unpacked zip file leaves beside the classes")
     assert fingerprint(str(place)) == before
     os.rename(place / "cats" / "0.png", os.fsencode(place / "cats") + b"/caf\xe9.png")
     assert len(read_folder(place).images) == 60
