@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from itertools import pairwise
+from itertools import combinations
 from statistics import mean
 
 from ..result import Result
@@ -253,15 +253,17 @@ def budgets_summary(results: Sequence[Result]) -> Summary:
     """Of notebook 10: whether the order of the defenses survives, who hides most and least, what the best attack is."""
     ends = at_each(results, images_of)
     courses, sizes = (at_each(results, updates_of), ends), list(ends)
-    pairs = [p for of in courses for before, after in pairwise(of.values()) for p in turned(before, after)]
+    pairs = [p for of in courses for before, after in combinations(of.values(), 2) for p in turned(before, after)]
     most = ends[sizes[-1]]
     order = order_of(most)
     safe, open_ = survives([r for of in most.values() for r in of])
     strongest = _strongest(results)
-    count, turns = len(set(pairs)), f"by more than {MARGINS['psnr']} dB"
+    count = len(set(pairs))
+    tried = [what for what, of in zip(("longer training", "more images"), courses) if len(of) > 1]
+    which = f"{count} pair{'s' * (count > 1)} of defenses" if pairs else "no two defenses"
     kept = (
-        f"Neither more images nor longer training turns two defenses round {turns}" if not pairs
-        else f"More images or longer training turn {count} pair{'s' * (count > 1)} of defenses round {turns}"
+        f"{' or '.join(tried).capitalize()} turned {which} round by more than {MARGINS['psnr']} dB" if tried
+        else "Neither more images nor longer training was tried"
     )  # fmt: skip
     floor = average(results, "psnr_mean_image")
     nearly = hidden(most, floor)

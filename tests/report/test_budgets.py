@@ -6,7 +6,14 @@ import pytest
 from matplotlib.container import ErrorbarContainer
 
 from sparseguard import Experiment, Result
-from sparseguard.report import attackers_table, budget_curves, budgets_reading, equal_accuracy_table, ladder_table
+from sparseguard.report import (
+    attackers_table,
+    budget_curves,
+    budgets_reading,
+    budgets_summary,
+    equal_accuracy_table,
+    ladder_table,
+)
 from sparseguard.report.about import by_attack, by_defense
 from sparseguard.report.budgets import at_accuracy, survives, turned
 from sparseguard.report.compare import by_strength
@@ -113,3 +120,17 @@ def test_the_reading_says_which_order_survives(results: list[Result]) -> None:
     assert "1 of the 1 pairs" in text
     assert "From 32 to 64 updates turned round: no pair." in text
     assert "`gaussian sigma=0.5` 21.0 dB (`inversion holdout=3725`)" in text
+
+
+def test_the_answer_names_what_was_tried_and_no_more(results: list[Result]) -> None:
+    def told(of: list[Result]) -> str:
+        return str(budgets_summary(of)).split("; ")[0].rpartition(". ")[2]
+
+    usual = [r for r in results if r.experiment.attack_label == "inversion"]
+    longer = [r for r in results if "updates" in r.experiment.attack_options]
+    larger = [r for r in results if r.experiment.holdout == 900]
+    turn = "round by more than 0.5 dB"
+    assert told(results) == f"Longer training or more images turned 1 pair of defenses {turn}"
+    assert told([*usual, *longer]) == f"Longer training turned no two defenses {turn}"
+    assert told([*usual, *larger]) == f"More images turned no two defenses {turn}"
+    assert told(usual) == "Neither more images nor longer training was tried"
