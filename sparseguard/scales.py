@@ -45,6 +45,8 @@ class Scale:
     """Images that the attacker asks about: where its own are fewer, bent copies make up the rest."""
     attack_hidden: int
     """Hidden units of the decoders."""
+    descent: int
+    """Most steps of a descent from a decoder's image through the target."""
     search: float
     """Share of the published numbers of images that a search in a prior's latents takes."""
     released: float
@@ -86,7 +88,7 @@ SCALES: dict[str, Scale] = {
         epochs=2, batch_size=32, learning_rate=0.02, decay=True,
         dp_epochs=2, dp_batch_size=32, dp_learning_rate=0.5,
         decoders=("ridge", "rows"), attack_updates=64, attack_queries=200,
-        attack_hidden=32, search=0.02, released=0.002,
+        attack_hidden=32, descent=16, search=0.02, released=0.002,
         gan_epochs=3, fakes=40, inversion_steps=10, tuning_epochs=2, fisher_images=20,
         judge_epochs=20, tol=1e-2, shown=4, downloads=False,
     ),
@@ -95,7 +97,7 @@ SCALES: dict[str, Scale] = {
         epochs=5, batch_size=16, learning_rate=0.02, decay=True,
         dp_epochs=20, dp_batch_size=128, dp_learning_rate=0.5,
         decoders=("ridge", "mixer", "unet"), attack_updates=2048, attack_queries=3600,
-        attack_hidden=256, search=0.2, released=0.1,
+        attack_hidden=256, descent=256, search=0.2, released=0.1,
         gan_epochs=40, fakes=200, inversion_steps=80, tuning_epochs=4, fisher_images=200,
         judge_epochs=40, tol=1e-2, shown=16, downloads=False,
     ),
@@ -104,7 +106,7 @@ SCALES: dict[str, Scale] = {
         epochs=6, batch_size=16, learning_rate=0.02, decay=True,
         dp_epochs=15, dp_batch_size=256, dp_learning_rate=1.0,
         decoders=("ridge", "mixer", "unet"), attack_updates=4096, attack_queries=8000,
-        attack_hidden=256, search=0.5, released=0.2,
+        attack_hidden=256, descent=256, search=0.5, released=0.2,
         gan_epochs=25, fakes=500, inversion_steps=100, tuning_epochs=4, fisher_images=500,
         judge_epochs=15, tol=1e-2, shown=16, downloads=True,
     ),
@@ -113,7 +115,7 @@ SCALES: dict[str, Scale] = {
         epochs=25, batch_size=64, learning_rate=1e-3, decay=False,
         dp_epochs=25, dp_batch_size=64, dp_learning_rate=0.05,
         decoders=("ridge", "dense", "rows", "neighbours", "mixer", "unet"), attack_updates=32768, attack_queries=10500,
-        attack_hidden=800, search=1.0, released=1.0,
+        attack_hidden=800, descent=1024, search=1.0, released=1.0,
         gan_epochs=25, fakes=1000, inversion_steps=100, tuning_epochs=12, fisher_images=1000,
         judge_epochs=40, tol=1e-3, shown=16, downloads=True,
     ),

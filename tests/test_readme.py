@@ -6,6 +6,7 @@ import types
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+from statistics import mean
 from typing import Any
 
 import pandas as pd
@@ -168,6 +169,51 @@ def test_the_page_tells_of_fashion_mnist_what_was_measured() -> None:
     assert f"convolutions give up {last['none_conv']:.1f} dB, one sparse layer {one[0]:.1f} to {one[-1]:.1f}" in text
     assert f"two {two[0]:.1f} to {two[-1]:.1f}" in text
     assert f"hides {last['none_conv'] - last['gaussian sigma=0.5 front=conv']:.1f} dB more than they do" in text
+
+
+def test_the_page_tells_of_networks_that_learned_what_was_measured() -> None:
+    text = " ".join(page_of("results").split())
+    psnr, right = (numbers("02_split_mnist_medium", f"{of} measured") for of in ("PSNR ↓", "accuracy ↑"))
+    guard = {row: f"{value:.1f}" for row, value in psnr.items() if row.startswith("sparse_guard")}
+    frozen, settled = f"{psnr['none_frozen_conv']:.1f}", [guard[f"sparse_guard lam={lam}"] for lam in (0.25, 0.5)]
+    five, half = (guard[f"sparse_guard lam=0.5 tau={tau}"] for tau in (100, 1000))
+    assert (
+        f"in their place ({frozen} dB), settled ({' and '.join(settled)}) as after five time constants ({five})" in text
+    )
+    assert f"after half a one as much ({half}). At λ = 0.1 ({guard['sparse_guard lam=0.1']}), and as one" in text
+    one = [value for row, value in psnr.items() if row.startswith("sparse_standard")]
+    assert f"in every regime ({min(one):.1f} to {max(one):.1f}), sparse codes hide less than learned" in text
+    assert f"convolutions ({psnr['none_conv']:.1f}), in each of the two seeds" in text
+    sparse = [row for row in psnr if row.startswith("sparse")]
+    noise = [f"{name} front=conv" for name in ("gaussian sigma=0.5", "laplace b=0.5")]
+    low, high = min(psnr[row] for row in sparse), max(psnr[row] for row in sparse)
+    less, more = low - max(psnr[row] for row in noise), high - min(psnr[row] for row in noise)
+    told = " and ".join(f"{psnr[row]:.1f}" for row in noise)
+    assert f"hides {less:.1f} to {more:.1f} dB more than the sparse rows ({told} dB)" in text
+    of_sparse = f"{min(right[row] for row in sparse):.3f} to {max(right[row] for row in sparse):.3f}"
+    assert f"no more accurate than these ({of_sparse}, and {right['none_conv']:.3f})" in text
+    assert f"at an accuracy of {right[noise[0]]:.3f} and {right[noise[1]]:.3f}" in text
+
+
+def test_the_texts_say_what_descent_through_the_network_gets() -> None:
+    text = " ".join(page_of("results").split())
+    rows = ("none", "none_frozen_conv", "none_conv", "sparse_standard lam=0.5", "sparse_guard lam=0.5")
+    ladder = {row: numbers("10_adaptive_mnist_quick", row)["refinement"] for row in rows}
+    plain, frozen, conv, one, two = ladder.values()
+    assert f"gets {plain:.1f} dB from the plain network, {frozen:.1f} through frozen convolutions and" in text
+    assert f"convolutions and {conv:.1f} through learned ones" in text
+    assert f"({one:.1f} through one, {two:.1f} through two)" in text
+    seeds = {e: r.metrics["psnr"] for e, r in of_the_reference().items() if e.attack_label == "refinement"}
+    by = {row: [value for e, value in seeds.items() if e.defense_label == row] for row in ladder}
+    ends = {row: f"{min(of):.1f} to {max(of):.1f}" for row, of in by.items()}
+    assert {len(by[row]) for row in ("none_conv", "sparse_standard lam=0.5")} == {3}
+    assert (
+        f"In three seeds it gets {ends['none_conv']} dB through learned convolutions and "
+        f"{ends['sparse_standard lam=0.5']} through one sparse layer" in text
+    )
+    means = [mean(by[row]) for row in ("none_conv", "sparse_standard lam=0.5")]
+    readme = " ".join((ROOT / "README.md").read_text(encoding="utf-8").split())
+    assert f"gets {means[0]:.0f} dB through convolutions and {means[1]:.0f} through one sparse layer" in readme
 
 
 def test_the_page_tells_of_large_data_what_08_measured() -> None:

@@ -3,7 +3,8 @@
 He, Zhang and Lee ("Model inversion attacks against collaborative inference", ACSAC 2019, section 4.1) descend the
 distance between the leak that was seen and the leak of an image, plus the image's total variation, through the target's
 own gradient. Here the descent starts from the image that the best decoder of :mod:`.inversion` made of the leak.
-Hold-out images choose how it goes and how far, and where it does not pay, the decoder's image is kept.
+Hold-out images choose how it goes and how far: it ends when a doubling of its steps gains less than 0.1 dB, or at the
+scale's most steps. Where it does not pay, the decoder's image is kept.
 """
 
 from __future__ import annotations
@@ -23,9 +24,11 @@ from .inversion import Inversion
 from .race import PAYS, decibels
 
 RATES = (0.005, 0.02, 0.05)
-"""Step sizes of Adam on pixels in [0, 1] that are tried, with the first weight."""
+"""Step sizes of Adam on pixels in [0, 1] that are tried, with the first weight and with the best one."""
 WEIGHTS = (0.02, 0.0, 0.2, 1.0)
 """Weights of the total variation against the leak's distance over its variance; tried with the best step size."""
+SETTLING = 32
+"""Steps before which no descent is judged: the first ones may lead astray."""
 CHOOSING, CHECKING = 64, 256
 """Validation images, at most, that choose among these, and that have to be rebuilt better by the choice."""
 PART = 64
@@ -37,8 +40,8 @@ class Refinement(Inversion):
     """Train the family of decoders, then descend from what the best one makes of a leak.
 
     Args:
-        steps: most steps of the descent; each costs a pass forward and one backward through the target: at scale quick
-            about 0.5 ms an image through convolutions and 4 ms through two settled sparse layers.
+        steps: most steps of the descent, ``None``: the scale's. Each costs a pass forward and one backward through the
+            target: at scale quick about 0.5 ms an image through convolutions, 2 ms through two settled sparse layers.
         draws: passes that estimate the mean leak of an image, where the target's noise makes it random.
 
     Example:
@@ -48,14 +51,17 @@ class Refinement(Inversion):
 
     access: ClassVar[Access] = "white_box"
     printed_as: ClassVar[str | None] = None
+    revision: ClassVar[int] = 3
+    sizes: ClassVar[tuple[str, ...]] = (*Inversion.sizes, "descent")
 
-    steps: int = 30
+    steps: int | None = None
     draws: int = 4
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        for name in ("steps", "draws"):
-            whole(name, getattr(self, name))
+        whole("draws", self.draws)
+        if self.steps is not None:
+            whole("steps", self.steps)
 
     def fit(self, box: BlackBox, holdout: Holdout, scale: Scale, device: str = "cpu") -> Fitted:
         if not isinstance(box, WhiteBox):
@@ -70,19 +76,35 @@ class Refinement(Inversion):
         def refined(leak: Tensor, rate: float, weight: float, steps: int) -> Iterator[Tensor]:
             return likelihood.descend(start.reconstruct(leak).to(device), leak.to(device), rate, weight, steps)
 
-        few_leaks, few = leak[:CHOOSING], truth[:CHOOSING].to(device)
+        few_leaks, few, most = leak[:CHOOSING], truth[:CHOOSING].to(device), self.steps or scale.descent
+        ends = {most, *(most >> k for k in range(most.bit_length()) if most >> k >= SETTLING)}
         tried: dict[tuple[float, float, int], float] = {}
+        gains: dict[tuple[float, float], float] = {}
 
         def attempt(rate: float, weight: float) -> None:
-            for step, image in enumerate(refined(few_leaks, rate, weight, self.steps), start=1):
+            lowest = before = mean_square(start.reconstruct(few_leaks), few)
+            for step, image in enumerate(refined(few_leaks, rate, weight, most), start=1):
                 tried[rate, weight, step] = mean_square(image, few)
+                lowest = min(lowest, tried[rate, weight, step])
+                if step in ends:
+                    gains[rate, weight] = decibels(lowest) - decibels(before)
+                    if gains[rate, weight] < PAYS:
+                        break
+                    before = lowest
+
+        def best() -> tuple[float, float, int]:
+            return min(tried, key=lambda choice: tried[choice])
 
         for rate in RATES:
             attempt(rate, WEIGHTS[0])
-        best_rate = min(tried, key=lambda choice: tried[choice])[0]
+        rate = best()[0]
         for weight in WEIGHTS[1:]:
-            attempt(best_rate, weight)
-        rate, weight, steps = min(tried, key=lambda choice: tried[choice])
+            attempt(rate, weight)
+        weight = best()[1]
+        for rate in RATES:
+            if (rate, weight) not in gains:
+                attempt(rate, weight)
+        rate, weight, steps = best()
 
         def reconstruct(leak: Tensor) -> Tensor:
             parts = []
@@ -96,8 +118,13 @@ class Refinement(Inversion):
         details["errors"] = dict(details["errors"]) | {"refinement": error}
         if decibels(error) < decibels(begin) + PAYS:
             return Fitted(start.reconstruct, details | {"steps": 0, "rate": None, "weight": None})
-        chosen = {"attacker": f"refinement of {details['attacker']}", "steps": steps, "rate": rate, "weight": weight}
-        return Fitted(reconstruct, details | chosen)
+        name, gain = f"refinement of {details['attacker']}", gains[rate, weight]
+        return Fitted(reconstruct, details | {
+            "attacker": name,
+            "gains": details["gains"] | {name: gain},
+            "capped": gain >= PAYS,
+            "steps": steps, "rate": rate, "weight": weight,
+        })  # fmt: skip
 
 
 @dataclass(frozen=True)
