@@ -28,7 +28,7 @@ from sparseguard.attacks import Fitted, Inversion
 from sparseguard.deployed import train_target
 from sparseguard.metrics import psnr, ssim
 from sparseguard.scales import check_scale
-from sparseguard.sparse import SparseCoding2d
+from sparseguard.sparse import SparseCoding2d, operators
 
 SHOWN = 256
 """Private images that the numbers are means over."""
@@ -52,8 +52,8 @@ def passing(layer: SparseCoding2d, image: Tensor, start: Tensor | None) -> tuple
     """The code of images, whose gradient passes silent neurons near their threshold; and the same without one."""
     with torch.no_grad():
         code = layer(image, start=start)
-    left = layer.canvas(image) - F.conv_transpose2d(code, layer.dictionary)
-    drive = code + F.conv2d(left, layer.dictionary) - layer.lam
+    left = layer.canvas(image) - layer.reconstruct(code)
+    drive = code + operators.analysis(left, layer.dictionary, layer.stride) - layer.lam
     soft = SOFT * F.softplus(drive / SOFT)
     return code + (soft - soft.detach()), code
 
@@ -85,6 +85,9 @@ def main(
     split, scale = load_data("mnist", "quick", seed), check_scale("quick")
     front, rest = train_target(experiment, split, "cpu").eval().stages()
     layers, victims = [*front, *rest], split.train_images[:SHOWN]
+    sparse = layers[0] if isinstance(layers[0], SparseCoding2d) else None
+    if back and sparse is None:
+        raise typer.BadParameter(f"back is for a target that begins with a sparse layer, not for {target}.")
     found: dict[int, Fitted] = {}
     for depth in [1, len(layers)] if back else [*range(1, len(front) + 1), len(layers)]:
         box = BlackBox(Until(layers[:depth]))
@@ -93,10 +96,8 @@ def main(
         leak = box.query(victims)
         name = f"after {type(layers[depth - 1]).__name__}" if depth < len(layers) else "the leak"
         told(name, victims, found[depth].reconstruct(leak), f", {float((leak != 0).float().mean()):.1%} not zero")
-    if back:
-        sparse, onward = layers[0], nn.Sequential(*layers[1:]).requires_grad_(False)
-        if not isinstance(sparse, SparseCoding2d):
-            raise typer.BadParameter(f"back is for a target that begins with a sparse layer, not for {target}.")
+    if back and sparse is not None:
+        onward = nn.Sequential(*layers[1:]).requires_grad_(False)
         image, code = descend(sparse, onward, leak, found[len(layers)].reconstruct(leak))
         told("the image found", victims, image)
         told("its code, decoded", victims, found[1].reconstruct(code))

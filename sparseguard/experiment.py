@@ -11,7 +11,7 @@ from typing import Any
 from . import trial
 from .attacks import ATTACKS, Attack, Holdout
 from .checks import flag, positive, seed_of, whole
-from .data import Split, attack_images, check_dataset, counterpart, file_hash, fingerprint, load_data, source
+from .data import Split, at_hand, attack_images, check_dataset, counterpart, file_hash, fingerprint, load_data, source
 from .defenses import DEFENSES, Defense, Family
 from .deployed import RESUMED
 from .device import default_device
@@ -128,6 +128,12 @@ class Experiment:
             split = other
         attacked = attack_images(split, self.scale, self.holdout)
         return Holdout(attacked.images, split.held_images, attacked.labels)
+
+    @property
+    def at_hand(self) -> bool:
+        """Whether its images can be read without a download."""
+        bundled = not check_scale(self.scale).downloads
+        return all(at_hand(dataset, bundled) for dataset in (self.dataset, self.holdout_from) if dataset)
 
     @property
     def family(self) -> Family:

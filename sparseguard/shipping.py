@@ -149,6 +149,8 @@ def anew(known: Sequence[Result], store: Store, progress: bool = True) -> list[R
 def recompute(count: int, scale: str = "quick", seed: int | None = None, progress: bool = True) -> list[Recomputed]:
     """Compute some shipped cells anew and put them beside what was shipped; nothing is kept.
 
+    Of those whose images are at hand, if any are: a report needs no network.
+
     Args:
         count: how many, drawn at random; all, if there are fewer.
         scale: of which scale.
@@ -158,7 +160,8 @@ def recompute(count: int, scale: str = "quick", seed: int | None = None, progres
     Raises:
         ValueError: nothing of that scale is shipped.
     """
-    known = shipped(scale)
+    every = shipped(scale)
+    known = [r for r in every if r.experiment.at_hand] or every
     drawn = random.Random(seed).sample(known, min(whole("count", count), len(known)))
     with tempfile.TemporaryDirectory() as folder:
         return anew(drawn, Store(folder, shipped=False), progress)

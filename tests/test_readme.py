@@ -203,9 +203,8 @@ def test_the_texts_say_what_descent_through_the_network_gets() -> None:
     assert f"gets {plain:.1f} dB from the plain network, {frozen:.1f} through frozen convolutions and" in text
     assert f"convolutions and {conv:.1f} through learned ones" in text
     assert f"({one:.1f} through one, {two:.1f} through two)" in text
-    found = [r for e, r in of_the_reference().items() if e.attack_label == "refinement"]
-    seeds = {r.experiment: float(r.per_image["psnr"].mean()) for r in found}
-    by = {row: [value for e, value in seeds.items() if e.defense_label == row] for row in ladder}
+    found = [r for r in of_the_reference().values() if r.experiment.attack_label == "refinement"]
+    by = {row: [float(r.per_image["psnr"].mean()) for r in found if r.experiment.defense_label == row] for row in rows}
     ends = {row: f"{min(of):.1f} to {max(of):.1f}" for row, of in by.items()}
     assert {len(by[row]) for row in ("none_conv", "sparse_standard lam=0.5")} == {3}
     assert (

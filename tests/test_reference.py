@@ -13,6 +13,7 @@ from safetensors.torch import load
 
 from sparseguard import Experiment, reference
 from sparseguard.__main__ import main
+from sparseguard.data import at_hand
 from sparseguard.device import device_name
 from sparseguard.reference import FOLDER, INDEX
 from sparseguard.report import recomputed_table
@@ -194,6 +195,21 @@ def test_shipped_cells_that_are_computed_anew_come_out_the_same(
         main()
     assert ended.value.code == 0
     assert "1 shipped cells computed anew" in capsys.readouterr().out
+
+
+def test_only_cells_whose_images_are_at_hand_are_drawn(
+    result: Result, place: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SPARSEGUARD_DATA", str(tmp_path / "nothing"))
+    away = replace(SMOKE, dataset="cifar10")
+    reference.pack({SMOKE.key(): result.dump(), away.key(): replace(result, experiment=away).dump()}, "smoke")
+    (found,) = recompute(5, "smoke", progress=False)
+    assert found.here.experiment == SMOKE
+    assert at_hand("lfw_subset", bundled=False)
+    assert not at_hand("mnist", bundled=False)
+    (tmp_path / "nothing").mkdir()
+    (tmp_path / "nothing" / "cifar10.npz").touch()
+    assert at_hand("cifar10", bundled=True)
 
 
 def test_a_falsified_number_is_noticed_when_its_cell_is_computed_anew(

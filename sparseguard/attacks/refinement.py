@@ -80,9 +80,10 @@ class Refinement(Inversion):
         ends = {most, *(most >> k for k in range(most.bit_length()) if most >> k >= SETTLING)}
         tried: dict[tuple[float, float, int], float] = {}
         gains: dict[tuple[float, float], float] = {}
+        first = mean_square(start.reconstruct(few_leaks), few)
 
         def attempt(rate: float, weight: float) -> None:
-            lowest = before = mean_square(start.reconstruct(few_leaks), few)
+            lowest = before = first
             for step, image in enumerate(refined(few_leaks, rate, weight, most), start=1):
                 tried[rate, weight, step] = mean_square(image, few)
                 lowest = min(lowest, tried[rate, weight, step])

@@ -1,6 +1,6 @@
 """Images: loaders, the seeded 70/30 split, the bundled mini sets."""
 
-from .datasets import DATASETS, Images, check_dataset, counterpart, data_home, dataset_title, load_images
+from .datasets import DATASETS, Images, at_hand, check_dataset, counterpart, data_home, dataset_title, load_images
 from .sources import file_hash, fingerprint, source
 from .split import Split, attack_images, judge_images, load_data, load_pool, taken, whole_pool
 
@@ -8,6 +8,7 @@ __all__ = [
     "DATASETS",
     "Images",
     "Split",
+    "at_hand",
     "attack_images",
     "check_dataset",
     "counterpart",

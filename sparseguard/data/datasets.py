@@ -251,6 +251,20 @@ def images_of(text: str) -> int | None:
     return None if known is None else known.total
 
 
+def at_hand(text: str, bundled: bool) -> bool:
+    """Whether a data set's images can be read without a download.
+
+    Args:
+        bundled: a mini set that comes with the package will do.
+    """
+    of = source(text)
+    if of.of_your_own:
+        return of.path.exists()
+    known = DATASETS[of.name]
+    lies = any((data_home() / place).exists() for place in known.places)
+    return lies or not known.places or (bundled and known.bundled)
+
+
 def load_images(text: str, bundled: bool, part: bool = False) -> Images:
     """All images of a data set, official training and test sets pooled.
 

@@ -56,18 +56,18 @@ class _File:
     open: Callable[[], IO[bytes]]
 
 
-def hidden(path: PurePath) -> bool:
+def of_the_system(path: PurePath) -> bool:
     """Whether a file, or a folder that it lies in, is one that systems leave beside images: no part of a data set.
 
-    >>> hidden(Path("cats/.DS_Store")), hidden(Path("__MACOSX/cats/1.png")), hidden(Path("cats/1.png"))
-    (True, True, False)
+    >>> [of_the_system(Path(name)) for name in ("cats/.DS_Store", "__MACOSX/cats/1.png", "cats/1.png")]
+    [True, True, False]
     """
     return any(part == "__MACOSX" or part.startswith(".") for part in path.parts)
 
 
 def _is_image(name: str) -> bool:
     file = PurePosixPath(name)
-    return not hidden(file) and file.suffix.lower() in Image.registered_extensions()
+    return not of_the_system(file) and file.suffix.lower() in Image.registered_extensions()
 
 
 class _Unusable(ValueError):
@@ -79,7 +79,7 @@ def _files(path: Path) -> Iterator[tuple[list[_File], tuple[str, ...], int]]:
     """All images, the classes, and how many other files there are."""
     if path.is_dir():
         try:
-            folders = sorted(p for p in path.iterdir() if p.is_dir() and not hidden(Path(p.name)))
+            folders = sorted(p for p in path.iterdir() if p.is_dir() and not of_the_system(p.relative_to(path)))
             held = [sorted(p for p in folder.iterdir() if p.is_file()) for folder in folders]
         except OSError as error:
             raise OSError(f"{error.filename} cannot be read ({error.strerror}).") from error
@@ -122,7 +122,7 @@ def _checked(path: Path, archive: zipfile.ZipFile) -> list[zipfile.ZipInfo]:
             f"{path} would unpack to {size / 2**20:.0f} MiB, {size / max(packed, 1):.0f} times its size; at most "
             f"{LARGEST_ZIP / 2**30:.0f} GiB and {LARGEST_RATIO} times are read."
         )
-    inside = [e for e in everything if not (e.is_dir() or hidden(PurePosixPath(e.filename).parent))]
+    inside = [e for e in everything if not (e.is_dir() or of_the_system(PurePosixPath(e.filename).parent))]
     around = {above for e in inside for above in PurePosixPath(e.filename).parent.parents}  # hold classes, are none
 
     def counts(entry: zipfile.ZipInfo) -> bool:

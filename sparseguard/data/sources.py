@@ -14,7 +14,7 @@ from torch import Tensor
 
 from ..checks import one_of, whole
 from .archives import read_archive
-from .folders import Found, hidden, read_folder
+from .folders import Found, of_the_system, read_folder
 from .pixels import MODES, Mode, coloured, resized
 
 OPTIONS = ("size", "mode", "broken", "attribute")
@@ -128,7 +128,7 @@ def fingerprint(text: str) -> str:
     if not of.of_your_own:
         return text
     files = sorted(p for p in of.path.rglob("*") if p.is_file()) if of.path.is_dir() else [of.path]
-    files = [p for p in files if not hidden(p.relative_to(of.path))]
+    files = [p for p in files if not of_the_system(p.relative_to(of.path))]
     stats = tuple((str(p), p.stat().st_size, p.stat().st_mtime_ns) for p in files)
     how = text[len(of.name) :]
     return _content(of.path, stats) + how
