@@ -147,6 +147,7 @@ def test_an_attack_is_the_same_wherever_it_was_interrupted(
     ("attack", "options", "steps"),
     [
         ("refinement", {"decoders": ["mixer"], "updates": 32, "steps": 2}, (20, 4)),
+        ("code_descent", {"decoders": ["mixer"], "updates": 32, "steps": 2}, (20, 8)),  # two trainings of decoders
         ("plug_and_play", {"batch": 3}, (6, 2)),
         ("plug_and_play_black_box", {"queries": 5000}, (2, 1)),
         ("leak_matching", {"steps": 4}, (2, 1)),
@@ -162,7 +163,8 @@ def test_a_cell_is_the_same_wherever_it_was_interrupted(
     killed_after: Callable[[int], None],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    cell = Experiment("mnist", "split", "gaussian", scale="smoke", attack=attack, attack_options=options)
+    front = {"front": "conv"} if attack == "code_descent" else {}
+    cell = Experiment("mnist", "split", "gaussian", options=front, scale="smoke", attack=attack, attack_options=options)
     monkeypatch.setattr(trial, "BATCH", 100)
     expected, kills = cell.run(None, progress=False), 0
     while True:

@@ -7,6 +7,7 @@ from typing import Any
 from ..registry import Registry
 from .as_released import AsReleased
 from .base import Attack, Fitted, Found, Holdout
+from .code_descent import CodeDescent
 from .dictionary_decode import DictionaryDecode
 from .inversion import Inversion
 from .leak_matching import LeakMatching, LeakMatchingBlackBox
@@ -17,6 +18,7 @@ from .refinement import Refinement
 ATTACKS: Registry[Attack] = Registry("attack", {
     "inversion": Inversion,
     "refinement": Refinement,
+    "code_descent": CodeDescent,
     "dictionary_decode": DictionaryDecode,
     "nearest": Nearest,
     "plug_and_play": PlugAndPlay,
@@ -49,6 +51,7 @@ __all__ = [
     "ATTACKS",
     "AsReleased",
     "Attack",
+    "CodeDescent",
     "DictionaryDecode",
     "Fitted",
     "Found",

@@ -9,6 +9,7 @@ scale's most steps. Where it does not pay, the decoder's image is kept.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, ClassVar
@@ -23,10 +24,6 @@ from .base import Fitted, Holdout, passes
 from .inversion import Inversion
 from .race import PAYS, decibels
 
-RATES = (0.005, 0.02, 0.05)
-"""Step sizes of Adam on pixels in [0, 1] that are tried, with the first weight and with the best one."""
-WEIGHTS = (0.02, 0.0, 0.2, 1.0)
-"""Weights of the total variation against the leak's distance over its variance; tried with the best step size."""
 SETTLING = 32
 """Steps before which no descent is judged: the first ones may lead astray."""
 CHOOSING, CHECKING = 64, 256
@@ -54,6 +51,17 @@ class Refinement(Inversion):
     revision: ClassVar[int] = 3
     sizes: ClassVar[tuple[str, ...]] = (*Inversion.sizes, "descent")
 
+    name: ClassVar[str] = "refinement"
+    """In the record."""
+    rates: ClassVar[tuple[float, ...]] = (0.005, 0.02, 0.05)
+    """Step sizes of Adam on pixels in [0, 1] that are tried, with the first weight and with the best one."""
+    weights: ClassVar[tuple[float, ...]] = (0.02, 0.0, 0.2, 1.0)
+    """Of the total variation against the leak's distance over its variance; tried with the best step size."""
+    steady: ClassVar[float] = math.inf
+    """Steps after which the step size falls, with the square root of their number."""
+    pause: ClassVar[int] = 1
+    """Steps from one look at the validation images to the next."""
+
     steps: int | None = None
     draws: int = 4
 
@@ -65,16 +73,18 @@ class Refinement(Inversion):
 
     def fit(self, box: BlackBox, holdout: Holdout, scale: Scale, device: str = "cpu") -> Fitted:
         if not isinstance(box, WhiteBox):
-            raise ValueError("refinement needs a white box: it descends through the target.")
+            raise ValueError(f"{self.name} needs a white box: it descends through the target.")
         start = super().fit(box, holdout, scale, device)
         truth = holdout.validation[:CHECKING]
         leak = self.observe(box, truth)
-        model = box.model.to(device)
+        model = self.passable(box.model.to(device))
         draws = passes(model.leak, truth[:2].to(device), self.draws)
         likelihood = Likelihood(model, max(float(leak.var()), 1e-12), draws)
+        finish = self.finishing(box.model, holdout, scale, device)
 
         def refined(leak: Tensor, rate: float, weight: float, steps: int) -> Iterator[Tensor]:
-            return likelihood.descend(start.reconstruct(leak).to(device), leak.to(device), rate, weight, steps)
+            begin = start.reconstruct(leak).to(device)
+            return likelihood.descend(begin, leak.to(device), rate, weight, steps, self.steady)
 
         few_leaks, few, most = leak[:CHOOSING], truth[:CHOOSING].to(device), self.steps or scale.descent
         ends = {most, *(most >> k for k in range(most.bit_length()) if most >> k >= SETTLING)}
@@ -85,7 +95,9 @@ class Refinement(Inversion):
         def attempt(rate: float, weight: float) -> None:
             lowest = before = first
             for step, image in enumerate(refined(few_leaks, rate, weight, most), start=1):
-                tried[rate, weight, step] = mean_square(image, few)
+                if step % self.pause and step not in ends:
+                    continue
+                tried[rate, weight, step] = mean_square(finish.reconstruct(image), few)
                 lowest = min(lowest, tried[rate, weight, step])
                 if step in ends:
                     gains[rate, weight] = decibels(lowest) - decibels(before)
@@ -96,13 +108,13 @@ class Refinement(Inversion):
         def best() -> tuple[float, float, int]:
             return min(tried, key=lambda choice: tried[choice])
 
-        for rate in RATES:
-            attempt(rate, WEIGHTS[0])
+        for rate in self.rates:
+            attempt(rate, self.weights[0])
         rate = best()[0]
-        for weight in WEIGHTS[1:]:
+        for weight in self.weights[1:]:
             attempt(rate, weight)
         weight = best()[1]
-        for rate in RATES:
+        for rate in self.rates:
             if (rate, weight) not in gains:
                 attempt(rate, weight)
         rate, weight, steps = best()
@@ -111,21 +123,29 @@ class Refinement(Inversion):
             parts = []
             for part in leak.split(PART):
                 *_, image = refined(part, rate, weight, steps)
-                parts.append(image.to(leak.device))
+                parts.append(finish.reconstruct(image).to(leak.device))
             return torch.cat(parts)
 
         begin, error = mean_square(start.reconstruct(leak), truth), mean_square(reconstruct(leak), truth)
-        details: dict[str, Any] = dict(start.details)
-        details["errors"] = dict(details["errors"]) | {"refinement": error}
+        details: dict[str, Any] = start.details | finish.details
+        details["errors"] = dict(details["errors"]) | {self.name: error}
         if decibels(error) < decibels(begin) + PAYS:
             return Fitted(start.reconstruct, details | {"steps": 0, "rate": None, "weight": None})
-        name, gain = f"refinement of {details['attacker']}", gains[rate, weight]
+        name, gain = f"{self.name} of {details['attacker']}", gains[rate, weight]
         return Fitted(reconstruct, details | {
             "attacker": name,
             "gains": details["gains"] | {name: gain},
             "capped": gain >= PAYS,
             "steps": steps, "rate": rate, "weight": weight,
         })  # fmt: skip
+
+    def passable(self, model: Leaky) -> Leaky:
+        """What is descended through, made of the attacker's copy of the target."""
+        return model
+
+    def finishing(self, model: Leaky, holdout: Holdout, scale: Scale, device: str) -> Fitted:
+        """What is made of images ``(N, C, H, W)`` at the end of a descent."""
+        return Fitted(lambda image: image)
 
 
 @dataclass(frozen=True)
@@ -150,11 +170,14 @@ class Likelihood:
         variation = across.flatten(1).mean(1) + down.flatten(1).mean(1)
         return (distance + weight * variation).sum()
 
-    def descend(self, start: Tensor, leak: Tensor, rate: float, weight: float, steps: int) -> Iterator[Tensor]:
+    def descend(
+        self, start: Tensor, leak: Tensor, rate: float, weight: float, steps: int, steady: float = math.inf
+    ) -> Iterator[Tensor]:
         """The images ``(N, C, H, W)`` after each step."""
         image = start.clone().requires_grad_()
         adam = torch.optim.Adam([image], lr=rate)
-        for _ in range(steps):
+        for step in range(steps):
+            adam.param_groups[0]["lr"] = rate / math.sqrt(max(1.0, (step + 1) / steady))
             with torch.enable_grad():
                 (image.grad,) = torch.autograd.grad(self.loss(image, leak, weight), [image])
             adam.step()

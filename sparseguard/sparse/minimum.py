@@ -148,13 +148,13 @@ class _Minimiser(torch.autograd.Function):
             product: Tensor = ctx.bank.analysis(ctx.bank.synthesis(direction)) * active
             return product.add_(direction, alpha=ctx.tol)
 
-        outer = _conjugate_gradients(curve, right, accuracy)
+        outer = conjugate_gradients(curve, right, accuracy)
         total = Gradients(residual, dictionary, ctx.bank, *ctx.needs_input_grad[:2])
         total.add(outer, ctx.bank.synthesis(outer), residual, code)
         return total.canvas, total.dictionary, None, None, None, None, None, None
 
 
-def _conjugate_gradients(apply: Callable[[Tensor], Tensor], right: Tensor, accuracy: float, most: int = 500) -> Tensor:
+def conjugate_gradients(apply: Callable[[Tensor], Tensor], right: Tensor, accuracy: float, most: int = 500) -> Tensor:
     """Solve ``apply(z) = right`` for each image; ``apply`` is symmetric and positive definite."""
     solution = torch.zeros_like(right)
     rest, direction = right.clone(), right.clone()

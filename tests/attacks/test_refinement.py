@@ -5,7 +5,6 @@ import pytest
 import torch
 from torch import Tensor
 
-import sparseguard.attacks.refinement as refinement
 from sparseguard import BlackBox
 from sparseguard.access import Leaky, WhiteBox
 from sparseguard.attacks import Holdout, Inversion, Refinement, make_attack
@@ -89,7 +88,7 @@ def test_pixels_under_another_name_are_found(split: Split) -> None:
 
 def test_where_it_does_not_pay_the_decoders_image_is_kept(split: Split, monkeypatch: pytest.MonkeyPatch) -> None:
     """Ridge regression sees through glass, and steps as large as these only throw it back."""
-    monkeypatch.setattr(refinement, "RATES", (5.0,))
+    monkeypatch.setattr(Refinement, "rates", (5.0,))
 
     class Glass(Leaky):
         def leak(self, x: Tensor) -> Tensor:
