@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from sparseguard import BlackBox
 from sparseguard.access import Leaky, WhiteBox
-from sparseguard.attacks import CodeDescent, Holdout, make_attack
+from sparseguard.attacks import CodeDescent, Fitted, Holdout, make_attack
 from sparseguard.attacks.code_descent import Passing, Until, beginning
 from sparseguard.attacks.race import PAYS, decibels
 from sparseguard.attacks.refinement import mean_square
@@ -115,6 +115,18 @@ def test_what_is_decoded_leaves_the_first_layer_with_weights(name: str, layers: 
     assert torch.equal(first.leak(images), x)
 
 
+class Shuffled(Leaky):
+    """Leaks every pixel, in another order."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.order, self.calls = torch.randperm(784, generator=torch.Generator().manual_seed(0)), 0
+
+    def leak(self, x: Tensor) -> Tensor:
+        self.calls += 1
+        return x.flatten(1)[:, self.order].view(-1, 1, 28, 28)
+
+
 class Halved(Leaky):
     """A front that codes every other row alone, and what leaks of it is whole."""
 
@@ -131,20 +143,39 @@ class Halved(Leaky):
         return leak
 
 
-def test_the_code_is_decoded_and_not_the_image_that_was_found(split: Split, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_code_is_decoded_and_not_the_image_that_was_found(split: Split) -> None:
     """Rows that the front does not look at stay as the descent began; a decoder knows them from hold-out images."""
-    monkeypatch.setattr(CodeDescent, "pause", 1)
     box, known = WhiteBox(Halved()), Holdout(split.attack_images, split.held_images)
-    leak, truth = box.query(split.train_images[:20]), split.train_images[:20]
-    attack = CodeDescent(decoders=("ridge",), steps=4)
-    decoder = attack.finishing(box.model, known, SMOKE, "cpu")
+    truth = split.train_images[:20]
+    decoder = CodeDescent(decoders=("ridge",)).finishing(box.model, known, SMOKE, "cpu")
     assert decoder.details["code"]["attacker"] == "ridge"
     odd = torch.arange(28) % 2 == 1
     spoiled = torch.where(odd[:, None], torch.rand_like(truth), truth)
     rebuilt = decoder.reconstruct(spoiled)
     assert mean_square(rebuilt, truth) < 0.2 * mean_square(spoiled, truth)
     torch.testing.assert_close(rebuilt, decoder.reconstruct(truth))
-    assert attack.fit(box, known, SMOKE).reconstruct(leak).shape == truth.shape
+
+
+def test_what_is_made_of_the_found_image_is_the_answer(split: Split, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Pictures in black and white, which rounding makes of an image that is nearly right."""
+    monkeypatch.setattr(CodeDescent, "finishing", lambda *_: Fitted(torch.round))
+    images = [part.round() for part in (split.attack_images, split.held_images, split.train_images[:20])]
+    box = WhiteBox(Shuffled())
+    found = CodeDescent(decoders=("ridge",), steps=64).fit(box, Holdout(*images[:2]), SMOKE)
+    assert found.details["steps"] > 0
+    assert mean_square(found.reconstruct(box.query(images[2])), images[2]) < 1e-3
+
+
+def test_a_descent_is_judged_by_what_is_made_of_its_image(split: Split, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where everything is made black, going on pays for none, and the decoder's image is kept."""
+    black = Fitted(torch.zeros_like)
+    monkeypatch.setattr(CodeDescent, "finishing", lambda *_: black)
+    monkeypatch.setattr(CodeDescent, "passable", lambda _, model: model)  # not a copy, so that its passes are counted
+    box, known = WhiteBox(Shuffled()), Holdout(split.attack_images, split.held_images)
+    found = CodeDescent(decoders=("ridge",), steps=512).fit(box, known, SMOKE)
+    assert found.details["steps"] == 0
+    assert isinstance(box.model, Shuffled)
+    assert box.model.calls < 400, "a descent that gains nothing went on"
 
 
 @pytest.mark.parametrize("name", ["none", "none_conv", "gaussian", "sparse_guard"])

@@ -1,3 +1,4 @@
+import math
 from dataclasses import replace
 from typing import Any
 
@@ -70,6 +71,21 @@ def test_the_loss_is_the_distance_over_the_variance_and_the_total_variation() ->
     likelihood = Likelihood(Flat(), 0.25, 1)
     assert float(likelihood.loss(image, leak, 0.0)) == pytest.approx(2 * 0.25 / 0.25)
     assert float(likelihood.loss(image, leak, 1.0)) == pytest.approx(2 + 1 / 3 + 1 / 4)
+
+
+@pytest.mark.parametrize("steady", [math.inf, 4.0])
+def test_steps_of_adam_are_as_long_as_its_rate_until_they_fall(steady: float) -> None:
+    """Where the slope is the same everywhere, each step has the length of the rate."""
+
+    class Far(Leaky):
+        def leak(self, x: Tensor) -> Tensor:
+            return x.flatten(1)
+
+    begin, leak = torch.zeros(1, 1, 2, 2, dtype=torch.float64), torch.full((1, 4), 1e9, dtype=torch.float64)
+    found = list(Likelihood(Far(), 1.0, 1).descend(begin, leak, 0.01, 0.0, 16, steady))
+    expected = [sum(0.01 / max(1.0, k / steady) ** 0.5 for k in range(1, step + 1)) for step in range(1, 17)]
+    assert [float(image[0, 0, 1, 1]) for image in found] == pytest.approx(expected, rel=1e-4)
+    assert len(found) == 16
 
 
 def test_pixels_under_another_name_are_found(split: Split) -> None:
