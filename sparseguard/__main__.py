@@ -216,13 +216,18 @@ def verify(
 def reproduce(scale: ScaleName = "quick") -> None:
     """Compute all shipped cells of a scale anew into the store, and print what came out beside what was shipped.
 
-    Says beforehand how long it will take; a run that was stopped goes on where it was.
+    Says beforehand how long it will take, and which data sets cannot be had here; a run that was stopped goes on where
+    it was.
     """
     from . import shipping
     from .store import Store
 
-    known, store = shipping.shipped(scale), Store(shipped=False)
-    typer.echo(shipping.work(known, store))
+    known, without = shipping.obtainable(shipping.shipped(scale))
+    if not known:
+        raise OSError(" ".join(without))
+    store = Store(shipped=False)
+    for sentence in [*without, shipping.work(known, store)]:
+        typer.echo(sentence)
     _told(shipping.anew(known, store))
 
 

@@ -12,6 +12,7 @@ from typing import Any
 
 from . import reference
 from .checks import whole
+from .data import load_data
 from .experiment import Experiment
 from .grid import run_grid
 from .places import digest, write
@@ -165,6 +166,23 @@ def recompute(count: int, scale: str = "quick", seed: int | None = None, progres
     drawn = random.Random(seed).sample(known, min(whole("count", count), len(known)))
     with tempfile.TemporaryDirectory() as folder:
         return anew(drawn, Store(folder, shipped=False), progress)
+
+
+def obtainable(known: Sequence[Result]) -> tuple[list[Result], list[str]]:
+    """The cells whose images are at hand or can be downloaded; and a sentence for each data set that cannot be had."""
+    why: dict[str, str] = {}
+    for r in known:
+        e = r.experiment
+        for dataset in (e.dataset, e.holdout_from):
+            if dataset and dataset not in why and not e.at_hand:
+                try:
+                    load_data(dataset, e.scale)
+                except (OSError, ValueError) as error:
+                    why[dataset] = str(error)
+    without = {d: [r for r in known if d in (r.experiment.dataset, r.experiment.holdout_from)] for d in why}
+    lost = {id(r) for cells in without.values() for r in cells}
+    told = [f"Left out are {len(cells)} of {len(known)} cells, of {d}: {why[d]}" for d, cells in without.items()]
+    return [r for r in known if id(r) not in lost], told
 
 
 def work(known: Sequence[Result], store: Store) -> str:

@@ -250,6 +250,25 @@ def test_reproduce_says_beforehand_what_it_takes_and_computes_it_once(
         assert (tmp_path / "store" / SMOKE.key()).is_dir()
 
 
+def test_reproduce_leaves_out_the_data_sets_that_cannot_be_had(
+    result: Result, place: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Whether the images under attack or the attacker's are of it."""
+    monkeypatch.setenv("SPARSEGUARD_DATA", str(tmp_path / "nothing"))
+    away = [replace(SMOKE, dataset="medical_mnist"), replace(SMOKE, holdout_from="medical_mnist")]
+    cells = {e.key(): replace(result, experiment=e).dump() for e in [SMOKE, *away]}
+    reference.pack(cells, "smoke")
+    monkeypatch.setenv("SPARSEGUARD_HOME", str(tmp_path / "store"))
+    monkeypatch.setattr(sys, "argv", ["sparseguard", "reproduce", "--scale", "smoke"])
+    with pytest.raises(SystemExit) as ended:
+        main()
+    assert ended.value.code == 0
+    out = capsys.readouterr().out
+    assert out.startswith("Left out are 2 of 3 cells, of medical_mnist: ")
+    assert "1 of 1 cells are to be computed." in out
+    assert "1 shipped cells computed anew" in out
+
+
 def test_shipped_means_are_those_of_the_shipped_images() -> None:
     for name in reference.names():
         record, arrays = reference.load(name) or ({}, {})

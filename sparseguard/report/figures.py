@@ -6,7 +6,7 @@ import io
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from statistics import mean, stdev
-from typing import Any
+from typing import Any, Literal
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -27,7 +27,9 @@ COLOURS = ("C0", "C1", "C2", "C3", "C4", "C5", "black", "C9", "C7", "C8", "C6", 
 """Of what is no defense: features, layers, stages, classes. Defenses look as :mod:`sparseguard.report.looks` says."""
 HEADLINE = ("none", "none_conv", "gaussian", "sparse_guard")
 """Rows that tell the story: no defense, convolutions, noise, the paper's defense."""
-VARIANTS = (("full", "-"), ("none", "--"), ("left", ":"), ("top", "-."))
+VARIANTS: tuple[tuple[Literal["full", "none", "left", "top"], str], ...] = (
+    ("full", "-"), ("none", "--"), ("left", ":"), ("top", "-."),
+)  # fmt: skip
 """Fill of the marks and style of the line of a defense's variants, whose colour and mark are its own."""
 LARGE = 6
 """Images of the headline."""

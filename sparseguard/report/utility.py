@@ -18,7 +18,7 @@ from ..result import Result
 from .about import about, by_cell
 from .compare import average, values
 from .figures import HEADLINE, VARIANTS
-from .looks import base_name, ink, look, row_names
+from .looks import ink, look, row_names
 
 # where a label may stand, in points from its mark: (x, y, horizontal, vertical alignment), the best first
 _PLACES = [
@@ -120,11 +120,12 @@ def privacy_utility(results: Sequence[Result]) -> Figure:
 
     Strengths of one defense with the same further options are joined by a line, along which marks grow with the
     strength. Up and to the left is better: the grey line joins the rows that no other beats in both. Named are its
-    rows and the headline's, where there is room; the legend names the defenses.
+    rows and the headline's, where there is room; the legend names the defenses and their options.
     """
     figure, axis = plt.subplots(figsize=(9.5, 5.4))
     kinds, names = (row_names([r.experiment for r in results], strength) for strength in (False, True))
     curves: dict[str, dict[str, list[list[Result]]]] = {}
+    handles: list[Line2D] = []
     for group in by_cell(results).values():
         e = group[0].experiment
         curves.setdefault(e.defense, {}).setdefault(e.variant, []).append(group)
@@ -134,11 +135,13 @@ def privacy_utility(results: Sequence[Result]) -> Figure:
             groups.sort(key=lambda group: s if isinstance(s := group[0].experiment.strength, float) else 0.0)
             both = [np.array([values(group, metric) for metric in METRICS]) for group in groups]
             axis.plot(*np.array([of.mean(1) for of in both]).T, color=colour, ls=line, lw=1)
+            named = kinds[groups[0][0].experiment.label]
+            handles.append(Line2D([], [], color=colour, marker=marker, fillstyle=fill, ls=line, lw=1, label=named))
             for of, size in zip(both, np.linspace(5, 10, len(both)) if len(both) > 1 else [7]):
                 (x, y), (xerr, yerr) = of.mean(1), of.std(1, ddof=1) if of.shape[1] > 1 else (0, 0)
                 axis.errorbar(
                     x, y, xerr=xerr, yerr=yerr, color=colour, marker=marker, fillstyle=fill, ls="none", ms=size,
-                    capsize=0, lw=0.7, label=kinds[groups[0][0].experiment.label],
+                    capsize=0, lw=0.7, label=named,
                 )  # fmt: skip
     rows = [group for variants in curves.values() for groups in variants.values() for group in groups]
     points = [(average(group, "psnr"), average(group, "accuracy")) for group in rows]
@@ -150,9 +153,7 @@ def privacy_utility(results: Sequence[Result]) -> Figure:
     axis.set_title(f"Privacy and utility: {about(results)}", fontsize=10)
     ends = [i for i, of in enumerate(rows) if of[0].experiment.unattacked().variant in HEADLINE and _last(i, rows)]
     wanted = list(dict.fromkeys([*front, *ends]))
-    handles = [
-        Line2D([], [], color=look(d)[0], marker=look(d)[1], ls="none", label=base_name(d)) for d in curves
-    ] + [Line2D([], [], color="0.75", lw=6, label="beaten by no row")]  # fmt: skip
+    handles.append(Line2D([], [], color="0.75", lw=6, label="beaten by no row"))
     axis.legend(handles=handles, fontsize=8, loc="upper left", bbox_to_anchor=(1.01, 1.0), frameon=False)
     figure.tight_layout()
     place_labels(

@@ -89,4 +89,4 @@ def _walk(experiment: Experiment) -> list[Stage]:
                 stages.append(Stage(f"{name} {counts[name]}", x[0].cpu(), "target"))
     stages[-1] = Stage("leak", leak[0], "leak")
     name = fitted.details.get("attacker", experiment.attack)
-    return [*stages, Stage(f"rebuilt by\n{name!r}", rebuilt, "attack")]
+    return [*stages, Stage(f"rebuilt by\n{name}", rebuilt, "attack")]

@@ -1,5 +1,6 @@
 """Pictures: labels that lie on nothing, what nothing beats, differences with their intervals, best and worst."""
 
+from dataclasses import replace
 from itertools import combinations, pairwise
 from typing import Any
 
@@ -58,6 +59,19 @@ def test_the_few_labels_of_the_privacy_plot_lie_on_no_other_and_on_no_mark() -> 
     assert all(frame.x0 <= box.x0 and box.x1 <= frame.x1 for box in boxes)
     lines = {text.get_text().strip() for text in axis.texts}
     assert {"the mean image, without a leak", "independent classifier, originals"} <= lines
+
+
+def test_the_legend_tells_the_options_of_one_defense_apart() -> None:
+    usual = fake("gaussian", 0, 20.0)
+    behind = replace(usual, experiment=replace(usual.experiment, options={"front": "conv"}))
+    axis = privacy_utility([usual, behind, fake("none", 0, 30.0)]).axes[0]
+    legend = axis.get_legend()
+    assert legend is not None
+    names = [text.get_text() for text in legend.get_texts()]
+    assert names == ["Gaussian noise", "Gaussian noise behind convolutions", "no defense", "beaten by no row"]
+    known = [line.get_fillstyle() for line in legend.get_lines()]
+    drawn_as = [container[0].get_fillstyle() for container in axis.containers]
+    assert known[:3] == drawn_as == ["full", "none", "full"]
 
 
 @given(st.lists(st.tuples(st.integers(0, 9), st.integers(0, 9)), min_size=1, max_size=12))
