@@ -238,6 +238,8 @@ def test_the_texts_say_what_descent_through_the_network_gets() -> None:
     first = [-10 * log10(min(r.details["attack"]["code"]["errors"].values())) for r in by[rows[2]]]
     assert f"{min(limits):.1f} to {max(limits):.1f} dB of validation images" in text
     assert f"first convolution {mean(first):.1f}" in text
+    (behind,) = [r for r in found if r.experiment.defense_label == "gaussian sigma=0.5 front=conv"]
+    assert f"leaves this attacker {float(behind.per_image['psnr'].mean()):.1f} dB for one look" in text
     readme = " ".join((ROOT / "README.md").read_text(encoding="utf-8").split())
     told = [f"{float(reached[row]):.0f}" for row in rows[2:]]
     assert (
