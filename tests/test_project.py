@@ -105,7 +105,9 @@ ROOMS: dict[str, set[str]] = {
     "submitting": {"experiment", "places", "store", "workers"},
     "grid": {"defenses", "experiment", "progress", "result", "scales", "store", "submitting", "trial", "workers"},
     "plans": {"experiment", "grid", "store"},
-    "shipping": {"experiment", "grid", "places", "reference", "result", "scales", "store", "studies", "workers"},
+    "shipping": {
+        "data", "experiment", "grid", "places", "reference", "result", "scales", "store", "studies", "workers",
+    },
     "studies": {
         "access", "bending", "reference", "data", "device", "experiment", "metrics", "normalisation", "places",
         "priors", "progress", "scales", "sparse", "store", "targets", "trial",
