@@ -170,19 +170,18 @@ def recompute(count: int, scale: str = "quick", seed: int | None = None, progres
 
 def obtainable(known: Sequence[Result]) -> tuple[list[Result], list[str]]:
     """The cells whose images are at hand or can be downloaded; and a sentence for each data set that cannot be had."""
+
+    def sets(r: Result) -> set[str]:
+        return {d for d in (r.experiment.dataset, r.experiment.holdout_from) if d}
+
     why: dict[str, str] = {}
-    for r in known:
-        e = r.experiment
-        for dataset in (e.dataset, e.holdout_from):
-            if dataset and dataset not in why and not e.at_hand:
-                try:
-                    load_data(dataset, e.scale)
-                except (OSError, ValueError) as error:
-                    why[dataset] = str(error)
-    without = {d: [r for r in known if d in (r.experiment.dataset, r.experiment.holdout_from)] for d in why}
-    lost = {id(r) for cells in without.values() for r in cells}
-    told = [f"Left out are {len(cells)} of {len(known)} cells, of {d}: {why[d]}" for d, cells in without.items()]
-    return [r for r in known if id(r) not in lost], told
+    for dataset, scale in sorted({(d, r.experiment.scale) for r in known if not r.experiment.at_hand for d in sets(r)}):
+        try:
+            load_data(dataset, scale)
+        except (OSError, ValueError) as error:
+            why[dataset] = str(error)
+    told = [f"Left out are {sum(d in sets(r) for r in known)} of {len(known)} cells, of {d}: {why[d]}" for d in why]
+    return [r for r in known if not sets(r) & why.keys()], told
 
 
 def work(known: Sequence[Result], store: Store) -> str:

@@ -267,6 +267,9 @@ def test_reproduce_leaves_out_the_data_sets_that_cannot_be_had(
     assert out.startswith("Left out are 2 of 3 cells, of medical_mnist: ")
     assert "1 of 1 cells are to be computed." in out
     assert "1 shipped cells computed anew" in out
+    reference.pack({away[0].key(): cells[away[0].key()]}, "smoke")
+    assert main() == 2, "nothing is left"
+    assert "sparseguard: Left out are 1 of 1 cells, of medical_mnist: " in capsys.readouterr().err
 
 
 def test_shipped_means_are_those_of_the_shipped_images() -> None:

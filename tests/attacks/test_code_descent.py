@@ -1,13 +1,11 @@
 from dataclasses import replace
-from typing import Any
 
 import pytest
 import torch
 from torch import Tensor, nn
 
-from sparseguard import BlackBox
 from sparseguard.access import Leaky, WhiteBox
-from sparseguard.attacks import CodeDescent, Fitted, Holdout, make_attack
+from sparseguard.attacks import CodeDescent, Fitted, Holdout
 from sparseguard.attacks.code_descent import Passing, Until, beginning
 from sparseguard.attacks.race import PAYS, decibels
 from sparseguard.attacks.refinement import mean_square
@@ -225,22 +223,3 @@ def test_without_a_front_it_is_a_refinement(split: Split) -> None:
     assert torch.equal(
         CodeDescent().finishing(model, Holdout(images, images), SMOKE, "cpu").reconstruct(images), images
     )
-
-
-@pytest.mark.parametrize(
-    ("options", "message"),
-    [
-        ({"softness": 0}, "softness must be a finite number greater than 0, not 0"),
-        ({"softness": float("nan")}, "softness must be a finite number greater than 0, not nan"),
-        ({"steps": 0}, "steps must be a whole number from 1 on, not 0"),
-        ({"soft": 1}, "attack 'code_descent' has no option 'soft'; its options are .*softness"),
-    ],
-)
-def test_bad_options_are_named(options: dict[str, Any], message: str) -> None:
-    with pytest.raises(ValueError, match=message):
-        make_attack("code_descent", **options)
-
-
-def test_a_black_box_is_not_enough(split: Split) -> None:
-    with pytest.raises(ValueError, match="code descent needs a white box"):
-        CodeDescent().fit(BlackBox(Halved()), Holdout(split.attack_images, split.held_images), SMOKE)

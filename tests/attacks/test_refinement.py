@@ -8,7 +8,7 @@ from torch import Tensor
 
 from sparseguard import BlackBox
 from sparseguard.access import Leaky, WhiteBox
-from sparseguard.attacks import Holdout, Inversion, Refinement, make_attack
+from sparseguard.attacks import CodeDescent, Holdout, Inversion, Refinement, make_attack
 from sparseguard.attacks.race import PAYS, decibels
 from sparseguard.attacks.refinement import Likelihood
 from sparseguard.data import Split
@@ -203,23 +203,28 @@ def test_a_random_target_is_asked_for_its_mean(noise: float, passes: int, split:
 
 
 @pytest.mark.parametrize(
-    ("options", "message"),
+    ("attack", "options", "message"),
     [
-        ({"steps": 0}, "steps must be a whole number from 1 on, not 0"),
-        ({"steps": True}, "steps must be a whole number from 1 on, not True"),
-        ({"draws": 2.5}, "draws must be a whole number from 1 on, not 2.5"),
-        ({"decoders": "guess"}, "decoders must be among ridge, .*, not 'guess'"),
-        ({"walk": 1}, "attack 'refinement' has no option 'walk'; its options are .*steps, draws"),
+        ("refinement", {"steps": 0}, "steps must be a whole number from 1 on, not 0"),
+        ("refinement", {"steps": True}, "steps must be a whole number from 1 on, not True"),
+        ("refinement", {"draws": 2.5}, "draws must be a whole number from 1 on, not 2.5"),
+        ("refinement", {"decoders": "guess"}, "decoders must be among ridge, .*, not 'guess'"),
+        ("refinement", {"walk": 1}, "attack 'refinement' has no option 'walk'; its options are .*steps, draws"),
+        ("code_descent", {"softness": 0}, "softness must be a finite number greater than 0, not 0"),
+        ("code_descent", {"softness": math.nan}, "softness must be a finite number greater than 0, not nan"),
+        ("code_descent", {"steps": 0}, "steps must be a whole number from 1 on, not 0"),
+        ("code_descent", {"soft": 1}, "attack 'code_descent' has no option 'soft'; its options are .*softness"),
     ],
 )
-def test_bad_options_are_named(options: dict[str, Any], message: str) -> None:
+def test_bad_options_are_named(attack: str, options: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=message):
-        make_attack("refinement", **options)
+        make_attack(attack, **options)
 
 
-def test_a_black_box_is_not_enough(split: Split) -> None:
-    with pytest.raises(ValueError, match="needs a white box"):
-        Refinement().fit(BlackBox(Shuffled()), Holdout(split.attack_images, split.held_images), SMOKE)
+@pytest.mark.parametrize("attack", [Refinement, CodeDescent])
+def test_a_black_box_is_not_enough(attack: type[Refinement], split: Split) -> None:
+    with pytest.raises(ValueError, match=f"{attack.name} needs a white box"):
+        attack().fit(BlackBox(Shuffled()), Holdout(split.attack_images, split.held_images), SMOKE)
 
 
 def test_it_is_not_the_attack_of_the_papers_tables() -> None:
