@@ -91,7 +91,7 @@ def cells(
 
 
 def ladder(holdouts: Sequence[int], updates: Sequence[int], other: str, rungs: Sequence[Any]) -> list[Entry]:
-    """The usual attack with more images, with fewer updates and with images of another data set, then other attacks.
+    """The usual attack with more images, with other updates and with images of another data set, then other attacks.
 
     Args:
         holdouts: numbers of hold-out images.

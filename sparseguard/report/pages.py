@@ -61,9 +61,10 @@ def title_of(path: Path) -> str:
 
 
 def _given(book: NotebookNode) -> str:
-    """Data set and scale that an executed notebook was given, in words; empty where it was given neither."""
+    """Data sets and scale that an executed notebook was given, in words; empty where it was given neither."""
     given = book.metadata.get("papermill", {}).get("parameters", {})
-    told = [dataset_title(given["dataset"])] if "dataset" in given else []
+    sets = given.get("datasets", [given["dataset"]] if "dataset" in given else [])
+    told = [dataset_title(name) for name in sets]
     return ", ".join(told + ([f"scale {given['scale']}"] if "scale" in given else []))
 
 

@@ -164,6 +164,16 @@ def test_a_further_page_is_its_notebook_with_other_parameters(tmp_path: Path) ->
         site.pages_of(notebooks, {})
 
 
+def test_a_further_page_is_named_after_all_its_data_sets(tmp_path: Path) -> None:
+    write(tmp_path, "01_one", "# One: a question", "1")
+    book = nbformat.read(tmp_path / "01_one.ipynb", 4)
+    book.metadata["papermill"] = {"parameters": {"datasets": ["medical_mnist", "cifar10"], "scale": "quick"}}
+    nbformat.write(book, tmp_path / "01_one_more.ipynb")
+    both = {tmp_path / f"{name}.ipynb": 1.0 for name in ("01_one", "01_one_more")}
+    index = pages.write_site(both, [], tmp_path, further={"01_one_more": "01_one"}).read_text()
+    assert 'Also: <a href="01_one_more.html">Medical MNIST, CIFAR-10, scale quick</a>.' in index
+
+
 def test_the_report_names_files_of_params_whose_cells_ship() -> None:
     pages = [page for page in site.pages_of(ROOT / "notebooks", {}) if not page.usual]
     assert pages
