@@ -11,7 +11,7 @@ from typing import IO
 
 import numpy as np
 import torch
-from PIL import Image, ImageOps
+from PIL import Image, ImageOps, UnidentifiedImageError
 from torch import Tensor
 
 from ..ondisk import SLOW, Gathering
@@ -68,10 +68,6 @@ def of_the_system(path: PurePath) -> bool:
 def _is_image(name: str) -> bool:
     file = PurePosixPath(name)
     return not of_the_system(file) and file.suffix.lower() in Image.registered_extensions()
-
-
-class _Unusable(ValueError):
-    """An image that is whole, and of a kind that is not read."""
 
 
 @contextmanager
@@ -141,21 +137,28 @@ def _decode(file: _File) -> Tensor:
     """
     try:
         with file.open() as stream, Image.open(stream) as image:
-            frames = getattr(image, "n_frames", 1)
-            if frames > 1 and image.format != "MPO":  # a camera's JPEG and its preview
-                raise _Unusable(f"{file.name} has {frames} frames; an image has one.")
-            if image.mode in _KINDS or image.mode not in (*KINDS, "1"):
-                deep = " of more than 8 bits" if image.mode[0] in "IF" else ""
-                kind = _KINDS.get(image.mode, f"{image.mode!r} pixels{deep}")
-                raise _Unusable(f"{file.name} has {kind}; 8-bit grey and RGB images are read: convert it first.")
-            image.load()
-            turned = ImageOps.exif_transpose(image)
-            pixels = torch.from_numpy(np.array(turned.convert("L") if turned.mode == "1" else turned))
-            return pixels[None, None] if pixels.ndim == 2 else pixels.permute(2, 0, 1)[None]
-    except _Unusable:
-        raise
+            complaint = _complaint(image)
+            if complaint is None:
+                image.load()
+                turned = ImageOps.exif_transpose(image)
+                pixels = torch.from_numpy(np.array(turned.convert("L") if turned.mode == "1" else turned))
+                return pixels[None, None] if pixels.ndim == 2 else pixels.permute(2, 0, 1)[None]
     except Exception as error:  # Pillow's decoders raise whatever they like
-        raise OSError(f"{file.name} cannot be read as an image ({error})") from error
+        reason = "in no format that Pillow knows" if isinstance(error, UnidentifiedImageError) else error
+        raise OSError(f"{file.name} cannot be read as an image ({reason})") from error
+    raise ValueError(f"{file.name} has {complaint}")
+
+
+def _complaint(image: Image.Image) -> str | None:
+    """What an image has that is not read, in words; ``None``: nothing."""
+    frames = getattr(image, "n_frames", 1)
+    if frames > 1 and image.format != "MPO":  # a camera's JPEG and its preview
+        return f"{frames} frames; an image has one."
+    if image.mode in (*KINDS, "1"):
+        return None
+    deep = " of more than 8 bits" if image.mode[0] in "IF" else ""
+    kind = _KINDS.get(image.mode, f"{image.mode!r} pixels{deep}")
+    return f"{kind}; 8-bit grey and RGB images are read: convert it first."
 
 
 def read_folder(

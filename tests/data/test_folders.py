@@ -154,6 +154,9 @@ def test_a_broken_image_is_named_and_skipped_only_if_asked(tmp_path: Path) -> No
     (place / "cats" / "0.png").write_bytes(header[:8] + b"\0\0\0\5" + header[12:])  # Pillow calls that a ValueError
     with pytest.raises(OSError, match=r"0\.png cannot be read as an image"):
         load_images(str(place), bundled=False)
+    (place / "cats" / "0.png").write_bytes(b"hello")
+    with pytest.raises(OSError, match=r"0\.png cannot be read as an image \(in no format that Pillow knows\); broken"):
+        load_images(str(place), bundled=False)
     (place / "cats" / "0.png").write_bytes(header)
     told = "\n".join(checked(f"{place} broken=skip"))
     assert f"1 broken ones are left out: {path}." in told
