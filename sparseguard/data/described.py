@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections import Counter
 
-from .datasets import DATASETS, check_dataset, data_home, load_images
+from .datasets import check_dataset, load_images
 from .folders import Found
+from .known import DATASETS, data_home
 from .sources import read, source
 from .split import check_images
 

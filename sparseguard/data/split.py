@@ -17,7 +17,8 @@ from torch import Tensor
 
 from ..ondisk import OnDisk, cut, joined, large
 from ..scales import Scale, check_scale
-from .datasets import Images, data_home, images_of, load_images
+from .datasets import Images, images_of, load_images
+from .known import data_home
 from .sources import LEAST_SIZE, fingerprint
 
 LEAST = 4
