@@ -83,3 +83,17 @@ def test_the_prior_benchmark_prints_a_line_a_prior_rate_and_target() -> None:
     assert ", distance x 1.00, " in still  # a search that does not move
     gained = [float(line.split("matching ")[1].split(" dB")[0]) for line in (searched, still)]
     assert gained[0] > gained[1] + 0.5
+
+
+def test_the_descent_benchmark_prints_a_line_a_change() -> None:
+    command = [sys.executable, str(FOLDER / "descents.py"), "--scale", "smoke", "--images", "4"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    first, *lines = done.stdout.splitlines()
+    assert first.startswith("the decoder's image: ")
+    reached = {line[:28].strip(): line[28:].split(" (")[0] for line in lines}
+    assert list(reached) == [
+        "as it is", "softness 0.01", "softness 0.2", "softness 1", "systems 1", "systems 3",
+        "accuracy 0.01, systems 40", "rate 0.01", "rate 0.05", "weight 0.02", "steady inf",
+    ]  # fmt: skip
+    assert reached["rate 0.05"] != reached["as it is"] != reached["softness 1"]

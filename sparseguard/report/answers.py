@@ -275,8 +275,8 @@ def budgets_summary(results: Sequence[Result]) -> Summary:
         f"**{kept}; {away}.**",
         f"With {sizes[-1]:.0f} images of his own the attacker gets least from {best} and most from {worst}{guess}.",
         f"Under the strongest attack that was tried on each: {', '.join(strongest)}.",
-        f"{len(safe)} of the {len(safe) + len(open_)} differences of more than 0.5 dB would survive one more doubling "
-        "of the attack that gains what the last one did.",
+        _longest(courses[0]) or f"{len(safe)} of the {len(safe) + len(open_)} differences of more than 0.5 dB would "
+        "survive one more doubling of the attack that gains what the last one did.",
         f"{in_short(results)}; rank defenses by these numbers, not by a weak attack's.",
     ]
     numbers = [
@@ -287,6 +287,21 @@ def budgets_summary(results: Sequence[Result]) -> Summary:
         gains = [average(most[n]) - average(ends[sizes[0]][n]) for n in most if n in ends[sizes[0]]]
         numbers.append((f"+{span(gains)} dB", f"what {sizes[-1] / sizes[0]:.0f} times the images buy"))
     return Summary(numbers, sentences)
+
+
+def _longest(course: dict[float, Groups]) -> str:
+    """What the longest training gains over the usual one, and where it ended by itself; empty if none was longer."""
+    usual = [size for size, of in course.items() if not any(g[0].experiment.attack_options for g in of.values())]
+    longest = max(course, default=0.0)
+    if not usual or longest <= usual[0]:
+        return ""
+    before, after = course[usual[0]], course[longest]
+    gains = [average(group) - average(before[label]) for label, group in after.items() if label in before]
+    ended = sum(not any(r.details["attack"].get("capped") for r in group) for group in after.values())
+    return (
+        f"{longest / usual[0]:.0f} times the updates gain {span(gains)} dB, and the attack then ends by itself in "
+        f"{ended} of {len(after)} rows."
+    )
 
 
 def _strongest(results: Sequence[Result]) -> list[str]:

@@ -20,8 +20,8 @@ def test_papermill_runs_it_and_the_numbers_are_right(tmp_path: Path) -> None:
     assert not [o for o in outputs if o.get("name") == "stderr" and "Warning" in o.text]
     reading = next(o.data["text/markdown"] for o in outputs if "text/markdown" in o.get("data", {}))
     assert "MNIST, two sparse layers, λ = 0.5: " in reading
-    assert {path.name for path in figures.iterdir()} == {f"04_umap_smoke.{s}" for s in ("png", "csv", "md")}
-    table = pd.read_csv(figures / "04_umap_smoke.csv")
+    assert {path.name for path in figures.iterdir()} == {f"04_umap_mnist_smoke.{s}" for s in ("png", "csv", "md")}
+    table = pd.read_csv(figures / "04_umap_mnist_smoke.csv")
     assert table["target"].tolist() == ["pixels", "none", "none_conv", "sparse_guard lam=0.5"]
     silhouette, knn = (table[c].str.split(" ").str[0].astype(float).tolist()
                        for c in ("silhouette in feature space", "5-NN accuracy"))  # fmt: skip

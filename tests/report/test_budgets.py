@@ -134,3 +134,13 @@ def test_the_answer_names_what_was_tried_and_no_more(results: list[Result]) -> N
     assert told([*usual, *longer]) == f"Longer training turned no two defenses {turn}"
     assert told([*usual, *larger]) == f"More images turned no two defenses {turn}"
     assert told(usual) == "Neither more images nor longer training was tried"
+
+
+def test_the_answer_says_what_a_longer_attack_gains_and_where_it_ends(results: list[Result]) -> None:
+    assert "times the updates" not in str(budgets_summary(results)), "none was longer than the usual one"
+    options = {"updates": 256}
+    for seed in (0, 1):
+        results.append(cell("sparse_guard", 18.5, seed, gain=0.3, attack_options=options))
+        results.append(cell("gaussian", 20.0, seed, attack_options=options))
+    text = str(budgets_summary(results))
+    assert "4 times the updates gain 0.0 to 0.5 dB, and the attack then ends by itself in 1 of 2 rows." in text
