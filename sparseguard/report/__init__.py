@@ -2,8 +2,9 @@
 
 from . import layer_figures, layer_tables, layer_widgets, pages, site
 from .about import provenance, provenance_of
-from .answers import budgets_summary, lambda_summary, leak_summary, noise_summary
+from .answers import leak_summary
 from .answers_studied import classes_summary, costs_summary, features_summary, layer_summary
+from .answers_varied import budgets_summary, lambda_summary, noise_summary
 from .audit import audit_figure, audit_reading, audit_table
 from .budgets import attackers_table, budget_curves, budgets_reading, equal_accuracy_table, ladder_table
 from .claims import claims_figure, claims_reading, claims_rule, claims_table, judge_claims, linked

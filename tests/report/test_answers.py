@@ -5,7 +5,7 @@ import re
 import pytest
 
 from sparseguard.report import leak_summary
-from sparseguard.report.answers import lambda_summary, noise_summary
+from sparseguard.report.answers_varied import lambda_summary, noise_summary
 from sparseguard.report.compare import differ
 from sparseguard.report.summary import Summary, inline
 from sparseguard.result import Result
