@@ -18,7 +18,8 @@ from .classes import (
     ssim_histogram,
 )
 from .clusters import features_figure, features_reading, features_table
-from .costs import costs_figure, costs_reading, costs_table
+from .costs import costs_figure, costs_table
+from .costs_words import costs_reading
 from .evidence import Evidence
 from .figures import best_and_worst, headline, image_distributions, made_images, reconstruction_grid, save
 from .front import claims_page, claims_summary, released_rows, sources_table, stored_rows

@@ -17,7 +17,8 @@ from .about import by_attack, by_defense, in_short, seeds_of, seeds_told
 from .classes import judged_lift, nearer, private_ratio
 from .clusters import compare_layers, groups_of, layer_name
 from .compare import average
-from .costs import faster, largest_peak, seconds_of, total_seconds
+from .costs import largest_peak, seconds_of, total_seconds
+from .costs_words import faster
 from .looks import name
 from .rule import LOOSE, sentence, verdict
 from .summary import Summary, listed, percent, span
