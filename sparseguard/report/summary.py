@@ -92,13 +92,13 @@ def listed(names: Sequence[str], most: int = 3) -> str:
     return " and ".join([", ".join(shown[:-1]), shown[-1]] if len(shown) > 1 else shown)
 
 
-def span(values: Sequence[float], digits: int = 1, unit: str = "f") -> str:
+def span(values: Sequence[float], digits: int = 1) -> str:
     """Between what numbers lie.
 
-    >>> span([27.0, 31.6]), span([0.94], 2)
-    ('27.0 to 31.6', '0.94')
+    >>> span([27.0, 31.6]), span([0.94], 2), span([-0.04, 0.01])
+    ('27.0 to 31.6', '0.94', '0.0')
     """
-    return " to ".join(dict.fromkeys(f"{end(values):.{digits}{unit}}" for end in (min, max)))
+    return " to ".join(dict.fromkeys(f"{end(values):z.{digits}f}" for end in (min, max)))
 
 
 def percent(values: Sequence[float]) -> str:
