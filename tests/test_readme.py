@@ -3,7 +3,7 @@
 import re
 import sys
 import types
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from math import log10
 from pathlib import Path
@@ -139,12 +139,23 @@ def numbers(name: str, column: str) -> dict[str, float]:
 def test_the_ladder_of_the_page_is_that_of_the_reference_run() -> None:
     text = " ".join(page_of("results").split())
     rows = ("sparse_guard lam=0.5", "none_conv", "sparse_standard lam=0.5")
-    short, long = ([numbers("10_adaptive_mnist_quick", row)[attack] for row in rows]
-                   for attack in ("inversion updates=128", "inversion"))  # fmt: skip
+    every = {row: numbers("10_adaptive_mnist_quick", row) for row in ("none", "gaussian sigma=0.5", *rows)}
+    short, long, longest = ([every[row][attack] for row in rows]
+                            for attack in ("inversion updates=128", "inversion", "inversion updates=8192"))  # fmt: skip
     assert (
         f"With 128 updates two sparse layers give up {short[0]} dB, convolutions {short[1]}, one sparse layer" in text
     )
-    assert f"{short[2]}; with 2,048 it is {long[0]}, {long[1]} and {long[2]}" in text
+    assert f"{short[2]}; with 2,048 it is {long[0]}, {long[1]} and {long[2]}, with 8,192 {longest[0]}" in text
+    assert f"{longest[0]}, {longest[1]} and {longest[2]}. **The attack is not starved**" in text
+    found = [r for r in of_the_reference().values() if r.experiment.attack_label == "inversion updates=8192"]
+    usual = {r.experiment: r for r in of_the_reference().values() if r.experiment.attack_label == "inversion"}
+    gains = [
+        r.metrics["psnr"] - usual[replace(r.experiment, attack_options={})].metrics["psnr"]  # type: ignore[operator]
+        for r in found
+    ]
+    ended = [not r.details["attack"]["capped"] for r in found]
+    assert f"gain {abs(min(gains)):.1f} to {max(gains):.1f} dB" in text
+    assert f"then ends by itself in {sum(ended)} of {len(ended)} rows" in text
 
 
 def test_the_readme_says_what_its_numbers_are_about() -> None:

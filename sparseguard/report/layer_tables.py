@@ -132,10 +132,10 @@ def layer_reading(
             if len(known) == len(seeds):
                 often = f"gets there in {span(known, 0)} evaluation{'s' * (max(known) > 1)}"
             others.append(f"`{curve.solver}` {often}")
-        left = span([float(group[0].excess[-1]) for group in seeds], 1, "%")
+        left = span([100 * float(group[0].excess[-1]) for group in seeds])
         sentences.append(
             f"τ = {tau:g}: the textbook's {textbook} iterations are {textbook / tau:g} time constants and leave the "
-            f"energy {left} of the zero code's above the minimum; {', '.join(others)}."
+            f"energy {left}% of the zero code's above the minimum; {', '.join(others)}."
         )
     limit = winner_takes_all(swept[0].drives, swept[0].lam)
     silenced = [d.similarity for d in swept if float(d.codes[1]) == 0.0]

@@ -72,7 +72,7 @@ def test_the_reading_follows_the_numbers(
 ) -> None:
     swept = sweep([0.2, 0.5, 0.7], duration=12.0)
     text = layer_tables.layer_reading(study, KEPT, curves, swept, learned)
-    assert "leave the energy 5.0% to 13.5% of the zero code's above the minimum; " in text
+    assert "leave the energy 5.0 to 13.5% of the zero code's above the minimum; " in text
     assert "`lca` does not get there in every seed, `fista` gets there in 1 evaluation" in text
     first = {100.0: curves[100.0][:1]}  # of which lca reaches it in none
     alone = layer_tables.layer_reading(study, KEPT, first, swept, learned)
