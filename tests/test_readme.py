@@ -183,6 +183,31 @@ def test_the_page_tells_of_fashion_mnist_what_was_measured() -> None:
     assert f"hides {last['none_conv'] - last['gaussian sigma=0.5 front=conv']:.1f} dB more than they do" in text
 
 
+def test_the_texts_tell_of_scans_and_photographs_what_was_measured() -> None:
+    noise = [f"{name} front=conv" for name in ("gaussian sigma=0.5", "laplace b=0.5")]
+    text, gaps, below = page_of("results"), [], []
+    for dataset, what in (("medical_mnist", "scans"), ("cifar10", "photographs")):
+        for notebook, layer in (("02_split", "first"), ("01_end_to_end", "last")):
+            name = f"{notebook}_{dataset}_quick"
+            psnr, right = (numbers(name, f"{of} measured") for of in ("PSNR ↓", "accuracy ↑"))
+
+            def told(rows: list[str], psnr: dict[str, float] = psnr, right: dict[str, float] = right) -> str:
+                ends = ([f"{end(of[row] for row in rows):.{digits}f}" for end in (min, max)]
+                        for of, digits in ((psnr, 1), (right, 2)))  # fmt: skip
+                level, accuracy = (" to ".join(dict.fromkeys(pair)) for pair in ends)
+                return f"{level} ({accuracy})"
+
+            sparse = [[r for r in psnr if r.startswith(kind)] for kind in ("sparse_standard", "sparse_guard")]
+            cells = [told(rows) for rows in (["none"], ["none_conv"], *sparse)]
+            hidden = " and ".join(told([row]) for row in noise)
+            assert f"| {what}, [{layer}](../../figures/{name}.md) | {' | '.join(cells)} | {hidden} |" in text
+            gaps += [psnr[r] - psnr["none_conv"] for r in psnr if r.startswith("sparse")]
+            below += [psnr["none_conv"] - psnr[row] for row in noise]
+    readme = " ".join((ROOT / "README.md").read_text(encoding="utf-8").split())
+    assert f"sparse rows lie within {max(map(abs, gaps)):.1f} dB of convolutions, noise behind these" in readme
+    assert f"these {min(below):.1f} to {max(below):.1f} dB below" in readme
+
+
 def test_the_page_tells_of_networks_that_learned_what_was_measured() -> None:
     text = " ".join(page_of("results").split())
     psnr, right = (numbers("02_split_mnist_medium", f"{of} measured") for of in ("PSNR ↓", "accuracy ↑"))
