@@ -1,13 +1,14 @@
 """The trained target of an experiment: trained by one process for all that attack it, and kept beside the results.
 
-What is kept may be deleted at any time. A target that cannot be put together again from its weights, bit for bit, is
-not kept: each process trains it for itself then.
+What is kept may be deleted at any time, and the oldest goes by itself where all take more than :data:`ROOM`. A target
+that cannot be put together again from its weights, bit for bit, is not kept: each process trains it for itself then.
 """
 
 from __future__ import annotations
 
 import shutil
 import warnings
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -27,6 +28,8 @@ if TYPE_CHECKING:
 
 KEPT, RESUMED = ".targets", ".resume"
 """Folders of a store: of trained targets, and of what interrupted computations go on with."""
+ROOM = 16 * 2**30
+"""Bytes that kept targets take at most, but for the latest; one of the paper's size has 0.8 GB."""
 COMPARED = 8
 """Images whose leaks have to be the same before a target is kept."""
 
@@ -65,12 +68,26 @@ def deployable(experiment: Experiment, split: Split, device: str, folder: Path |
         try:
             if _same(target, _together(experiment, split, device, cell), split.held_images[:COMPARED].to(device)):
                 store.save(name, *cell)
+                _bound(folder, ROOM)
         except RuntimeError:  # weights that an untrained target has no place for
             pass
         except Unwritable as error:
             warnings.warn(f"a trained target is not kept: {error}", stacklevel=2)
         shutil.rmtree(folder / RESUMED / name, ignore_errors=True)
         return target, seconds
+
+
+def _bound(folder: Path, most: int) -> None:
+    """Remove the targets that were kept first, but those in use, until the others take no more than so many bytes."""
+    with suppress(OSError):  # another process removes them too
+        cells = [folder / KEPT / name for name in Store(folder / KEPT, shipped=False).names()]
+        latest_first = sorted(cells, key=lambda cell: cell.stat().st_mtime, reverse=True)
+        sizes = [sum(file.stat().st_size for file in cell.iterdir()) for cell in latest_first]
+        for k, cell in enumerate(latest_first[1:], 1):
+            if sum(sizes[: k + 1]) > most:
+                with held(folder / LEASES, cell.name, wait=False) as free:
+                    if free:
+                        shutil.rmtree(cell, ignore_errors=True)
 
 
 def _apart(target: Target, seconds: float) -> Cell:

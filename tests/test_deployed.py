@@ -1,5 +1,6 @@
 """A target is trained once for all that attack it, and comes out of the store the same."""
 
+import os
 import time
 from pathlib import Path
 from threading import Thread
@@ -68,6 +69,28 @@ def test_what_does_not_come_out_the_same_is_trained_again(
     for _ in range(2):
         assert isinstance(deployable(experiment, split, "cpu", tmp_path)[0].noise, Louder)
     assert Store(tmp_path / KEPT).names() == []
+
+
+@pytest.mark.parametrize(("most", "kept"), [(400, "abcd"), (250, "acd"), (0, "ad")])
+def test_the_targets_kept_first_go_where_all_take_too_much(most: int, kept: str, tmp_path: Path) -> None:
+    """100 bytes each; ``d`` is the latest, ``a`` the oldest and in use."""
+    for at, name in enumerate("abcd"):
+        cell = tmp_path / KEPT / name
+        cell.mkdir(parents=True)
+        (cell / "arrays.safetensors").write_bytes(bytes(100))
+        os.utime(cell, (at, at))
+    with held(tmp_path / LEASES, "a"):
+        deployed._bound(tmp_path, most)
+    assert Store(tmp_path / KEPT).names() == [*kept]
+
+
+def test_a_target_that_alone_takes_more_than_the_room_is_kept(
+    split: Split, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(deployed, "ROOM", 0)
+    for seed in (0, 1):
+        deployable(Experiment("mnist", "split", "none", scale="smoke", seed=seed), split, "cpu", tmp_path)
+        assert len(Store(tmp_path / KEPT).names()) == 1
 
 
 def test_an_attack_in_another_process_has_the_target_of_the_first(

@@ -49,7 +49,7 @@ def where_from(results: Sequence[Result]) -> str:
     told = in_short(results)
     if gaining:
         rows = "every row" if len(gaining) == len(groups) else f"{len(gaining)} of {len(groups)} rows"
-        return f"{told}; the attack was still gaining in {rows}: a longer one rebuilds more."
+        return f"{told}; the attack was still gaining in {rows}: a longer one may rebuild more."
     return f"{told}; whoever has more images or another decoder can only do better."
 
 

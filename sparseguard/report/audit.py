@@ -136,7 +136,7 @@ def audit_reading(audit: Audit) -> Reading:
         answer += f"; the same module with random weights leaks {told}"
     lines = [
         f"{answer}.",
-        f"Of the attack, {_ending(audit)}" + (": a longer one rebuilds more." if _capped(audit) else "."),
+        f"Of the attack, {_ending(audit)}" + (": a longer one may rebuild more." if _capped(audit) else "."),
     ]
     if audit.accuracy is not None:
         lines.append(f"The module classifies {audit.accuracy:.0%} of the victims correctly.")

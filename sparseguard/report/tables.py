@@ -19,7 +19,7 @@ from .compare import printed_row
 from .table import DASH, Table
 
 STILL_GAINING = (
-    "The attack of this row was still gaining when its updates ended, in some seed: a longer one rebuilds more."
+    "The attack of this row was still gaining when its updates ended, in some seed: a longer one may rebuild more."
 )
 LAST_DOUBLING = (
     f"Last doubling: what it gained in validation error to double the updates of the decoder that won, once more. "
