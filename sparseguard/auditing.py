@@ -15,7 +15,7 @@ from .access import Access, BlackBox, grant
 from .attacks import ATTACKS, Attack, Holdout
 from .attacks.nearest import Nearest
 from .attacks.queries import ASKED
-from .checks import one_of, seed_of
+from .checks import SSIM_WINDOW, one_of, seed_of
 from .device import default_device, device_name, undisturbed
 from .registry import label
 from .scales import check_scale
@@ -179,8 +179,9 @@ def _check(module: nn.Module, images: Tensor, labels: Tensor | None, pool: Tenso
     for name, given in (("images", images), ("holdout", pool)):
         if not isinstance(given, Tensor) or given.ndim != 4 or not given.is_floating_point():
             raise ValueError(f"{name} must be a tensor of floats (N, C, H, W), not {_kind(given)}.")
-        if len(given) < FEWEST or min(given.shape[2:]) < measure.SSIM_WINDOW:
-            raise ValueError(f"{name} must be {FEWEST} or more of 11 x 11 pixels or more, not {_kind(given)}.")
+        if len(given) < FEWEST or min(given.shape[2:]) < SSIM_WINDOW:
+            least = f"{SSIM_WINDOW} x {SSIM_WINDOW} pixels"
+            raise ValueError(f"{name} must be {FEWEST} or more of {least} or more, not {_kind(given)}.")
         if not bool(((given >= 0) & (given <= 1)).all()):  # NaN is neither
             raise ValueError(f"{name} must lie in [0, 1], not from {float(given.min())} to {float(given.max())}.")
     if pool.shape[1:] != images.shape[1:]:

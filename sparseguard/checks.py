@@ -10,6 +10,8 @@ from typing import Any, TypeVar
 
 T = TypeVar("T")
 LARGEST_SEED = 2**31 - 1
+SSIM_WINDOW = 11
+"""Pixels a side of the windows that SSIM compares: smaller images are refused."""
 
 
 def positive(name: str, value: Any) -> float:

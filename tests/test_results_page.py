@@ -12,6 +12,7 @@ import pytest
 from sparseguard import Experiment, Result, list_defenses
 from sparseguard.plans import of_notebook
 from sparseguard.report import results_table, site
+from sparseguard.report.summary import span
 from sparseguard.shipping import shipped
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -219,6 +220,33 @@ def test_the_page_tells_of_garments_what_networks_that_learned_give_up() -> None
         f"convolutions hides {conv - more[0]:.1f} and {conv - more[1]:.1f} dB more than they do, at an accuracy of "
         f"{kept[0]:.3f} and {kept[1]:.3f} ({right['none_conv']:.3f})" in text
     )
+
+
+def test_the_page_tells_of_last_hidden_layers_what_networks_that_learned_give_up() -> None:
+    text = told_by("results")
+    for dataset in ("mnist", "fashion_mnist"):
+        psnr, right = (numbers(f"01_end_to_end_{dataset}_medium", f"{of} measured") for of in ("PSNR ↓", "accuracy ↑"))
+        one, two = ([row for row in psnr if row.startswith(f"sparse_{kind}")] for kind in ("standard", "guard"))
+        of_one, of_two = (span([psnr[row] for row in rows]) for rows in (one, two))
+        conv, accurate = psnr["none_conv"], f"{right['none_conv']:.2f}"
+        assert {f"{right[row]:.2f}" for row in one} == {accurate}
+        noise = sorted((f"{name} front=conv" for name in ("gaussian sigma=0.5", "laplace b=0.5")), key=psnr.__getitem__)
+        less = " and ".join(f"{conv - psnr[row]:.1f}" for row in noise[::-1])
+        behind = " and ".join(dict.fromkeys(f"{right[row]:.2f}" for row in noise[::-1]))
+        assert f"oise behind convolutions hides {less} dB more than they do" in text
+        if dataset == "mnist":
+            frozen, levels = psnr["none_frozen_conv"], " and ".join(f"{psnr[row]:.1f}" for row in noise[::-1])
+            assert f"convolutions give up {conv:.1f} dB, frozen ones {frozen:.1f}, one sparse layer {of_one} in" in text
+            assert f"at an accuracy as high as theirs ({accurate}), and two {of_two}, more than the plain" in text
+            assert f"more than the plain network ({psnr['none']:.1f}) where λ = 0.5" in text
+            assert all((psnr[row] > psnr["none"]) == ("lam=0.5" in row) for row in two)
+            assert f"more than they do ({levels} dB, accuracy {behind})" in text
+            assert f"`dp_sgd` gives up {psnr['dp_sgd noise_multiplier=1.1']:.1f} dB" in text
+        else:
+            assert f"convolutions give up {conv:.1f} dB, one sparse layer {of_one} at their" in text
+            assert f"at their accuracy ({accurate}), two" in text
+            assert f"two {of_two}, the plain network {psnr['none']:.1f}; n" in text
+            assert f"{less} dB more than they do, at an accuracy of {behind}." in text
 
 
 def test_the_texts_say_what_descent_through_the_network_gets() -> None:

@@ -12,7 +12,7 @@ from typing import Any
 
 from torch import Tensor
 
-from ..checks import one_of, whole
+from ..checks import SSIM_WINDOW, one_of, whole
 from .archives import read_archive
 from .folders import Found, of_the_system, read_folder
 from .pixels import MODES, Mode, coloured, resized
@@ -20,8 +20,6 @@ from .pixels import MODES, Mode, coloured, resized
 OPTIONS = ("size", "mode", "broken", "attribute")
 FULL = 0
 """``size=full``: images as they are, also of a known set that is resized otherwise."""
-LEAST_SIZE = 11
-"""Pixels: SSIM compares windows of so many."""
 BROKEN = ("refuse", "skip")
 
 
@@ -92,7 +90,7 @@ def source(text: str) -> Source:
 
 def _size(value: str) -> int:
     try:
-        return whole("size", int(value) if value.isdecimal() else value, LEAST_SIZE)
+        return whole("size", int(value) if value.isdecimal() else value, SSIM_WINDOW)
     except ValueError as error:
         raise ValueError(f"{str(error).rstrip('.')}; or full.") from None
 

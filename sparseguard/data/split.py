@@ -15,11 +15,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ..checks import SSIM_WINDOW
 from ..ondisk import OnDisk, cut, joined, large
 from ..scales import Scale, check_scale
 from .datasets import Images, images_of, load_images
 from .known import data_home
-from .sources import LEAST_SIZE, fingerprint
+from .sources import fingerprint
 
 LEAST = 4
 """Images of a class: the three parts of a split and the judge want some."""
@@ -101,9 +102,9 @@ def _draw(labels: Tensor, scale: Scale, seed: int) -> _Draw:
 def check_images(dataset: str, images: Tensor | OnDisk, labels: Tensor, classes: tuple[str, ...]) -> None:
     """Images that can be split, learned and compared, or a ``ValueError`` that says what is missing."""
     height, width = images.shape[2:]
-    if min(height, width) < LEAST_SIZE:
+    if min(height, width) < SSIM_WINDOW:
         raise ValueError(
-            f"{dataset}: SSIM needs images of at least {LEAST_SIZE} x {LEAST_SIZE} pixels, not {height} x {width}; "
+            f"{dataset}: SSIM needs images of at least {SSIM_WINDOW} x {SSIM_WINDOW} pixels, not {height} x {width}; "
             "size=28, say, enlarges them."
         )
     if len(classes) < 2:

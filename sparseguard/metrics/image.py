@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-SSIM_WINDOW = 11
+from ..checks import SSIM_WINDOW
 
 
 def _check(a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
