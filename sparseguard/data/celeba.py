@@ -23,7 +23,12 @@ ATTRIBUTE = "Smiling"
 
 
 def read_celeba(
-    home: Path, size: int | None, mode: Mode | None = None, attribute: str | None = None, place: Path | None = None
+    home: Path,
+    size: int | None,
+    mode: Mode | None = None,
+    attribute: str | None = None,
+    place: Path | None = None,
+    download: bool = False,
 ) -> tuple[Tensor, Tensor]:
     """All images ``(N, 3, H, W)``, and whether each has the attribute, ``(N,)`` int64.
 
@@ -33,6 +38,7 @@ def read_celeba(
         mode: make grey or RGB images of all.
         attribute: one of CelebA's forty.
         place: file for the images where memory should not hold them; ``None``: one that is removed again.
+        download: what is missing of it.
 
     Raises:
         ValueError: an attribute that there is not, a broken image.
@@ -40,12 +46,16 @@ def read_celeba(
     """
     from torchvision.datasets import CelebA  # here: importing it costs a second that the bundled sets need not pay
 
-    faces = CelebA(str(home), split="all", target_type="attr", download=not (home / "celeba").is_dir())
+    faces = CelebA(str(home), split="all", target_type="attr", download=download)
     names = [name for name in faces.attr_names if name]
     number = names.index(one_of("attribute", attribute or ATTRIBUTE, names))
+    folder = home / "celeba" / "img_align_celeba"
+    for name in faces.filename:
+        if not (folder / name).exists():  # it may be about to be unpacked
+            raise FileNotFoundError(f"{name} is missing")
     images = Gathering(place)
     for name in bar(iterable=faces.filename, desc="reading celeba", delay=SLOW):
-        path = home / "celeba" / "img_align_celeba" / name
+        path = folder / name
         try:
             with Image.open(path) as image:
                 pixels = torch.from_numpy(np.array(image.convert("RGB"))).permute(2, 0, 1)[None]

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import TypeVar
 
 import torch
 from torch import Tensor
@@ -16,6 +18,8 @@ from .archives import read_archive
 from .celeba import ATTRIBUTE, read_celeba
 from .folders import read_folder
 from .sources import Source
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -73,50 +77,61 @@ def _absent(name: str, where: Path, error: object) -> OSError:
     )
 
 
+def _had(name: str, folder: Path, read: Callable[[bool], T]) -> T:
+    """What torchvision reads of a folder. Where that is not whole, one process completes it, and the others wait.
+
+    Args:
+        read: told whether it may download; where something is missing it raises a ``RuntimeError`` or ``OSError``.
+    """
+    with suppress(RuntimeError, OSError):
+        return read(False)
+    there = folder.is_dir() and any(folder.iterdir())
+    try:
+        with held(data_home() / ".leases", name):
+            return read(True)
+    except ValueError:
+        raise
+    except Exception as error:
+        if there:
+            raise ValueError(f"{folder} is damaged or not whole, and could not be completed ({error}).") from error
+        raise _absent(name, folder, error) from error
+
+
 def _idx(torchvision: str, of: Source, part: bool, place: Path | None) -> tuple[Tensor, Tensor]:
     """A set in MNIST's layout, official training and test sets pooled."""
     from torchvision import datasets  # here: importing it costs a second that the bundled sets need not pay
 
-    home = data_home()
-    raw = home / torchvision / "raw"
+    raw = data_home() / torchvision / "raw"
 
-    def bytes_of(file: str) -> int:
-        return (raw / file).stat().st_size if (raw / file).exists() else 0
+    def read(download: bool) -> tuple[Tensor, Tensor]:
+        sizes = {file: path.stat().st_size if (path := raw / file).exists() else 0 for file in _IDX_BYTES}
+        if download and not all(sizes.values()):
+            getattr(datasets, torchvision)(str(data_home()), download=True)
+            sizes = {file: (raw / file).stat().st_size for file in _IDX_BYTES}
+        for file, size in _IDX_BYTES.items():
+            if sizes[file] != size:
+                kind = ValueError if download else RuntimeError  # it may be another process that is writing it
+                raise kind(f"{raw / file} is damaged: {sizes[file]} bytes instead of {size}; delete it and run again.")
+        parts = [getattr(datasets, torchvision)(str(data_home()), train=train) for train in (True, False)]
+        images = torch.cat([part.data for part in parts]).unsqueeze(1)
+        return images, torch.cat([part.targets for part in parts])
 
-    if any(bytes_of(file) != size for file, size in _IDX_BYTES.items()):
-        try:
-            with held(home / ".leases", torchvision):  # of several processes that find it absent, one gets it
-                if not all(map(bytes_of, _IDX_BYTES)):
-                    getattr(datasets, torchvision)(str(home), download=True)
-        except Exception as error:
-            raise _absent(torchvision, raw, error) from error
-    for file, size in _IDX_BYTES.items():
-        found = bytes_of(file)
-        if found != size:
-            raise ValueError(f"{raw / file} is damaged: {found} bytes instead of {size}; delete it and run again.")
-    parts = [getattr(datasets, torchvision)(str(home), train=train, download=False) for train in (True, False)]
-    images = torch.cat([part.data for part in parts]).unsqueeze(1)
-    return images, torch.cat([part.targets for part in parts])
+    return _had(torchvision, raw, read)
 
 
 def _cifar10(of: Source, part: bool, place: Path | None) -> tuple[Tensor, Tensor]:
     """The full set, whose files torchvision knows by their checksums, or the part of it in ``cifar10.npz``."""
-    home = data_home()
-    full, some = home / "cifar-10-batches-py", home / "cifar10.npz"
+    full, some = data_home() / "cifar-10-batches-py", data_home() / "cifar10.npz"
     if part and some.is_file() and not full.is_dir():
         return read_archive(some)
     from torchvision.datasets import CIFAR10  # as above
 
-    try:
-        if not full.is_dir():
-            home.mkdir(parents=True, exist_ok=True)
-        sets = [CIFAR10(str(home), train=train, download=not full.is_dir()) for train in (True, False)]
-    except Exception as error:
-        if full.is_dir():
-            raise ValueError(f"{full} is damaged ({error}); delete it and run again.") from error
-        raise _absent("CIFAR10", full, error) from error
-    images = torch.cat([torch.from_numpy(one.data) for one in sets]).permute(0, 3, 1, 2).contiguous()
-    return images, torch.tensor([label for one in sets for label in one.targets])
+    def read(download: bool) -> tuple[Tensor, Tensor]:
+        sets = [CIFAR10(str(data_home()), train=train, download=download) for train in (True, False)]
+        images = torch.cat([torch.from_numpy(one.data) for one in sets]).permute(0, 3, 1, 2).contiguous()
+        return images, torch.tensor([label for one in sets for label in one.targets])
+
+    return _had("CIFAR10", full, read)
 
 
 def _medical_mnist(of: Source, part: bool, place: Path | None) -> tuple[Tensor, Tensor]:
@@ -139,17 +154,12 @@ def _medical_mnist(of: Source, part: bool, place: Path | None) -> tuple[Tensor, 
 
 def _celeba(of: Source, part: bool, place: Path | None) -> tuple[Tensor, Tensor]:
     """Torchvision's, its files known by their checksums."""
-    there = (data_home() / "celeba").is_dir()
-    try:
-        if not there:
-            data_home().mkdir(parents=True, exist_ok=True)
-        return read_celeba(data_home(), of.pixels(DATASETS["celeba"].size), of.mode, of.attribute, place)
-    except ValueError:
-        raise
-    except Exception as error:
-        if there:
-            raise ValueError(f"{data_home() / 'celeba'} is damaged or not whole ({error}).") from error
-        raise _absent("celeba", data_home(), error) from error
+    size = of.pixels(DATASETS["celeba"].size)
+
+    def read(download: bool) -> tuple[Tensor, Tensor]:
+        return read_celeba(data_home(), size, of.mode, of.attribute, place, download)
+
+    return _had("celeba", data_home() / "celeba", read)
 
 
 def _lfw_subset(of: Source, part: bool, place: Path | None) -> tuple[Tensor, Tensor]:

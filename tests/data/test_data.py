@@ -1,12 +1,15 @@
 from pathlib import Path
+from threading import Event, Thread
 
 import numpy as np
 import pytest
 import torch
 
 from sparseguard import load_data
-from sparseguard.data import DATASETS, judge_images, load_images
+from sparseguard.data import DATASETS, judge_images, known, load_images
+from sparseguard.data.known import _had
 from sparseguard.data.split import _draw
+from sparseguard.leases import held
 from sparseguard.scales import SCALES
 
 BUNDLED = [name for name, known in DATASETS.items() if known.bundled]
@@ -129,6 +132,28 @@ def test_a_failed_or_truncated_download_is_one_sentence(
     monkeypatch.setenv("SPARSEGUARD_DATA", str(tmp_path))
     with pytest.raises(OSError, match="MNIST is not in .* and could not be downloaded"):
         load_data("mnist", "paper", 0)
+
+
+def test_a_set_that_another_process_is_unpacking_is_waited_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SPARSEGUARD_DATA", str(tmp_path))
+    whole = Event()
+
+    def read(download: bool) -> str:
+        if not whole.is_set():
+            raise RuntimeError("half of it is there")
+        return "with a download" if download else "as it lies"
+
+    found: list[str] = []
+    with held(tmp_path / ".leases", "celeba"):
+        waiting = Thread(target=lambda: found.append(_had("celeba", tmp_path / "celeba", read)))
+        waiting.start()
+        waiting.join(1.0)
+        assert waiting.is_alive()  # neither refused as damaged nor downloaded a second time
+        whole.set()
+    waiting.join()
+    assert found == ["with a download"]
+    monkeypatch.setattr(known, "held", None)  # what is whole needs no lease: its folder may be read-only
+    assert _had("celeba", tmp_path / "celeba", read) == "as it lies"
 
 
 def test_a_folder_that_cannot_be_made_is_one_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
