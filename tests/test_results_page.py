@@ -50,7 +50,7 @@ def numbers(name: str, column: str) -> dict[str, float]:
     """Means of one column of a table of the figures, by row."""
     table = pd.read_csv(ROOT / "figures" / f"{name}.csv", dtype=str).replace(r" \[[\d, ]+\]", "", regex=True)
     means = table.set_index(table.columns[0])[column].str.split(" ").str[0]
-    return {str(row): float(mean) for row, mean in means.items() if mean != "—"}
+    return {str(row): float(mean.replace("−∞", "-inf")) for row, mean in means.items() if mean != "—"}
 
 
 def test_the_ladder_of_the_page_is_that_of_the_reference_run() -> None:
@@ -300,3 +300,41 @@ def test_the_page_tells_of_large_data_what_08_measured() -> None:
               if r["solver"] == "fista"}  # fmt: skip
     assert f"leave {energy['1,000', 'chosen']} and {energy['100,000', 'chosen']} of the zero code's energy" in text
     assert f"({energy['10,000', 'learned']}, {energy['100,000', 'learned']})" in text
+
+
+def test_the_page_tells_of_the_released_procedure_what_09_measured() -> None:
+    text, file = told_by("results"), "09_protocol_audit_mnist_quick"
+    one, two, dp = "sparse_standard lam=0.25 tau=100", "sparse_guard lam=0.5 tau=100", "dp_sgd noise_multiplier=1.1"
+    known = {
+        of: {row: f"{x:.{digits}f}" for row, x in numbers(f"{file}_split", of).items()}
+        for kind, digits in (("PSNR", 1), ("SSIM", 2), ("Fréchet (10³)", 0))
+        for of in (f"{kind} {way}" for way in ("printed", "untrained", "as released", "as written"))
+    }
+    accuracy = pd.read_csv(ROOT / "figures" / f"{file}_split.csv")["accuracy, before → after"][0].split(" → ")
+    before, after = (f"{float(x):.2f}" for x in accuracy)
+    assert f"accuracy of {after} ({before} before) and scores {known['PSNR as released']['none']} dB" in text
+    true = numbers(f"{file}_split", "PSNR true")["none"]
+    assert (
+        f"stays as it is, {known['PSNR as written']['none']} dB by that metric and {true:.1f} by the true one" in text
+    )
+    near = [
+        f"{known['Fréchet (10³) as released'][n]} (printed {known['Fréchet (10³) printed'][n]})" for n in (one, two)
+    ]
+    assert f"a row-Fréchet distance of {near[0]} through one layer at λ = 0.25 and {near[1]} through two" in text
+    levels = [f"{known[f'PSNR {way}'][one]} and {known[f'PSNR {way}'][two]}" for way in ("as released", "printed")]
+    assert f"through two at 0.5, at {levels[0]} dB ({levels[1]})" in text
+    random, printed = ([known[f"{kind} {way}"][dp] for kind in ("PSNR", "SSIM")] for way in ("untrained", "printed"))
+    assert f"a random network scores {random[0]} dB and an SSIM of {random[1]} on `dp_sgd`" in text
+    assert f"(printed {printed[0]} and {printed[1]})" in text
+    both = [numbers(f"{file}_split", f"PSNR {way}")[one] for way in ("untrained", "printed")]
+    assert f"{both[0]:.2f} dB on one sparse layer at λ = 0.25 (printed {both[1]:.2f})" in text
+    unit = [numbers(f"{file}_floor", f"{of}, released")["unit noise"] for of in ("PSNR", "Fréchet (10³)")]
+    assert f"Unit noise that has seen no image scores {unit[0]:.1f} dB and {unit[1]:.0f} by these metrics" in text
+    table = pd.read_csv(ROOT / "figures" / f"{file}_near.csv", dtype=str)
+
+    def total(way: str) -> str:
+        cells = [cell for name in table if name.endswith(f", {way}") for cell in table[name] if cell != "—"]
+        return " of ".join(str(sum(int(cell.split(" of ")[k]) for cell in cells)) for k in (0, 1))
+
+    assert f"within a tenth of {total('as released')}, an attack as written of {total('as written')}, a network" in text
+    assert f"a network that nobody trains of {total('untrained')}" in text
