@@ -333,7 +333,7 @@ def test_the_page_tells_of_the_released_procedure_what_09_measured() -> None:
     table = pd.read_csv(ROOT / "figures" / f"{file}_near.csv", dtype=str)
 
     def total(way: str) -> str:
-        cells = [cell for name in table if name.endswith(f", {way}") for cell in table[name] if cell != "—"]
+        cells = [cell for name in table if str(name).endswith(f", {way}") for cell in table[name] if cell != "—"]
         return " of ".join(str(sum(int(cell.split(" of ")[k]) for cell in cells)) for k in (0, 1))
 
     assert f"within a tenth of {total('as released')}, an attack as written of {total('as written')}, a network" in text
