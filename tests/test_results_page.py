@@ -177,6 +177,29 @@ def test_the_page_tells_of_scans_and_photographs_what_else_was_measured() -> Non
     assert max(by["CIFAR-10", target] for target in ("sparse_guard lam=0.5", "none", "none_conv")) < 0
 
 
+def test_the_page_tells_of_faces_what_was_measured() -> None:
+    text, file = told_by("results"), "02_split_lfw_subset_quick"
+    psnr, ssim, right = (numbers(file, f"{of} measured") for of in ("PSNR ↓", "SSIM ↓", "accuracy ↑"))
+    sparse = [row for row in psnr if row.startswith("sparse")]
+    noise = [f"{name} front=conv" for name in ("gaussian sigma=0.5", "laplace b=0.5")]
+    fronted = ["none_standardized", "none_conv", "none_frozen_conv", *noise, *sparse]
+    assert f"The plain network gives up {psnr['none']:.1f} dB." in text
+    assert f"standardises its images gives up {span([psnr[row] for row in fronted])}:" in text
+    assert f"Convolutions give up {psnr['none_conv']:.1f} dB (SSIM {ssim['none_conv']:.2f}), sparse layers" in text
+    of_sparse = span([psnr[row] for row in sparse]), span([ssim[row] for row in sparse], 2)
+    assert f"sparse layers {of_sparse[0]} ({of_sparse[1]}), noise" in text
+    levels, alike = (" and ".join(f"{of[row]:.{digits}f}" for row in noise) for of, digits in ((psnr, 1), (ssim, 2)))
+    assert f"noise behind convolutions {levels} ({alike}), each" in text
+    assert f"right in {span([right[row] for row in ('none_conv', *noise, *sparse)], 2)} of the cases" in text
+    assert f"higher PSNR ({psnr['gaussian sigma=0.5']:.1f} dB, SSIM {ssim['gaussian sigma=0.5']:.2f})" in text
+    assert min(psnr, key=psnr.__getitem__) == "sparse_guard lam=0.5 tau=1000"
+    faces = [r for r in of_the_reference().values() if r.experiment.dataset == "lfw_subset"]
+    found = [r for r in faces if r.experiment.setting == "split"]
+    ended = sum(not r.details["attack"]["capped"] for r in found)
+    assert f"ended by itself in {ended} of {len(found)} rows" in text
+    assert {(r.details["train_images"], r.details["attack_images"]) for r in found} == {(126, 27)}
+
+
 def test_the_page_tells_of_networks_that_learned_what_was_measured() -> None:
     text = told_by("results")
     psnr, right = (numbers("02_split_mnist_medium", f"{of} measured") for of in ("PSNR ↓", "accuracy ↑"))
