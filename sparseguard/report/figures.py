@@ -173,7 +173,7 @@ def made_images(results: Sequence[Result]) -> Figure | None:
     made: dict[str, Tensor] = {}
     names = row_names([r.experiment for r in results])
     for result in _one_seed(results).values():
-        for kind, images in result.exhibits.items():
+        for kind, images in sorted(result.exhibits.items()):  # a file keeps no order
             new = not any(images.shape == seen.shape and bool((images == seen).all()) for seen in made.values())
             if images.shape[1:] == result.originals.shape[1:] and new:
                 made[f"{names[result.experiment.label]}\n{kind}"] = images
