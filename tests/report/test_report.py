@@ -197,6 +197,17 @@ def test_images_that_defenses_made_are_shown_once(results: list[Result]) -> None
     assert made_images(results) is None, "what there is nothing of draws no empty figure"
 
 
+def test_images_that_defenses_made_stand_in_one_order_however_they_were_read(results: list[Result]) -> None:
+    images = torch.rand(2, 10, 1, 28, 28, generator=torch.Generator().manual_seed(0))
+    told = []
+    for names in (("inverted", "generated"), ("generated", "inverted")):
+        exhibits = {name: images[int(name == "inverted")] for name in names}
+        figure = made_images([replace(results[0], exhibits=exhibits)])
+        assert figure is not None
+        told.append([axis.get_ylabel() for axis in figure.axes[::10]])
+    assert told[0] == told[1] == ["no defense\ngenerated", "no defense\ninverted"]
+
+
 def test_the_reading_follows_the_numbers(results: list[Result]) -> None:
     text = reading(results)
     assert "`sparse_guard lam=0.1` and `none_conv` cannot be told apart (+0.1 dB)" in text
