@@ -371,6 +371,9 @@ def test_the_page_tells_of_the_released_procedure_what_09_measured() -> None:
     assert f"({sparse_last[first]:.1f} and {plain_last[first]:.1f}), and the paper" in text
     for (none, guard), way in ((pair, end) for pair in steps.values() for end in (first, last)):
         assert (guard[way] < none[way]) == (way == first), "what seems to hide more gives up more"
+    gaps = [[none[way] - guard[way] for none, guard in steps.values()] for way in (first, last)]
+    below, above = (span([abs(gap) for gap in of]) for of in gaps)
+    assert f"puts sparse-guard {below} dB below no defense; an attack as written, {above} above" in told_by("README")
     print_last = numbers(f"{file}_end_to_end", "PSNR printed")
     paper = [f"{known['PSNR printed'][two]} and {known['PSNR printed']['none']}",
              f"{print_last[two]:.1f} and {print_last['none']:.1f}"]  # fmt: skip
