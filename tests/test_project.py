@@ -158,6 +158,14 @@ def test_every_room_has_its_walls_and_none_imports_in_a_circle() -> None:
     assert len(list(order.static_order())) == len(ROOMS)
 
 
+def test_drawing_does_not_wait_for_libraries_that_it_does_not_need() -> None:
+    """A page of the report is a process of its own: seconds of imports are paid thirty times."""
+    slow = "('torchvision', 'torch._dynamo', 'nbformat', 'nbconvert', 'opacus', 'umap')"
+    code = f"import sys, sparseguard.report; print([name for name in {slow} if name in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
+
+
 def test_modules_stay_small() -> None:
     for file in (ROOT / "sparseguard").rglob("*.py"):
         assert len(file.read_text().splitlines()) <= 330, file

@@ -13,13 +13,13 @@ labels is searched in its label embeddings too, and smaller scales divide the nu
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
-from torchvision.transforms import v2
 
 from ..access import Access, BlackBox
 from ..checks import positive, whole
@@ -118,9 +118,8 @@ class PlugAndPlay(LatentSearch):
         labels = torch.arange(classes, device=latents.device).repeat_interleave(tries)
         start = latents[first.T.topk(tries).indices.flatten()]
         ended, losses = self.search(box, prior, start, labels, scale, device)
-        stronger = v2.RandomResizedCrop(
-            prior.sample(1, torch.Generator(device)).shape[2:], self.final_crop, self.final_ratio, antialias=True
-        )
+        size = prior.sample(1, torch.Generator(device)).shape[2:]
+        stronger = cropping(size, self.final_crop, self.final_ratio)
         crops = [chance.initial_seed() + k for k in range(judgements)]
 
         def judged(latents: Tensor) -> Tensor:
@@ -156,7 +155,7 @@ class PlugAndPlay(LatentSearch):
         """Latents that are the labels to the target, and the mean loss along the way."""
         model, two = self.opened(box, device), prior(start[:2])
         draws = passes(model, two, self.draws)
-        weaker = v2.RandomResizedCrop(two.shape[2:], (self.crop, 1.0), (1.0, 1.0), antialias=True)
+        weaker = cropping(two.shape[2:], (self.crop, 1.0))
 
         def loss(images: Tensor, index: Tensor) -> Tensor:
             return torch.stack([poincare(model(weaker(images)), labels[index], self.xi) for _ in range(draws)]).mean(0)
@@ -189,12 +188,22 @@ class PlugAndPlayBlackBox(PlugAndPlay):
     def search(
         self, box: BlackBox, prior: Prior, start: Tensor, labels: Tensor, scale: Scale, device: str
     ) -> tuple[Tensor, list[float]]:
-        weaker = v2.RandomResizedCrop(prior(start[:1]).shape[2:], (self.crop, 1.0), (1.0, 1.0), antialias=True)
+        weaker = cropping(prior(start[:1]).shape[2:], (self.crop, 1.0))
 
         def loss(images: Tensor, index: Tensor) -> Tensor:
             return poincare(box.classify(weaker(images)), labels[index], self.xi)
 
         return evolved(prior, start, loss, self.queries, scale)
+
+
+def cropping(
+    size: tuple[int, int] | torch.Size, share: tuple[float, float], ratio: tuple[float, float] = (1.0, 1.0)
+) -> Callable[[Tensor], Tensor]:
+    """A random crop of such a share of images and such a ratio of its sides, resized to their size."""
+    from torchvision.transforms.v2 import RandomResizedCrop  # here: importing it costs two seconds
+
+    crop: Callable[[Tensor], Tensor] = RandomResizedCrop(size, share, ratio, antialias=True)
+    return crop
 
 
 def poincare(logits: Tensor, labels: Tensor, xi: float = 1e-4) -> Tensor:

@@ -1,6 +1,6 @@
 """Everything that draws: tables, figures, readings. Nothing here trains."""
 
-from . import layer_figures, layer_tables, layer_widgets, pages, site
+from . import layer_figures, layer_tables, layer_widgets
 from .about import provenance, provenance_of
 from .answers import leak_summary
 from .answers_studied import classes_summary, costs_summary, features_summary, layer_summary
@@ -52,9 +52,9 @@ __all__ = [
     "forest_plot", "growth_figure", "growth_reading", "growth_table", "headline", "image_distributions", "judge_claims",
     "ladder_table", "lambda_curves", "lambda_explorer", "lambda_multiples", "lambda_reading", "lambda_summary",
     "layer_figures", "layer_summary", "layer_tables", "layer_widgets", "leak_summary", "linked", "made_images",
-    "near_table", "networks_table", "noise_curves", "noise_reading", "noise_summary", "pages", "priors_grid",
+    "near_table", "networks_table", "noise_curves", "noise_reading", "noise_summary", "priors_grid",
     "priors_table", "privacy_utility", "protocol_reading", "protocol_summary", "protocol_table", "provenance",
     "provenance_of", "reading", "recomputed_table", "reconstruction_grid", "released_rows", "results_table", "save",
-    "search_curves", "settling_curves", "settling_reading", "site", "slope_chart", "sources_table", "ssim_histogram",
+    "search_curves", "settling_curves", "settling_reading", "slope_chart", "sources_table", "ssim_histogram",
     "stored_rows", "updates_figure", "waterfall_attacks", "waterfall_figure", "waterfall_table",
 ]  # fmt: skip

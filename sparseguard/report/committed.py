@@ -7,10 +7,12 @@ import hashlib
 import io
 import json
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import nbformat
-from nbformat import NotebookNode
 from PIL import Image
+
+if TYPE_CHECKING:
+    from nbformat import NotebookNode
 
 LARGEST = 1_000_000
 """Bytes of a notebook with outputs: more is slow to open, and is not shown by hosting sites."""
@@ -44,6 +46,8 @@ def adopt(executed: Path, source: Path, seconds: float) -> None:
     Raises:
         ValueError: the copy has other cells, or the result would be too large; nothing is written.
     """
+    import nbformat  # here: importing it costs two seconds that whoever draws need not pay
+
     book, done = nbformat.read(source, 4), nbformat.read(executed, 4)
     ran = {cell.id: cell for cell in done.cells}
     count = 0
@@ -68,6 +72,8 @@ def adopt(executed: Path, source: Path, seconds: float) -> None:
 
 def complaint(notebook: Path) -> str | None:
     """Why a notebook's outputs are not those of its sources, in one sentence; ``None`` if they are."""
+    import nbformat  # as above
+
     book = nbformat.read(notebook, 4)
     if notebook.stat().st_size > LARGEST:
         return f"{notebook.name} has {notebook.stat().st_size} bytes; at most {LARGEST} are allowed."

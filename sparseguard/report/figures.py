@@ -12,6 +12,8 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import seaborn as sns
+import torch
+import torch.nn.functional as F
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from torch import Tensor
@@ -94,6 +96,16 @@ def show(axis: Axes, values: np.ndarray | Tensor, **options: Any) -> None:
     axis.grid(False)
 
 
+def tiled(images: Tensor) -> Tensor:
+    """Rows of images ``(R, K, C, h, w)`` as one, ``(C, R (h + 2), K (w + 2))``, each in a light frame; quick to draw.
+
+    >>> tiled(torch.zeros(2, 3, 1, 28, 28)).shape
+    torch.Size([1, 60, 90])
+    """
+    framed = F.pad(images, (1, 1, 1, 1), value=0.85)
+    return framed.permute(2, 0, 3, 1, 4).reshape(images.shape[2], -1, images.shape[1] * framed.shape[-1])
+
+
 def image_row(axes: Sequence[Axes], label: str, images: Tensor, size: float = 7) -> None:
     """Images ``(K, C, H, W)`` in [0, 1] side by side, with what they are on the left."""
     for axis, image in zip(axes, images):
@@ -108,13 +120,17 @@ def reconstruction_grid(results: Sequence[Result]) -> Figure:
     """
     shown = _one_seed(results)
     columns = min(len(r.originals) for r in shown.values())
-    height = len(shown) + 1
-    figure, axes = plt.subplots(height, columns, figsize=(0.45 * columns + 2.4, 0.47 * height + 0.5), squeeze=False)
     first, names = next(iter(shown.values())), row_names([r.experiment for r in shown.values()])
-    image_row(axes[0], "original", first.originals)
-    for axis_row, r in zip(axes[1:], shown.values()):
-        label = f"{names[r.experiment.label]}\n{_quality(r)}, SSIM {spread([r.metrics['ssim']], 2)}"
-        image_row(axis_row, label, r.reconstructions)
+    labels = ["original"] + [
+        f"{names[r.experiment.label]}\n{_quality(r)}, SSIM {spread([r.metrics['ssim']], 2)}" for r in shown.values()
+    ]
+    sheet = tiled(torch.stack([of[:columns] for of in (first.originals, *(r.reconstructions for r in shown.values()))]))
+    figure, axis = plt.subplots(figsize=(0.45 * columns + 2.4, 0.47 * len(labels) + 0.5))
+    show(axis, sheet, vmin=0, vmax=1, interpolation="nearest", aspect="auto")
+    high = sheet.shape[1] / len(labels)
+    axis.set_yticks([high * (k + 0.5) for k in range(len(labels))], labels, fontsize=7, multialignment="right")
+    axis.tick_params(length=0)
+    axis.set_frame_on(False)
     return titled(figure, f"Originals and reconstructions: {about(results)}, seed {first.experiment.seed}")
 
 

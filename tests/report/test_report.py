@@ -138,7 +138,8 @@ def test_a_number_that_was_not_measured_is_a_dash_and_never_a_0(results: list[Re
     for column in ("PSNR ↓ measured", "SSIM ↓ measured", "accuracy ↑ measured", "judge accuracy ↓"):
         assert row[column] == "—"
     assert not any("did not learn" in note for note in table.footnotes)
-    assert reconstruction_grid(results).axes[9].get_ylabel() == "Laplace noise b=0.5\n— dB, SSIM —"
+    labels = [label.get_text() for label in reconstruction_grid(results).axes[0].get_yticklabels()]
+    assert labels[3] == "Laplace noise b=0.5\n— dB, SSIM —"
 
 
 def first_sentences(results: list[Result]) -> str:
@@ -307,9 +308,12 @@ def test_the_reading_holds_sparse_rows_against_standardisation_and_noise_behind_
 
 def test_figures_show_what_they_should(results: list[Result], tmp_path: Path) -> None:
     grid = reconstruction_grid(results)
-    assert len(grid.axes) == 6 * 3  # originals and five rows, every kept image
-    shown = torch.stack([torch.as_tensor(np.asarray(a.images[0].get_array())) for a in grid.axes[:3]])
-    torch.testing.assert_close(shown, results[0].originals[:, 0])
+    sheet = torch.as_tensor(np.asarray(grid.axes[0].images[0].get_array()))
+    assert sheet.shape == (6 * 30, 3 * 30)  # originals and five rows, every kept image
+    for k in range(3):
+        part = slice(30 * k + 1, 30 * k + 29)
+        torch.testing.assert_close(sheet[1:29, part], results[0].originals[k, 0])
+        torch.testing.assert_close(sheet[31:59, part], results[0].reconstructions[k, 0])
     utility = privacy_utility(results)
     labels = utility.axes[0].get_legend_handles_labels()[1]
     assert list(dict.fromkeys(labels)) == ["no defense", "convolutions", "Laplace noise", "sparse-guard"]
