@@ -27,7 +27,7 @@ COMPARED = {"psnr": 1.0, "ssim": 0.02, "accuracy": 0.03, "judge_accuracy": 0.03}
 on one processor, ``benchmarks/machines.py`` found 0.3 dB and 0.009 of accuracy through convolutions, 0.01 dB without;
 another processor was not at hand."""
 LONGEST = 240.0
-"""Seconds from which on a cell is not drawn by :func:`recompute`, where there are quicker ones: a report has minutes."""
+"""Seconds above which :func:`recompute` draws no cell where there are quicker ones: a report has minutes."""
 MANY = 1000
 """Images from which on this holds. Means over fewer are less sure, by the root of their number: of the hundred that a
 search on classes finds, the judge's accuracy came out up to 0.04 apart in the same way."""
