@@ -9,6 +9,7 @@ from __future__ import annotations
 import shutil
 import warnings
 from contextlib import suppress
+from itertools import accumulate
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -83,8 +84,8 @@ def _bound(folder: Path, most: int) -> None:
         cells = [folder / KEPT / name for name in Store(folder / KEPT, shipped=False).names()]
         latest_first = sorted(cells, key=lambda cell: cell.stat().st_mtime, reverse=True)
         sizes = [sum(file.stat().st_size for file in cell.iterdir()) for cell in latest_first]
-        for k, cell in enumerate(latest_first[1:], 1):
-            if sum(sizes[: k + 1]) > most:
+        for cell, total in [*zip(latest_first, accumulate(sizes), strict=True)][1:]:
+            if total > most:
                 with held(folder / LEASES, cell.name, wait=False) as free:
                     if free:
                         shutil.rmtree(cell, ignore_errors=True)

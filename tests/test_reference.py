@@ -11,7 +11,7 @@ import pytest
 import torch
 from safetensors.torch import load
 
-from sparseguard import Experiment, reference
+from sparseguard import Experiment, reference, shipping
 from sparseguard.__main__ import main
 from sparseguard.data import at_hand
 from sparseguard.device import device_name
@@ -210,6 +210,23 @@ def test_only_cells_whose_images_are_at_hand_are_drawn(
     (tmp_path / "nothing").mkdir()
     (tmp_path / "nothing" / "cifar10.npz").touch()
     assert at_hand("cifar10", bundled=True)
+
+
+def test_cells_that_take_long_are_drawn_last(result: Result, place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of twenty draws, each would find one of the five slow ones with a chance of five in six."""
+    slow = result.metrics | {"seconds_attack": 1000.0}
+    cells = {SMOKE.key(): result.dump()}
+    for seed in range(1, 6):
+        other = replace(SMOKE, seed=SMOKE.seed + seed)
+        cells[other.key()] = replace(result, experiment=other, metrics=slow).dump()
+    reference.pack(cells, "smoke")
+    monkeypatch.setattr(shipping, "anew", lambda drawn, *_: [Recomputed(r, r) for r in drawn])
+    drawn = [
+        [one.here.experiment for one in recompute(count, "smoke", seed)] for count in (1, 2, 6) for seed in range(20)
+    ]
+    assert all(found[0] == SMOKE for found in drawn)
+    assert len(set(drawn[-1])) == 6
+    assert len({found[1] for found in drawn[20:40]}) > 1, "another draw each time"
 
 
 def test_a_falsified_number_is_noticed_when_its_cell_is_computed_anew(

@@ -104,14 +104,13 @@ def _idx(torchvision: str, of: Source, part: bool, place: Path | None) -> tuple[
     raw = data_home() / torchvision / "raw"
 
     def read(download: bool) -> tuple[Tensor, Tensor]:
-        sizes = {file: path.stat().st_size if (path := raw / file).exists() else 0 for file in _IDX_BYTES}
-        if download and not all(sizes.values()):
+        if download and not all((raw / file).exists() for file in _IDX_BYTES):
             getattr(datasets, torchvision)(str(data_home()), download=True)
-            sizes = {file: (raw / file).stat().st_size for file in _IDX_BYTES}
         for file, size in _IDX_BYTES.items():
-            if sizes[file] != size:
+            found = (raw / file).stat().st_size
+            if found != size:
                 kind = ValueError if download else RuntimeError  # it may be another process that is writing it
-                raise kind(f"{raw / file} is damaged: {sizes[file]} bytes instead of {size}; delete it and run again.")
+                raise kind(f"{raw / file} is damaged: {found} bytes instead of {size}; delete it and run again.")
         parts = [getattr(datasets, torchvision)(str(data_home()), train=train) for train in (True, False)]
         images = torch.cat([part.data for part in parts]).unsqueeze(1)
         return images, torch.cat([part.targets for part in parts])

@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import base64
 import hashlib
-import io
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-from PIL import Image
+import nbformat
+from nbformat import NotebookNode
 
-if TYPE_CHECKING:
-    from nbformat import NotebookNode
+from .figures import with_a_palette
 
 LARGEST = 1_000_000
 """Bytes of a notebook with outputs: more is slow to open, and is not shown by hosting sites."""
@@ -25,29 +22,12 @@ def digest(book: NotebookNode) -> str:
     return hashlib.sha256(json.dumps(cells, ensure_ascii=False).encode()).hexdigest()[:20]
 
 
-def few_colours(png: bytes, colours: int = 256, side: int | None = None) -> bytes:
-    """A picture with so few colours: of 256, less than half the bytes, and grey values stay as they are."""
-    buffer = io.BytesIO()
-    picture = Image.open(io.BytesIO(png)).convert("RGB")
-    if side is not None:
-        picture.thumbnail((side, side))
-    picture.quantize(colours, dither=Image.Dither.NONE).save(buffer, "png", optimize=True)
-    return buffer.getvalue()
-
-
-def with_a_palette(png: str, colours: int = 256, side: int | None = None) -> str:
-    """The same of a picture in base64."""
-    return base64.b64encode(few_colours(base64.b64decode(png), colours, side)).decode()
-
-
 def adopt(executed: Path, source: Path, seconds: float) -> None:
     """Write the outputs of an executed copy of a notebook into the notebook itself, pictures with a palette.
 
     Raises:
         ValueError: the copy has other cells, or the result would be too large; nothing is written.
     """
-    import nbformat  # here: importing it costs two seconds that whoever draws need not pay
-
     book, done = nbformat.read(source, 4), nbformat.read(executed, 4)
     ran = {cell.id: cell for cell in done.cells}
     count = 0
@@ -72,8 +52,6 @@ def adopt(executed: Path, source: Path, seconds: float) -> None:
 
 def complaint(notebook: Path) -> str | None:
     """Why a notebook's outputs are not those of its sources, in one sentence; ``None`` if they are."""
-    import nbformat  # as above
-
     book = nbformat.read(notebook, 4)
     if notebook.stat().st_size > LARGEST:
         return f"{notebook.name} has {notebook.stat().st_size} bytes; at most {LARGEST} are allowed."

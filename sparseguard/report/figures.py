@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import io
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -16,11 +17,11 @@ import torch
 import torch.nn.functional as F
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from PIL import Image
 from torch import Tensor
 
 from ..result import Result
 from .about import about, by_cell
-from .committed import few_colours
 from .looks import ink, look, name, row_names
 from .tables import spread
 
@@ -41,6 +42,21 @@ sns.set_theme(
     palette="colorblind",
     rc={"figure.dpi": 90, "savefig.dpi": 110, "savefig.bbox": "tight"},
 )
+
+
+def few_colours(png: bytes, colours: int = 256, side: int | None = None) -> bytes:
+    """A picture with so few colours: of 256, less than half the bytes, and grey values stay as they are."""
+    buffer = io.BytesIO()
+    picture = Image.open(io.BytesIO(png)).convert("RGB")
+    if side is not None:
+        picture.thumbnail((side, side))
+    picture.quantize(colours, dither=Image.Dither.NONE).save(buffer, "png", optimize=True)
+    return buffer.getvalue()
+
+
+def with_a_palette(png: str, colours: int = 256, side: int | None = None) -> str:
+    """The same of a picture in base64."""
+    return base64.b64encode(few_colours(base64.b64decode(png), colours, side)).decode()
 
 
 def save(figure: Figure | None, folder: str | Path, name: str) -> None:

@@ -16,7 +16,7 @@ from nbconvert.filters import markdown2html
 from nbformat import NotebookNode
 
 from ..data import dataset_title
-from . import committed
+from .figures import with_a_palette
 
 RUN = ("Parameters", "Run")
 """Sections that say how it was run: they stand at the page's end, folded, with the parameters' values."""
@@ -243,7 +243,7 @@ def _describe_pictures(book: NotebookNode) -> None:
             data = output.get("data", {})
             if "image/png" in data:
                 output.setdefault("metadata", {}).setdefault("image/png", {})["alt"] = before or "figure"
-                data["image/png"] = committed.with_a_palette(data["image/png"])
+                data["image/png"] = with_a_palette(data["image/png"])
 
 
 def _outputs(path: Path, kind: str) -> list[str]:
@@ -261,7 +261,7 @@ def _card(path: Path, title: str, seconds: float, seen: set[str], further: Mappi
     answer = re.search(r"<p[^>]*><strong>(.*?)</strong>", _summary(path))
     picture = next((png for png in _outputs(path, "image/png") if png not in seen), None)
     seen |= {picture} if picture else set()
-    small = "" if picture is None else committed.with_a_palette(picture, 128, THUMBNAIL)
+    small = "" if picture is None else with_a_palette(picture, 128, THUMBNAIL)
     shown = f'<img alt="" src="data:image/png;base64,{small}">' if small else ""
     links = [f'<a href="{name}.html">{html.escape(of.partition(": ")[2])}</a>' for name, of in further.items()]
     also = f"Also: {'; '.join(links)}.<br>" if links else ""

@@ -17,8 +17,8 @@ from matplotlib.figure import Figure
 from ..data import dataset_title
 from ..progress import is_live
 from ..result import Result
-from .committed import few_colours
 from .explorer import Explorer, sweeps
+from .figures import few_colours
 from .looks import name
 from .panels import controls, described, numbers, picture, png, rows_told
 from .summary import Markup

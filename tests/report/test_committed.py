@@ -12,6 +12,7 @@ from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_outp
 from PIL import Image
 
 from sparseguard.report import committed
+from sparseguard.report.figures import with_a_palette
 
 
 @pytest.fixture
@@ -95,7 +96,7 @@ def test_pictures_get_smaller_grey_stays_as_it_is_and_colours_nearly(tmp_path: P
     figure.savefig(buffer, format="png")
     plt.close(figure)
     text = base64.b64encode(buffer.getvalue()).decode()
-    small = committed.with_a_palette(text)
+    small = with_a_palette(text)
     assert len(small) < 0.6 * len(text)
     book = new_notebook(cells=[new_code_cell("a")])
     nbformat.write(book, tmp_path / "n.ipynb")
